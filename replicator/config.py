@@ -1,0 +1,90 @@
+"""Every limit, interval and default in one place, units in the names.
+
+These are the numbers in force when nobody says otherwise; what a user may set is a field of
+`Settings`, everything else a constant.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PROTOCOL_VERSION = 1
+"""The conversation's version; nodes talk when both know a common one."""
+
+PORT_DEFAULT = 9000
+HOST_DEFAULT = "127.0.0.1"
+CLUSTER_DEFAULT = "default"
+
+KEY_BYTES_MAX = 1 << 20
+VALUE_BYTES_MAX = 16 << 20
+"""Largest value of a put: a record must fit one frame, its siblings included."""
+
+FRAME_BYTES_MAX = 128 << 20
+"""Largest frame accepted from a peer that has greeted: eight siblings of the largest value."""
+
+GREETING_BYTES_MAX = 64 << 10
+"""Largest frame accepted before the peer has greeted."""
+
+CHUNK_BYTES = 64 << 10
+"""What a sender puts into one chunk before it begins the next."""
+
+CHUNK_RECORDS_MAX = 500
+
+QUEUE_CHUNKS_MAX = 4
+"""Chunks that are read ahead, or received and not yet applied, per conversation."""
+
+PENDING_CLAIMS_MAX = 64
+"""Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
+
+NAME_BYTES_MAX = 255
+ORIGINS_MAX = 1 << 20
+
+EVENT_QUEUE_MAX = 10_000
+"""Events waiting for slow callbacks; beyond that the oldest are dropped and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set on one node, with the defaults. Times are in seconds.
+
+    Attributes:
+        host, port: where to listen; port 0 takes a free one, None does not listen.
+        peers: static peers, ``host:port`` (IPv6 in brackets).
+        discovery: providers of further peers; empty uses the given peers alone.
+        cluster: nodes of different cluster names never talk.
+        name: what people call this node; None takes ``host:port`` of the listener.
+        join_timeout: how long the first own write waits for an attempt to replicate.
+        sync: whether every commit waits for the disk.
+        sync_interval: how often a sync point is made while there are new commits.
+        interval_min, interval_max: bounds of the pause between two conversations with a peer.
+        holdoff_max: longest pause after failures with a peer (they double from interval_min).
+        linger: how long an idle conversation stays open.
+        keepalive: pause after which a silent conversation is probed; it is dropped after three.
+        connect_timeout: limit for one attempt to connect and greet.
+        reask_timeout: after which a dot asked from one peer is asked from another.
+        atomic_round_bytes: largest round that becomes visible at once.
+        resolver_timeout: how long a user's resolver may take for one key.
+        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
+        connections_max: conversations that peers opened, at most.
+    """
+
+    host: str = HOST_DEFAULT
+    port: int | None = PORT_DEFAULT
+    peers: tuple[str, ...] = ()
+    discovery: tuple[object, ...] = ()
+    cluster: str = CLUSTER_DEFAULT
+    name: str | None = None
+    join_timeout: float = 2.0
+    sync: bool = False
+    sync_interval: float = 1.0
+    interval_min: float = 0.05
+    interval_max: float = 30.0
+    holdoff_max: float = 30.0
+    linger: float = 5.0
+    keepalive: float = 10.0
+    connect_timeout: float = 5.0
+    reask_timeout: float = 10.0
+    atomic_round_bytes: int = 64 << 10
+    resolver_timeout: float = 1.0
+    clock_skew_max: float = 3600.0
+    connections_max: int = 256
+    tls: Mapping[str, str] | None = field(default=None)

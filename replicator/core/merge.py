@@ -1,0 +1,83 @@
+"""Writing to a record and merging two of one key: rules R1 and R2.
+
+Axioms (property-tested as they stand here), for records of one key that arise from writes,
+merges and rounds, with K the known set of the node that holds the record:
+
+    merge(a, a) = a
+    merge(a, b) = merge(b, a)
+    merge(merge(a, b), c) = merge(a, merge(b, c))      with K(a ∪ b) = K(a) ∪ K(b)
+
+and, which is what users feel: a version goes only if a write that had seen it superseded it.
+"""
+
+from collections.abc import Container
+
+from replicator.core.dots import Dot
+from replicator.core.record import Context, Record, Version, merge_contexts
+from replicator.errors import ForkedContentsError
+
+
+def next_clock(record: Record) -> int:
+    """The clock of the next write: 0 for a first one, else 1 + the highest it saw (R1)."""
+    return 1 + max((version.clock for version in record.versions), default=-1)
+
+
+def write(record: Record, version: Version) -> Record:
+    """The record after this node's own write `version` (R1).
+
+    The context keeps every entry and gains the new dot, so the versions the write saw stay
+    superseded wherever they turn up again.
+    """
+    return Record((version,), {**record.context, version.dot.origin: version.dot.seq})
+
+
+def merge(
+    local: Record,
+    local_known: Container[tuple[int, int]],
+    remote: Record,
+    remote_known: Container[tuple[int, int]],
+) -> Record:
+    """Merge what two nodes hold of one key (R2).
+
+    A side that lacks the key is the empty record: then only its known set speaks.
+
+    Args:
+        local: this node's record.
+        local_known: this node's known set.
+        remote: the peer's record, from one snapshot of the peer.
+        remote_known: the known set of that same snapshot.
+
+    Raises:
+        ForkedContentsError: both hold one dot with different contents (R13).
+    """
+    ours = {version.dot: version for version in local.versions}
+    theirs = {version.dot: version for version in remote.versions}
+    for dot, version in ours.items():
+        if dot in theirs and not version.same_write(theirs[dot]):
+            raise ForkedContentsError(
+                f"dot {dot} of key {version.key!r} has other contents at the peer: two forks of "
+                "one directory both served peers; keep one of the two nodes and start the other "
+                "with an empty directory"
+            )
+    kept = [
+        version
+        for dot, version in ours.items()
+        if dot in theirs or not (remote.covers(dot) or dot in remote_known)
+    ]
+    kept += [
+        version
+        for dot, version in theirs.items()
+        if dot not in ours and not (local.covers(dot) or dot in local_known)
+    ]
+    kept.sort(key=_dot_of)
+    return Record(tuple(kept), merge_contexts(local.context, remote.context))
+
+
+def raise_context(record: Record, floor: Context) -> Record:
+    """The record with its context raised to the sender's purge floor (R9): what a full-state
+    round sends, so that what was collected there counts as superseded."""
+    return Record(record.versions, merge_contexts(record.context, floor))
+
+
+def _dot_of(version: Version) -> Dot:
+    return version.dot

@@ -1,0 +1,82 @@
+"""The tree of errors: what the caller did, what a peer did, what storage did.
+
+Every message says what was wrong, with which key, peer or file, and what to do.
+Where plyvel raises a built-in type for the same mistake (``TypeError``, ``ValueError``,
+``RuntimeError`` for a closed handle, ``IOError``), ours inherits from it too, so that code
+written for plyvel keeps working.
+"""
+
+
+class ReplicatorError(Exception):
+    """The root of all errors that this package raises on purpose."""
+
+
+class UsageError(ReplicatorError):
+    """The program or the person asked for something that cannot be done as asked."""
+
+
+class ReservedKeyError(UsageError, ValueError):
+    """A write named a key of the reserved range, or a value or key above the size limits."""
+
+
+class ClosedError(UsageError, RuntimeError):
+    """The handle was used after ``close()``, or in a forked child process."""
+
+
+class DoubleWrapError(UsageError):
+    """The LevelDB, or a prefix that contains or is contained in this one, is wrapped already."""
+
+
+class ConfigError(UsageError, ValueError):
+    """A setting is unknown, malformed or contradicts another one."""
+
+
+class MissingExtraError(UsageError, ImportError):
+    """A command needs an optional dependency; the message names the extra to install."""
+
+
+class GateClosedError(ReplicatorError):
+    """A write was not accepted because the write gate is shut for good (closing)."""
+
+
+class PeerError(ReplicatorError):
+    """A peer broke the protocol or does not belong here; the store is untouched."""
+
+
+class ProtocolError(PeerError):
+    """A peer sent bytes, a message or a value that the protocol does not allow."""
+
+
+class PeerRefusedError(PeerError):
+    """A peer is of another cluster, of another protocol version, or this very node."""
+
+
+class ForkError(PeerError):
+    """A peer knows dots of this node's origin that this node never issued (R13): this directory
+    was rolled back or cloned. The node takes a new origin."""
+
+
+class ForkedContentsError(PeerError):
+    """A peer holds the same dot with other contents (R13). Nothing is overwritten; a person
+    has to look: replication with that peer stops."""
+
+
+class StorageError(ReplicatorError, OSError):
+    """LevelDB or the file system failed."""
+
+
+class CommitError(StorageError):
+    """A commit failed; it did not happen and its dots are used again (R12)."""
+
+
+class StoreFailedError(StorageError):
+    """LevelDB stays in its error state: writes are refused until the store is reopened (R12)."""
+
+
+class FormatError(StorageError):
+    """The directory holds a newer format, foreign data under the reserved prefix, a custom
+    comparator, or rows that do not decode."""
+
+
+class CorruptionError(StorageError):
+    """Rows contradict each other or a checksum does not fit."""
