@@ -40,9 +40,7 @@ class Chunk:
         self.keys.append(key)
         self.rows.append(row)
         self.values += values
-        self.size_bytes += (
-            len(key) + len(row) + sum(map(len, values)) + RECORD_OVERHEAD_BYTES
-        )
+        self.size_bytes += len(key) + len(row) + sum(map(len, values)) + RECORD_OVERHEAD_BYTES
 
     def records(self) -> Iterator[tuple[bytes, Record]]:
         """Every record with its values, checked.
@@ -50,10 +48,14 @@ class Chunk:
         Raises:
             FormatError: rows and values do not fit together, or a row is malformed.
         """
+        if len(self.keys) != len(self.rows):
+            raise FormatError(f"a chunk has {len(self.keys)} keys and {len(self.rows)} rows")
         values = iter(self.values)
         for key, row in zip(self.keys, self.rows, strict=True):
             record, _ = rows.unpack(row, key, self.origins)
             yield key, fill(record, values)
+        if next(values, None) is not None:
+            raise FormatError("a chunk has more values than its rows have puts")
 
 
 def fill(record: Record, values: Iterator[bytes]) -> Record:

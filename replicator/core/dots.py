@@ -8,7 +8,7 @@ from replicator.errors import UsageError
 ORIGIN_MAX = 2**64 - 1
 SEQ_MAX = 2**63 - 1
 
-_DOT = re.compile(r"([0-9a-f]{16}):([1-9][0-9]*)")
+_DOT = re.compile(r"([0-9a-f]{16}):([1-9][0-9]{0,18})")
 
 
 class Dot(NamedTuple):
@@ -47,6 +47,6 @@ def parse_dot(text: str) -> Dot:
         UsageError: `text` is anything else.
     """
     match = _DOT.fullmatch(text)
-    if match is None or not 1 <= int(match[2]) <= SEQ_MAX:
+    if match is None or int(match[2]) > SEQ_MAX:
         raise UsageError(f"{text!r} is no dot: write origin:seq, as versions shows them")
     return Dot(int(match[1], 16), int(match[2]))

@@ -8,6 +8,7 @@ set exactly if the count of boundaries at or below it is odd.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 Bounds = list[int]
 
@@ -131,5 +132,5 @@ def is_valid(bounds: Bounds) -> bool:
     return (
         len(bounds) % 2 == 0
         and (not bounds or bounds[0] >= 1)
-        and all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+        and all(low < high for low, high in pairwise(bounds))
     )

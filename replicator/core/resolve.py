@@ -100,7 +100,8 @@ def _fold(versions: list[Version], resolver: Resolver, mode: ResolverMode) -> Ve
             winner = _merged(version, winner, answer)
         elif answer is not False:
             raise TypeError(
-                f"the resolver answered {type(answer).__name__}; it must answer True, False or bytes"
+                f"the resolver answered {type(answer).__name__}; "
+                "it must answer True, False or bytes"
             )
     return winner
 

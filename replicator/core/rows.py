@@ -29,6 +29,7 @@ timestamp 0x18BCFE568000001::
 
 import struct
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from replicator.core.clock import TIMESTAMP_MAX
 from replicator.core.dots import SEQ_MAX, Dot
@@ -146,7 +147,7 @@ def _unpack_general(row: bytes, key: bytes, origins: Mapping[int, int]) -> tuple
     if not all(0 < seq <= SEQ_MAX for seq in context.values()):
         raise ValueError("a seq is out of range")
     dots = [version.dot for version in versions]
-    if any(low >= high for low, high in zip(dots, dots[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(dots)):
         raise ValueError("the versions are not in dot order")
     return Record(tuple(versions), context), visible
 
