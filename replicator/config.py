@@ -38,6 +38,35 @@ PENDING_CLAIMS_MAX = 64
 NAME_BYTES_MAX = 255
 ORIGINS_MAX = 1 << 20
 
+RESP_ARGUMENTS_MAX = 1 << 20
+"""Arguments of one request to the daemon."""
+
+RESP_REQUEST_BYTES_MAX = 64 << 20
+"""All arguments of one request together: four of the largest values."""
+
+RESP_INLINE_BYTES_MAX = 64 << 10
+"""Longest line of a request that a person types."""
+
+RESP_READ_BYTES = 64 << 10
+"""What is read from a client at once; its requests are answered before the next read."""
+
+RESP_REPLY_BYTES = 1 << 20
+"""Replies gathered before they are sent to a client."""
+
+RESP_CONNECTIONS_MAX = 64
+"""Clients of the daemon's socket at a time; each may occupy one worker thread."""
+
+PAGE_ITEMS_MAX = 1000
+"""Keys in one answer of a paged command."""
+
+PAGE_BYTES = 1 << 20
+"""Keys and values in one answer of a paged command, give or take one item."""
+
+LOAD_BATCH_RECORDS = 500
+"""Records that a load writes in one commit."""
+
+LOAD_BATCH_BYTES = 1 << 20
+
 EVENT_QUEUE_MAX = 10_000
 """Events waiting for slow callbacks; beyond that the oldest are dropped and counted."""
 

@@ -1,0 +1,1 @@
+"""What people touch: the library handle, the command line, the daemon and its socket."""
