@@ -37,7 +37,8 @@ class KnownSet:
             result.add(origin, seq)
         return result
 
-    def __contains__(self, dot: tuple[int, int]) -> bool:
+    def __contains__(self, dot: object) -> bool:
+        assert isinstance(dot, tuple)
         bounds = self._bounds.get(dot[0])
         return bounds is not None and ranges.contains(bounds, dot[1])
 
@@ -102,6 +103,13 @@ class KnownSet:
         """Add the seqs ``start … stop - 1`` of `origin`."""
         if start < stop:
             ranges.add(self._bounds.setdefault(origin, []), start, stop)
+
+    def replace(self, origin: int, bounds: Bounds) -> None:
+        """Take over a whole new bounds list of one origin."""
+        if bounds:
+            self._bounds[origin] = bounds
+        else:
+            self._bounds.pop(origin, None)
 
     def update(self, other: "KnownSet") -> None:
         """Add every dot of `other`."""

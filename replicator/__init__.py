@@ -1,0 +1,1 @@
+"""Multi-master replication for embedded LevelDB."""

@@ -1,0 +1,140 @@
+"""The keyspace: where every row of the replicator lies in LevelDB, and what is in it.
+
+The user's keys and values stay exactly where and as they are: a raw LevelDB reader sees the
+visible values. Everything else lies behind the reserved prefix ``FF FF FF FF``, the end of the
+keyspace; user keys that begin with it are refused. In a wrapped ``PrefixedDB`` all of this lies
+behind that prefix. These numbers never change; numbers are big-endian.
+
+======================  =============================================  ========================
+key, after FF FF FF FF  value                                          what it is
+======================  =============================================  ========================
+``i`` key               record row (`replicator.core.rows`)            log index: key → metadata
+``l`` number, seq       key                                            log: dot → key
+``v`` number, seq       value                                          a value kept aside
+``k`` number, start     stop                                           known seqs start … stop-1
+``o`` number            origin u64                                     interned origin
+``f`` number            seq u64                                        purge floor
+``m`` name              see `META`                                     one of a kind
+``R``                   msgpack list of prefixes (at the root only)    registry of wraps (R15)
+======================  =============================================  ========================
+
+``number`` is a u32 (the store's own short name of an origin), ``seq``, ``start`` and ``stop``
+are u64. A record of one live version keeps its value in the user's row only; a record of several
+keeps each put's value aside, and the visible one in the user's row as well. Every batch that
+writes an index row writes the user's row and all values aside of that key again: LevelDB may
+lose an older batch and keep a newer one at a power cut (R11), and then each key is whole.
+
+Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, directory inode, lock
+inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
+known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
+present until adoption is complete; ``fork`` [number, shown], present until a fork is mended.
+
+Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
+
+    6b                                              76
+    ff ff ff ff 6c 00000001 0000000000000007        6b
+    ff ff ff ff 69 6b                               01 00 00000001 … (the record row)
+"""
+
+import struct
+from typing import Any
+
+import msgpack
+
+from replicator.core import ranges
+from replicator.core.known import KnownSet
+from replicator.errors import FormatError
+
+RESERVED = b"\xff\xff\xff\xff"
+FORMAT_VERSION = 1
+
+INDEX = RESERVED + b"i"
+LOG = RESERVED + b"l"
+VALUE = RESERVED + b"v"
+KNOWN = RESERVED + b"k"
+ORIGIN = RESERVED + b"o"
+FLOOR = RESERVED + b"f"
+META = RESERVED + b"m"
+ROOT = RESERVED + b"R"
+
+NUMBER = struct.Struct(">I")
+SEQ = struct.Struct(">Q")
+NUMBER_SEQ = struct.Struct(">IQ")
+
+
+def index_key(key: bytes) -> bytes:
+    return INDEX + key
+
+
+def log_key(number: int, seq: int) -> bytes:
+    return LOG + NUMBER_SEQ.pack(number, seq)
+
+
+def value_key(number: int, seq: int) -> bytes:
+    return VALUE + NUMBER_SEQ.pack(number, seq)
+
+
+def known_key(number: int, start: int) -> bytes:
+    return KNOWN + NUMBER_SEQ.pack(number, start)
+
+
+def origin_key(number: int) -> bytes:
+    return ORIGIN + NUMBER.pack(number)
+
+
+def floor_key(number: int) -> bytes:
+    return FLOOR + NUMBER.pack(number)
+
+
+def meta_key(name: str) -> bytes:
+    return META + name.encode()
+
+
+def after(prefix: bytes) -> bytes:
+    """The first key behind all keys that begin with a tag prefix above."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def number_seq(row_key: bytes) -> tuple[int, int]:
+    """The number and seq of a log, value or known row's key.
+
+    Raises:
+        FormatError: the key has another length.
+    """
+    try:
+        number, seq = NUMBER_SEQ.unpack(row_key[5:])
+    except struct.error as error:
+        raise FormatError(f"the row key {row_key!r} is malformed; run replicator verify") from error
+    return number, seq
+
+
+def pack_meta(value: object) -> bytes:
+    return bytes(msgpack.packb(value))
+
+
+def unpack_meta(name: str, row: bytes) -> Any:
+    """The value of a meta row.
+
+    Raises:
+        FormatError: the row does not decode.
+    """
+    try:
+        return msgpack.unpackb(row, strict_map_key=False)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise FormatError(f"the row {name!r} does not decode; restore from a backup") from error
+
+
+def pack_known(known: KnownSet) -> bytes:
+    return pack_meta({SEQ.pack(origin): bounds for origin, bounds in known.items()})
+
+
+def unpack_known(name: str, row: bytes) -> KnownSet:
+    """The known set of a meta row.
+
+    Raises:
+        FormatError: it does not decode, or its ranges are malformed.
+    """
+    table = unpack_meta(name, row)
+    if not all(ranges.is_valid(bounds) for bounds in table.values()):
+        raise FormatError(f"the row {name!r} holds malformed ranges; restore from a backup")
+    return KnownSet({SEQ.unpack(origin)[0]: bounds for origin, bounds in table.items() if bounds})

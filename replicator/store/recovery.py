@@ -1,0 +1,111 @@
+"""After a machine crash: believe only what survived (R11).
+
+LevelDB may have lost older batches and kept newer ones. Each key is whole all the same (every
+batch that writes an index row rewrites all of the key), so the index is the truth: the known set
+becomes the durable one plus the dots of the live index rows, and the log and the values aside are
+made to fit the index. Cut anywhere, it begins again: the identity row that ends it comes last.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from replicator.core import ranges, rows
+from replicator.core.known import KnownSet
+from replicator.store.keyspace import (
+    INDEX,
+    KNOWN,
+    LOG,
+    NUMBER_SEQ,
+    SEQ,
+    VALUE,
+    after,
+    known_key,
+    log_key,
+)
+from replicator.store.state import State
+
+ROWS_PER_COMMIT = 2000
+
+
+def recover(state: State) -> None:
+    """Rebuild known set, log and values aside from the durable row and the index.
+
+    Raises:
+        CommitError, StoreFailedError: a commit failed; the next open begins again.
+        FormatError: an index row does not decode.
+    """
+    known = state.durable.copy()
+    _commit(state, _stale_log(state), delete=True)
+    _commit(state, _log_of_index(state, known))
+    _commit(state, _stale_values(state), delete=True)
+    _commit(state, _keys(state, KNOWN), delete=True)
+    _commit(state, _known_rows(state, known))
+    state.level.sync()
+
+
+Row = tuple[bytes, bytes]
+
+
+def _commit(state: State, found: Iterable[Row], *, delete: bool = False) -> None:
+    rows_left = iter(found)
+    while some := list(islice(rows_left, ROWS_PER_COMMIT)):
+        batch = state.db.write_batch()
+        for row_key, row in some:
+            if delete:
+                batch.delete(row_key)
+            else:
+                batch.put(row_key, row)
+        with state.level.lock:
+            state.level.commit(batch)
+
+
+def _keys(state: State, tag: bytes) -> Iterator[Row]:
+    with state.db.iterator(start=tag, stop=after(tag)) as found:
+        yield from found
+
+
+def _live(state: State, key: bytes) -> dict[bytes, bool]:
+    """Number and seq of each live version of a key, as in row keys: whether its value is aside."""
+    row = state.db.get(INDEX + key)
+    if row is None:
+        return {}
+    record, _ = rows.unpack(row, key, state.origins.by_number)
+    several = len(record.versions) > 1
+    return {
+        NUMBER_SEQ.pack(state.origins.number(version.dot.origin), version.dot.seq): several
+        and not version.is_delete
+        for version in record.versions
+    }
+
+
+def _stale_log(state: State) -> Iterator[Row]:
+    """Log entries of dots that are not live."""
+    for row_key, key in _keys(state, LOG):
+        if row_key[len(LOG) :] not in _live(state, key):
+            yield row_key, b""
+
+
+def _log_of_index(state: State, known: KnownSet) -> Iterator[Row]:
+    """The log entries that the index asks for; their dots are added to `known`."""
+    for row_key, row in _keys(state, INDEX):
+        key = row_key[len(INDEX) :]
+        record, _ = rows.unpack(row, key, state.origins.by_number)
+        for version in record.versions:
+            known.add(*version.dot)
+            yield log_key(state.origins.number(version.dot.origin), version.dot.seq), key
+
+
+def _stale_values(state: State) -> Iterator[Row]:
+    """Values aside that no record of several versions asks for."""
+    for row_key, _ in _keys(state, VALUE):
+        place = row_key[len(VALUE) :]
+        key = state.db.get(LOG + place)
+        if key is None or not _live(state, key).get(place, False):
+            yield row_key, b""
+
+
+def _known_rows(state: State, known: KnownSet) -> Iterator[Row]:
+    for origin, bounds in known.items():
+        number = state.origins.number(origin)
+        for start, stop in ranges.pairs(bounds):
+            yield known_key(number, start), SEQ.pack(stop)

@@ -1,0 +1,154 @@
+"""The sender's half of a round: reading one snapshot in reverse log order or in key order (R4, R9).
+
+Rows travel as they lie in the index, with a table of the origin numbers in use, so that the
+sender encodes nothing; a record with several versions is sent when the walk meets the first of its
+dots that the receiver lacks, and only then.
+"""
+
+from collections.abc import Iterator
+
+from plyvel._plyvel import Snapshot
+
+from replicator.config import CHUNK_BYTES, CHUNK_RECORDS_MAX
+from replicator.core import ranges, rows
+from replicator.core.chunk import RECORD_OVERHEAD_BYTES, Chunk
+from replicator.core.dots import Dot
+from replicator.core.known import KnownSet
+from replicator.errors import CorruptionError
+from replicator.store.keyspace import INDEX, after, log_key, value_key
+from replicator.store.origins import Origins
+
+_SINGLE = rows.SINGLE
+_unpack_single = rows.SINGLE_ROW.unpack
+
+
+class Source:
+    """One snapshot of a store. For one thread at a time; `close` may come from any.
+
+    Attributes:
+        known: the known set of exactly this snapshot.
+        floor: its purge floor.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, known: KnownSet, floor: dict[int, int], origins: Origins
+    ) -> None:
+        self.known = known
+        self.floor = floor
+        self._snapshot = snapshot
+        self._origins = origins
+
+    def close(self) -> None:
+        """Release the snapshot. Idempotent."""
+        self._snapshot.close()
+
+    def read(self, lack: KnownSet) -> Iterator[Chunk]:
+        """The records of all dots in `lack` that are live here, newest first per origin.
+
+        Raises:
+            CorruptionError: log, index and data contradict each other.
+        """
+        packer = _Packer(self._snapshot, self._origins)
+        for origin, bounds in sorted(lack.items()):
+            number = self._origins.numbers.get(origin)
+            if number is None:
+                continue
+            for start, stop in reversed(list(ranges.pairs(bounds))):
+                # Not `start` inclusive: plyvel's reverse iterator misses a first key equal to it.
+                with self._snapshot.iterator(
+                    start=log_key(number, start - 1),
+                    include_start=False,
+                    stop=log_key(number, stop),
+                    reverse=True,
+                ) as log:
+                    for row_key, key in log:
+                        if packer.add_logged(row_key, key, lack):
+                            yield packer.take()
+        if len(packer.chunk):
+            yield packer.take()
+
+    def read_all(self) -> Iterator[Chunk]:
+        """All records in key order."""
+        packer = _Packer(self._snapshot, self._origins)
+        with self._snapshot.iterator(start=INDEX, stop=after(INDEX)) as index:
+            for row_key, row in index:
+                if packer.add(row_key[len(INDEX) :], row):
+                    yield packer.take()
+        if len(packer.chunk):
+            yield packer.take()
+
+
+class _Packer:
+    """Collects records into chunks."""
+
+    def __init__(self, snapshot: Snapshot, origins: Origins) -> None:
+        self._get = snapshot.get
+        self._origins = origins
+        self._numbers: set[int] = set()
+        self.chunk = Chunk()
+
+    def take(self) -> Chunk:
+        """The chunk so far; the next one begins."""
+        chunk, self.chunk = self.chunk, Chunk()
+        by_number = self._origins.by_number
+        chunk.origins = {number: by_number[number] for number in self._numbers}
+        self._numbers.clear()
+        return chunk
+
+    def add_logged(self, row_key: bytes, key: bytes, lack: KnownSet) -> bool:
+        """Add the record that a log entry names, unless another entry of it came first.
+
+        Returns:
+            Whether the chunk is full.
+        """
+        row = self._get(INDEX + key)
+        if row is None:
+            raise CorruptionError(f"the log names key {key!r}, which has no index row")
+        if row[0] != _SINGLE:
+            record, _ = rows.unpack(row, key, self._origins.by_number)
+            first = next(version.dot for version in record.versions if version.dot in lack)
+            origin, seq = first
+            # The walk goes by ascending origin, then down: of one origin the highest comes first.
+            for version in record.versions:
+                if version.dot.origin == origin and version.dot in lack:
+                    seq = version.dot.seq
+            if row_key != log_key(self._origins.numbers[origin], seq):
+                return False
+        return self.add(key, row)
+
+    def add(self, key: bytes, row: bytes) -> bool:
+        """Add one record. Returns whether the chunk is full."""
+        chunk = self.chunk
+        if row[0] == _SINGLE:
+            _, flags, number, _, _, _, _ = _unpack_single(row)
+            self._numbers.add(number)
+            if flags & rows.DELETE:
+                size = 0
+            else:
+                value = self._get(key)
+                if value is None:
+                    raise CorruptionError(f"key {key!r} is in the index and has no value")
+                chunk.values.append(value)
+                size = len(value)
+            chunk.keys.append(key)
+            chunk.rows.append(row)
+            chunk.size_bytes += len(key) + len(row) + size + RECORD_OVERHEAD_BYTES
+        else:
+            self._add_general(key, row)
+        return chunk.size_bytes >= CHUNK_BYTES or len(chunk.keys) >= CHUNK_RECORDS_MAX
+
+    def _add_general(self, key: bytes, row: bytes) -> None:
+        record, _ = rows.unpack(row, key, self._origins.by_number)
+        self._numbers.update(self._origins.numbers[origin] for origin in record.context)
+        alone = len(record.versions) == 1
+        values = []
+        for version in record.versions:
+            if not version.is_delete:
+                value = self._get(key if alone else self._aside(version.dot))
+                if value is None:
+                    raise CorruptionError(f"dot {version.dot} of key {key!r} has no value")
+                values.append(value)
+        self.chunk.append(key, row, values)
+
+    def _aside(self, dot: Dot) -> bytes:
+        return value_key(self._origins.numbers[dot.origin], dot.seq)

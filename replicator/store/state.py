@@ -1,0 +1,189 @@
+"""What one open store holds in memory, and how records are read and written back.
+
+The pieces of a store (local writes, applying, sources, recovery) share this state. What each
+mutation owes, in one WriteBatch:
+
+- the record's index row, and with it the user's row and all values aside (keyspace module);
+- a log entry for each live version, none for a superseded one;
+- the known-set row of this store's own origin, where an own log entry goes without an own write;
+- the dots in the known set exactly when their effect is in the same batch (R3).
+
+Lock order: apply mutex, then the level's lock. `learnt` changes under both.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from zlib import crc32
+
+import plyvel
+from plyvel._plyvel import PrefixedDB, WriteBatch
+
+from replicator.core import rows
+from replicator.core.clock import HybridClock
+from replicator.core.known import KnownSet
+from replicator.core.record import ABSENT, Record, Version
+from replicator.core.resolve import Resolution
+from replicator.errors import ClosedError, CorruptionError
+from replicator.store.absent import AbsentFilter
+from replicator.store.keyspace import INDEX, LOG, NUMBER, SEQ, known_key, log_key, value_key
+from replicator.store.level import Level
+from replicator.store.origins import Origins
+
+Reader = Callable[[bytes], "bytes | None"]
+"""``get`` of a handle or of a snapshot."""
+
+
+class State:
+    """The memory of an open store; fields are changed under the level's lock.
+
+    Attributes:
+        db: the wrapped handle: a LevelDB, or one prefix of it.
+        prefix: what the wrapped handle puts before every key.
+        origin, number: who issues this store's writes, and its interned number (0: none yet).
+        log_prefix: what the keys of own log entries begin with.
+        seq, shown: the last own seq; the highest own seq ever sent to a peer.
+        learnt: the known set of all other origins.
+        floor: the purge floor.
+        cluster_id: which cluster the store belongs to, once it does (R15).
+        durable: the known set as of the last sync point.
+        closed: why nothing is accepted any more, or None.
+        armed, on_change: whether and how to tell the node of the next commit.
+        dirty: keys written locally while an apply is being planned, or None.
+    """
+
+    def __init__(self, db: plyvel.DB | PrefixedDB, level: Level, prefix: bytes) -> None:
+        self.db = db
+        self.level = level
+        self.prefix = prefix
+        self.origins = Origins(level, db)
+        self.origin = 0
+        self.number = 0
+        self.log_prefix = b""
+        self.seq = 0
+        self.shown = 0
+        self.learnt = KnownSet()
+        self.floor: dict[int, int] = {}
+        self.absent = AbsentFilter()
+        self.dirty: set[bytes] | None = None
+        self.apply_mutex = threading.Lock()
+        self.clock = HybridClock(0)
+        self.cluster_id: bytes | None = None
+        self.durable = KnownSet()
+        self.closed: str | None = None
+        self.armed = False
+        self.on_change: Callable[[], None] | None = None
+
+    def set_origin(self, origin: int) -> None:
+        """Issue writes under `origin` from now on; it is interned already."""
+        self.origin = origin
+        self.number = self.origins.number(origin)
+        self.log_prefix = LOG + NUMBER.pack(self.number)
+
+    def known_now(self) -> KnownSet:
+        """A copy of the known set with the own seqs. The caller holds the lock."""
+        known = self.learnt.copy()
+        known.add_range(self.origin, 1, self.seq + 1)
+        return known
+
+    def commit(self, batch: WriteBatch) -> None:
+        """Commit a batch under the lock, which the caller holds, and tell the node.
+
+        Raises:
+            ClosedError: the store is closed.
+            CommitError, StoreFailedError: see `Level.commit`.
+        """
+        if self.closed is not None:
+            raise ClosedError(self.closed)
+        self.level.commit(batch)
+        if self.armed:
+            self.armed = False
+            if self.on_change is not None:
+                self.on_change()
+
+    def own_known_row(self, batch: WriteBatch) -> None:
+        """Make the own seqs last although an own log entry goes."""
+        if self.seq:
+            batch.put(known_key(self.number, 1), SEQ.pack(self.seq + 1))
+
+    def read(self, key: bytes, get: Reader | None = None) -> Record:
+        """The record of a key with its values, from the handle or a snapshot's ``get``."""
+        get = get or self.db.get
+        row = get(INDEX + key)
+        if row is None:
+            return ABSENT
+        record, _ = rows.unpack(row, key, self.origins.by_number)
+        return self.load(record, get)
+
+    def load(self, record: Record, get: Reader) -> Record:
+        """The record with its values.
+
+        Raises:
+            CorruptionError: a value is missing, or differs from its checksum.
+        """
+        alone = len(record.versions) == 1
+        return Record(
+            tuple(self._load(version, alone, get) for version in record.versions), record.context
+        )
+
+    def _load(self, version: Version, alone: bool, get: Reader) -> Version:
+        if version.is_delete:
+            return version
+        origin, seq = version.dot
+        value = get(version.key if alone else value_key(self.origins.number(origin), seq))
+        if value is None or crc32(value) != version.checksum:
+            raise CorruptionError(
+                f"the value of key {version.key!r}, dot {version.dot}, is "
+                + ("missing" if value is None else "not the one written")
+                + f" in {self.level.path}: something else wrote to this LevelDB; restore the "
+                "directory, or put the key again"
+            )
+        return replace(version, value=value)
+
+    def install(
+        self, batch: WriteBatch, key: bytes, old: Record, new: Record, shown: Resolution
+    ) -> bool:
+        """Put into `batch` all that turns `old` into `new`.
+
+        Args:
+            old: as the index has it; values need not be loaded.
+            new: at least one version, values loaded.
+            shown: what `new` resolves to.
+
+        Returns:
+            Whether an own log entry went.
+        """
+        number = self.origins.number
+        own_went = self._clear(batch, old, new)
+        for version in new.versions:
+            place = number(version.dot.origin), version.dot.seq
+            batch.put(log_key(*place), key)
+            if len(new.versions) > 1 and version.value is not None:
+                batch.put(value_key(*place), version.value)
+        visible = rows.MERGED if shown.merged else new.versions.index(shown.visible)
+        batch.put(INDEX + key, rows.pack(new, number, visible))
+        if shown.visible.value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, shown.visible.value)
+        return own_went
+
+    def remove(self, batch: WriteBatch, key: bytes, old: Record) -> bool:
+        """Put into `batch` the removal of a whole record. Returns whether an own log entry went."""
+        batch.delete(INDEX + key)
+        batch.delete(key)
+        return self._clear(batch, old, ABSENT)
+
+    def _clear(self, batch: WriteBatch, old: Record, new: Record) -> bool:
+        """Remove log entries and values aside of versions that go or stand alone from now on."""
+        stays = {version.dot for version in new.versions}
+        own_went = False
+        for version in old.versions:
+            place = self.origins.number(version.dot.origin), version.dot.seq
+            gone = version.dot not in stays
+            if gone:
+                batch.delete(log_key(*place))
+                own_went |= version.dot.origin == self.origin
+            if len(old.versions) > 1 and (gone or len(stays) == 1):
+                batch.delete(value_key(*place))
+        return own_went

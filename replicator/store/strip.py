@@ -1,0 +1,73 @@
+"""Taking everything of the replicator out of a directory: what remains is the plain LevelDB."""
+
+import os
+import shutil
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import plyvel
+
+from replicator.errors import FormatError, StorageError, UsageError
+from replicator.store.keyspace import RESERVED, ROOT
+from replicator.store.level import check_comparator, read_registry
+
+ROWS_PER_COMMIT = 5000
+
+
+def strip(path: str | os.PathLike[str], progress: Callable[[int], None] | None = None) -> int:
+    """Remove all rows of the replicator from a LevelDB that no one has open.
+
+    The visible values stay; the losing versions of conflicts and the history of deletes go. Cut
+    anywhere, a second call finishes it.
+
+    Args:
+        path: the directory.
+        progress: called with the number of rows removed so far.
+
+    Returns:
+        How many rows were removed.
+
+    Raises:
+        UsageError: the directory is no LevelDB, or in use.
+        FormatError: nothing of ours is in it.
+        StorageError: LevelDB failed.
+    """
+    path = Path(path)
+    if not (path / "CURRENT").exists():
+        raise UsageError(f"{path} is no LevelDB directory")
+    check_comparator(path)
+    try:
+        db = plyvel.DB(str(path))
+    except plyvel.IOError as error:
+        raise UsageError(
+            f"{path} cannot be opened ({error}): stop the program that uses it"
+        ) from error
+    try:
+        prefixes = read_registry(db)
+        if not prefixes:
+            raise FormatError(f"{path} holds nothing of the replicator")
+        removed = sum(_remove(db, prefix, progress) for prefix in prefixes)
+        db.delete(ROOT, sync=True)
+        db.compact_range(start=RESERVED, stop=RESERVED + b"\xff")
+    except plyvel.Error as error:
+        raise StorageError(f"{path}: {error}") from error
+    finally:
+        db.close()
+    shutil.rmtree(path / "replicator", ignore_errors=True)
+    return removed
+
+
+def _remove(db: plyvel.DB, prefix: bytes, progress: Callable[[int], None] | None) -> int:
+    """Remove the reserved range of one wrap; the registry row goes last, by the caller."""
+    removed = 0
+    with db.iterator(prefix=prefix + RESERVED, include_value=False) as found:
+        while keys := list(islice(found, ROWS_PER_COMMIT)):
+            with db.write_batch(transaction=True) as batch:
+                for key in keys:
+                    if key != ROOT:
+                        batch.delete(key)
+            removed += len(keys)
+            if progress is not None:
+                progress(removed)
+    return removed
