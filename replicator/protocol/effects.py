@@ -1,0 +1,273 @@
+"""The border between a conversation and the world: what it asks for and what it is told.
+
+A conversation returns *effects*; a driver carries them out and answers with *events*. What a
+driver owes:
+
+- Effects are begun in the order in which they were returned, those of one call before those of
+  the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is.
+- The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
+  and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
+  but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.
+- `Send` only queues. `ReadChunk` waits until the transport has taken what was queued before, so a
+  slow reader holds back the next chunk, and `KnownChanged` is held back likewise: one is enough for
+  any number of changes. The queue is thereby bounded, but for a peer that asks without reading:
+  stop reading from it while the queue is long.
+- While `Conversation.wants_input` is False nothing is read from the peer.
+- Calls to all conversations of one node come from one thread.
+- After `Close` the stream is closed, once what was queued is sent or a time limit has passed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet
+from replicator.protocol.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to the peer."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Before the next message is sent: store that own seqs up to `seq` were shown (R13)."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """Open a snapshot to serve a round from. Answered by `SourceOpened`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChunk:
+    """Read the next chunk of the source. Answered by `ChunkRead`.
+
+    Attributes:
+        lack: the dots whose records are to be read, the same for a whole round; None for all
+            records in key order, their contexts raised to the purge floor (R9).
+    """
+
+    lack: KnownSet | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSource:
+    """Close the source; the effects before it on the source are done or given up. No answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Apply a piece of a round, in one WriteBatch. Answered by `Applied`."""
+
+    chunk: Chunk
+    remote_known: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Apply the last piece of a round and, in the same WriteBatch, claim (R3).
+
+    Answered by `Applied`.
+
+    Attributes:
+        chunk: may be empty.
+        remote_known: the known set of the peer's snapshot.
+        claim: what is known from now on; None where withheld dots forbid it as yet (R5).
+        floor: the purge floor to rise to, together with the claim; empty without one.
+    """
+
+    chunk: Chunk
+    remote_known: KnownSet
+    claim: KnownSet | None
+    floor: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyFull:
+    """Apply a range of keys of a full-state round, where absence counts (R9).
+
+    Answered by `Applied`.
+
+    Attributes:
+        chunk: all records of the peer with ``after < key <= upto``.
+        after: None for the first range.
+        upto: None for the last range.
+    """
+
+    chunk: Chunk
+    remote_known: KnownSet
+    floor: Mapping[int, int]
+    after: bytes | None
+    upto: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptCluster:
+    """Take this cluster id (R15)."""
+
+    cluster_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """This directory was rolled back or cloned: take a new origin (R13). `Close` follows.
+
+    First every other conversation of this node must end (`Stop`) and its applying effects must be
+    over: what they told their peers, and what they are about to claim, counts dots that the fork
+    takes back. Then come a new `Pulls` and a new `Me`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class PokeOthers:
+    """Tell every other conversation of this node `Poke`: what held them back may be gone."""
+
+
+ReportKind = Literal["met", "round", "served", "resolver", "skew"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that people may want to know.
+
+    Attributes:
+        kind: "met": the peer has greeted and belongs here; "round": a round from the peer is
+            complete; "served": a round for the peer was sent; "resolver": the peer resolves
+            conflicts with another resolver (R6); "skew": the wall clocks lie too far apart.
+        text: for people; empty where the numbers say all.
+        records, changed, size_bytes: of a round: records sent or received, how many of the
+            received ones changed something here, and what they counted against limits.
+        full: whether it was a full-state round.
+    """
+
+    kind: ReportKind
+    text: str = ""
+    records: int = 0
+    changed: int = 0
+    size_bytes: int = 0
+    full: bool = False
+
+
+CloseCode = Literal[
+    "idle", "refused", "protocol", "closing", "busy", "fork", "failed", "silent", "lost"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The conversation is over: close the stream. Every later call returns no effects.
+
+    Attributes:
+        code: why, for programs: the peer's or our `Bye` code, or "failed" (our store failed),
+            "silent" (the peer said nothing for too long), "lost" (the stream ended).
+        reason: why, for people. Holds the peer's own words: not safe for a terminal as it is.
+        by_peer: whether the peer said so.
+    """
+
+    code: CloseCode
+    reason: str
+    by_peer: bool = False
+
+
+Effect = (
+    Send
+    | Show
+    | OpenSource
+    | ReadChunk
+    | CloseSource
+    | Apply
+    | Finish
+    | ApplyFull
+    | AdoptCluster
+    | Fork
+    | PokeOthers
+    | Report
+    | Close
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOpened:
+    """The snapshot is open.
+
+    Attributes:
+        known: the known set of the snapshot; not changed by anyone from now on.
+        floor: the purge floor of the snapshot.
+    """
+
+    known: KnownSet
+    floor: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRead:
+    """The next chunk of the source, None after the last.
+
+    The origin numbers mean the same in all chunks of one source.
+    """
+
+    chunk: Chunk | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The piece is committed.
+
+    Attributes:
+        records: how many records it had.
+        changed: how many of them changed something here.
+    """
+
+    records: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownChanged:
+    """The own known set has grown: commits of this node, or rounds of other conversations."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """An effect on the store failed; the conversation ends.
+
+    Attributes:
+        error: what the store raised. A `ForkError` leads to a `Fork`; a `ProtocolError`,
+            `FormatError` or `ForkedContentsError` is told to the peer.
+    """
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """Another conversation of this node has ended or has released something: plan again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the conversation politely, for a reason of the driver's.
+
+    Attributes:
+        code: "closing", "busy", "fork", or "protocol" where the peer's bytes did not decode.
+    """
+
+    code: Literal["closing", "busy", "fork", "protocol"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The stream has ended or failed; nothing can be sent any more."""
+
+    reason: str
+
+
+Event = SourceOpened | ChunkRead | Applied | KnownChanged | StoreFailed | Poke | Stop | Lost

@@ -1,0 +1,356 @@
+"""The messages and their bytes: msgpack arrays ``[tag, field, …]``, one a frame.
+
+Any bytes decode to a message or raise `ProtocolError`, in time and memory proportional to their
+number: arrays and maps are opened one by one where the grammar has one, an element is never a
+container, and nothing is allocated on the word of a length (`replicator.protocol.reader`). Every
+field is checked for type, length and range; what only a store can judge (whether rows and values
+fit) is left to it.
+
+Compatibility: tags, fields and their order never change within a protocol version. `Hello` may
+grow at its end in later versions: fields beyond those known here are skipped, so that nodes of
+different versions can tell each other so. Every other message has exactly its fields.
+
+A known set is a map of 8-byte origins, ascending, to its bounds, each as the difference to the
+one before: seqs 1 … 4 and 9 of an origin are ``[1, 4, 4, 1]``. A chunk is ``[{origin number:
+8-byte origin}, [key, …], [row, …], [value, …]]`` (`replicator.core.chunk`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
+from typing import Any, get_args
+
+import msgpack
+
+from replicator.config import (
+    CHUNK_RECORDS_MAX,
+    KEY_BYTES_MAX,
+    NAME_BYTES_MAX,
+    ORIGINS_MAX,
+    VALUE_BYTES_MAX,
+)
+from replicator.core import ranges
+from replicator.core.chunk import RECORD_OVERHEAD_BYTES, Chunk
+from replicator.core.dots import ORIGIN_MAX, SEQ_MAX
+from replicator.core.known import BLOCKS, KnownSet
+from replicator.errors import ProtocolError
+from replicator.protocol.reader import Reader, within
+
+INSTANCE_BYTES = 8
+HASH_BYTES = 8
+CLUSTER_ID_BYTES_MAX = 32
+REASON_BYTES_MAX = 1000
+"""Longest text of a `Bye`."""
+
+BOUNDS_MAX = 8 * ORIGINS_MAX
+"""Most bounds of one known set, all origins together."""
+
+ROUND_MAX = 2**63 - 1
+VERSION_MAX = 2**16 - 1
+WALL_MS_MAX = 2**63 - 1
+_NUMBER_MAX = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message of both sides.
+
+    Attributes:
+        versions: least and greatest protocol version spoken.
+        cluster: the cluster name from the configuration.
+        cluster_id: the store's cluster id, None before there is one (R15).
+        node: the node's name, for people.
+        origin: who issues this node's writes.
+        instance: 8 random bytes of the process: by them a node recognises itself.
+        resolver: name of the resolver (R6).
+        explicit: whether a person told the sender this peer's address (R15).
+        has_data: whether the sender's store holds anything.
+        wall_ms: the sender's wall clock, milliseconds since the epoch.
+        block_hashes: of the known set that the sender announces (`KnownSet.block_hashes`).
+    """
+
+    versions: tuple[int, int]
+    cluster: str
+    cluster_id: bytes | None
+    node: str
+    origin: int
+    instance: bytes
+    resolver: str
+    explicit: bool
+    has_data: bool
+    wall_ms: int
+    block_hashes: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the sender knows beyond what it announced before in this conversation. The first one
+    holds the blocks that differ, whole."""
+
+    known: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Ask for a round: everything the sender of this lacks, but for `withheld` (R5)."""
+
+    round: int
+    withheld: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A round begins.
+
+    Attributes:
+        round: the number from the `Want`.
+        known: the known set of the snapshot that is read (R2).
+        floor: the purge floor of the snapshot.
+        full: whether it is a full-state round (R9): all records in key order.
+    """
+
+    round: int
+    known: KnownSet
+    floor: Mapping[int, int]
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Some records of the round. In a full-state round they cover the keys above the last one of
+    the message before, up to and with their own last one."""
+
+    round: int
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """All records of the round were sent."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The sender leaves. Answered by a `Bye` if the code is "idle", by nothing otherwise.
+
+    Attributes:
+        reason: for people.
+        code: one of `BYE_CODES`.
+    """
+
+    reason: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Answered by `Pong`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """I am."""
+
+
+Message = Hello | Known | Want | Begin | Records | End | Bye | Ping | Pong
+
+BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """How one field travels."""
+
+    read: Callable[[Reader], Any]
+    pack: Callable[[Any], object] = lambda value: value
+
+
+def _origin_bytes(origin: int) -> bytes:
+    return origin.to_bytes(8, "big")
+
+
+def _read_origin(reader: Reader, last: int) -> int:
+    """An origin, greater than the `last` one."""
+    origin = int.from_bytes(reader.blob(8, 8, "an origin"), "big")
+    return within(origin, last + 1, ORIGIN_MAX, "an origin")
+
+
+def _pack_known(known: KnownSet) -> object:
+    return {
+        _origin_bytes(origin): [
+            bounds[0],
+            *(high - low for low, high in pairwise(bounds)),
+        ]
+        for origin, bounds in sorted(known.items())
+    }
+
+
+def _read_known(reader: Reader) -> KnownSet:
+    result: dict[int, ranges.Bounds] = {}
+    origin, budget = -1, BOUNDS_MAX
+    for _ in range(reader.map(ORIGINS_MAX, "origins")):
+        origin = _read_origin(reader, origin)
+        count = reader.array(2, budget, "bounds")
+        budget -= count
+        result[origin] = _read_bounds(reader, count)
+    return KnownSet(result)
+
+
+def _read_bounds(reader: Reader, count: int) -> ranges.Bounds:
+    step = reader.next
+    differences = [step() for _ in range(count)]
+    if any(type(difference) is not int for difference in differences):
+        raise ProtocolError("a bound of a known set is no whole number")
+    bounds = list(accumulate(differences))
+    if not ranges.is_valid(bounds) or bounds[-1] > SEQ_MAX + 1:
+        raise ProtocolError("the bounds of a known set are not ascending within the seqs")
+    return bounds
+
+
+def _pack_floor(floor: Mapping[int, int]) -> object:
+    return {_origin_bytes(origin): seq for origin, seq in sorted(floor.items())}
+
+
+def _read_floor(reader: Reader) -> dict[int, int]:
+    result: dict[int, int] = {}
+    origin = -1
+    for _ in range(reader.map(ORIGINS_MAX, "purge floor entries")):
+        origin = _read_origin(reader, origin)
+        result[origin] = reader.whole(1, SEQ_MAX, "a purge floor")
+    return result
+
+
+def _pack_chunk(chunk: Chunk) -> object:
+    origins = {number: _origin_bytes(origin) for number, origin in sorted(chunk.origins.items())}
+    return [origins, chunk.keys, chunk.rows, chunk.values]
+
+
+def _read_chunk(reader: Reader) -> Chunk:
+    reader.array(4, 4, "a chunk's columns")
+    origins: dict[int, int] = {}
+    number = -1
+    for _ in range(reader.map(ORIGINS_MAX, "origin numbers")):
+        number = reader.whole(number + 1, _NUMBER_MAX, "an origin number")
+        origins[number] = _read_origin(reader, -1)
+    count = reader.array(1, CHUNK_RECORDS_MAX, "keys")
+    keys = reader.blobs(count, KEY_BYTES_MAX, "keys")
+    reader.array(count, count, "rows")
+    rows = reader.blobs(count, _NUMBER_MAX, "rows")
+    value_count = reader.array(0, _NUMBER_MAX, "values")
+    values = reader.blobs(value_count, VALUE_BYTES_MAX, "values")
+    size = sum(map(len, keys)) + sum(map(len, rows)) + sum(map(len, values))
+    return Chunk(origins, keys, rows, values, size + RECORD_OVERHEAD_BYTES * count)
+
+
+def _read_versions(reader: Reader) -> tuple[int, int]:
+    reader.array(2, 2, "the versions")
+    low = reader.whole(1, VERSION_MAX, "the least version")
+    return low, reader.whole(low, VERSION_MAX, "the greatest version")
+
+
+def _read_cluster_id(reader: Reader) -> bytes | None:
+    value = reader.next()
+    if value is not None and (
+        type(value) is not bytes or not 1 <= len(value) <= CLUSTER_ID_BYTES_MAX
+    ):
+        raise ProtocolError(
+            f"the cluster id is no byte string of 1 to {CLUSTER_ID_BYTES_MAX} bytes"
+        )
+    return value
+
+
+def _read_hashes(reader: Reader) -> list[bytes]:
+    hashes = reader.blobs(reader.array(BLOCKS, BLOCKS, "block hashes"), HASH_BYTES, "block hashes")
+    if any(len(value) not in (0, HASH_BYTES) for value in hashes):
+        raise ProtocolError(f"a block hash has neither 0 nor {HASH_BYTES} bytes")
+    return hashes
+
+
+def _read_code(reader: Reader) -> str:
+    code = reader.text(NAME_BYTES_MAX, "the code")
+    if code not in BYE_CODES:
+        raise ProtocolError(f"{code!r} is no code of a Bye")
+    return code
+
+
+def _name(what: str) -> _Field:
+    return _Field(lambda reader: reader.text(NAME_BYTES_MAX, what))
+
+
+def _flag(what: str) -> _Field:
+    return _Field(lambda reader: reader.flag(what))
+
+
+_ROUND = _Field(lambda reader: reader.whole(1, ROUND_MAX, "the round"))
+_KNOWN = _Field(_read_known, _pack_known)
+
+_GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
+    1: (
+        Hello,
+        (
+            _Field(_read_versions),
+            _name("the cluster name"),
+            _Field(_read_cluster_id),
+            _name("the node name"),
+            _Field(lambda reader: _read_origin(reader, -1), _origin_bytes),
+            _Field(lambda reader: reader.blob(INSTANCE_BYTES, INSTANCE_BYTES, "the instance")),
+            _name("the resolver name"),
+            _flag("explicit"),
+            _flag("has_data"),
+            _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the wall clock")),
+            _Field(_read_hashes),
+        ),
+    ),
+    2: (Known, (_KNOWN,)),
+    3: (Want, (_ROUND, _KNOWN)),
+    4: (Begin, (_ROUND, _KNOWN, _Field(_read_floor, _pack_floor), _flag("full"))),
+    5: (Records, (_ROUND, _Field(_read_chunk, _pack_chunk))),
+    6: (End, (_ROUND,)),
+    7: (
+        Bye,
+        (_Field(lambda reader: reader.text(REASON_BYTES_MAX, "the reason")), _Field(_read_code)),
+    ),
+    8: (Ping, ()),
+    9: (Pong, ()),
+}
+"""Tag → message and how its fields travel, in the order of the class. Only ever added to."""
+
+_TAGS = {kind: tag for tag, (kind, _) in _GRAMMAR.items()}
+_NAMES = {kind: tuple(item.name for item in fields(kind)) for kind in get_args(Message)}
+
+
+def encode(message: Message) -> bytes:
+    """The payload of the frame for `message`, whose fields keep the limits."""
+    kind = type(message)
+    tag = _TAGS[kind]
+    values = zip(_NAMES[kind], _GRAMMAR[tag][1], strict=True)
+    return msgpack.packb([tag, *(item.pack(getattr(message, name)) for name, item in values)])
+
+
+def decode(payload: bytes) -> Message:
+    """The message that the payload of one frame holds.
+
+    Raises:
+        ProtocolError: it holds none.
+    """
+    try:
+        return _decode(Reader(payload), len(payload))
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"a frame of {len(payload)} bytes holds no message: {error}") from error
+
+
+def _decode(reader: Reader, size: int) -> Message:
+    count = reader.array(1, VERSION_MAX, "fields") - 1
+    tag = reader.whole(0, VERSION_MAX, "the tag")
+    if tag not in _GRAMMAR:
+        raise ProtocolError(f"there is no message with tag {tag}")
+    kind, items = _GRAMMAR[tag]
+    if count != len(items) and not (kind is Hello and count > len(items)):
+        raise ProtocolError(f"{kind.__name__} has {len(items)} fields, not {count}")
+    message: Message = kind(*(item.read(reader) for item in items))
+    reader.skip(count - len(items))
+    if reader.position() != size:
+        raise ProtocolError(f"bytes follow a {kind.__name__}")
+    return message
