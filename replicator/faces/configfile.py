@@ -1,0 +1,235 @@
+"""The one configuration file: TOML, strict. Every key is a field of a section below.
+
+A mistake is told with its line, its key and what to write instead, all mistakes at once: an
+unknown key names the nearest known one, a value says what it may be. Later keys are fields more;
+there is no second reader.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from replicator.config import CLUSTER_DEFAULT, HOST_DEFAULT, NAME_BYTES_MAX, PORT_DEFAULT, Settings
+from replicator.core.resolve import Resolver, ResolverMode
+from replicator.core.resolvers import by_name
+from replicator.errors import ConfigError
+from replicator.net.address import parse_address
+
+_DEFAULTS = Settings()
+
+_HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_ENTRY = re.compile(r"""\s*["']?([\w.-]+)["']?\s*=""")
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Wait = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class NodeSection(Struct, frozen=True):
+    """``[node]``: who this node is."""
+
+    name: str | None = None
+    data: str | None = None
+    cluster: str = CLUSTER_DEFAULT
+
+
+class ListenSection(Struct, frozen=True):
+    """``[listen]``: where peers reach it."""
+
+    host: str = HOST_DEFAULT
+    port: Annotated[int, Meta(ge=0, le=65_535)] = PORT_DEFAULT
+
+
+class PeersSection(Struct, frozen=True):
+    """``[peers]``: whom it dials."""
+
+    static: tuple[str, ...] = ()
+
+
+class ReplicationSection(Struct, frozen=True):
+    """``[replication]``: how often, how much, how safe; see `replicator.config.Settings`."""
+
+    join_timeout: Wait = _DEFAULTS.join_timeout
+    sync: bool = _DEFAULTS.sync
+    sync_interval: Seconds = _DEFAULTS.sync_interval
+    interval_min: Seconds = _DEFAULTS.interval_min
+    interval_max: Seconds = _DEFAULTS.interval_max
+    holdoff_max: Seconds = _DEFAULTS.holdoff_max
+    linger: Wait = _DEFAULTS.linger
+    keepalive: Seconds = _DEFAULTS.keepalive
+    connect_timeout: Seconds = _DEFAULTS.connect_timeout
+    reask_timeout: Seconds = _DEFAULTS.reask_timeout
+    atomic_round_bytes: Annotated[int, Meta(ge=0, le=16 << 20)] = _DEFAULTS.atomic_round_bytes
+    clock_skew_max: Wait = _DEFAULTS.clock_skew_max
+    connections_max: Annotated[int, Meta(ge=1, le=65_535)] = _DEFAULTS.connections_max
+
+
+class ResolverSection(Struct, frozen=True):
+    """``[resolver]``: who wins a conflict. `name` as `replicator.core.resolvers.by_name`."""
+
+    name: str = "highest_clock"
+    mode: ResolverMode = "concurrent"
+    timeout: Seconds = _DEFAULTS.resolver_timeout
+
+
+class File(Struct, frozen=True):
+    """All sections."""
+
+    node: NodeSection = NodeSection()
+    listen: ListenSection = ListenSection()
+    peers: PeersSection = PeersSection()
+    replication: ReplicationSection = ReplicationSection()
+    resolver: ResolverSection = ResolverSection()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a file, or none, comes to.
+
+    Attributes:
+        data: the directory of the LevelDB, where the file names one.
+    """
+
+    data: Path | None
+    settings: Settings
+    resolver: Resolver
+    resolver_mode: ResolverMode
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong with a file.
+
+    Attributes:
+        line: counted from 1; None where it cannot be told.
+        key: dotted; empty where the file is no TOML.
+    """
+
+    line: int | None
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        place = "" if self.line is None else f"line {self.line}: "
+        return place + (f"{self.key}: {self.text}" if self.key else self.text)
+
+
+def read_config(path: Path) -> Config:
+    """Read a file.
+
+    Raises:
+        ConfigError: it cannot be read, or has mistakes; all are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    mistakes, config = parse_config(text, base=path.parent)
+    if config is None:
+        raise ConfigError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    return config
+
+
+def parse_config(text: str, base: Path) -> tuple[list[Mistake], Config | None]:
+    """The mistakes of a text, in the order of its sections; the configuration where there are none.
+
+    Args:
+        base: what a relative data directory starts from.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return [Mistake(None, "", str(error))], None
+    found = list(_unfit(document)) or list(_nonsense(msgspec.convert(document, File)))
+    if found:
+        return [Mistake(_line_of(key, text), key, what) for key, what in found], None
+    return [], _config(msgspec.convert(document, File), base)
+
+
+def _unfit(document: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """Unknown keys and values of another type or range: key and what is wrong."""
+    sections = {field.name: field.type for field in msgspec.structs.fields(File)}
+    for name, table in document.items():
+        if name not in sections:
+            yield name, _unknown(name, "section", list(sections))
+        elif not isinstance(table, dict):
+            yield name, f"is a section: write [{name}] on a line of its own"
+        else:
+            types = {field.name: field.type for field in msgspec.structs.fields(sections[name])}
+            for key, value in table.items():
+                if key not in types:
+                    yield f"{name}.{key}", _unknown(key, "key", list(types))
+                elif what := _misfit(value, types[key]):
+                    yield f"{name}.{key}", what
+
+
+def _misfit(value: object, kind: object) -> str | None:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return f"{value!r}: {str(error).replace('`', '')}"
+    return None
+
+
+def _unknown(name: str, what: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(sorted(known))}"
+    return f"unknown {what}: {hint}"
+
+
+def _nonsense(file: File) -> Iterator[tuple[str, str]]:
+    """Values of the right type that cannot be meant."""
+    for key, text in (("node.name", file.node.name), ("node.cluster", file.node.cluster)):
+        if text is not None and not 0 < len(text.encode()) <= NAME_BYTES_MAX:
+            yield key, f"must have 1 to {NAME_BYTES_MAX} bytes"
+    for address in file.peers.static:
+        try:
+            parse_address(address)
+        except ConfigError as error:
+            yield "peers.static", str(error)
+    if file.replication.interval_min > file.replication.interval_max:
+        yield "replication.interval_min", "is greater than interval_max"
+    try:
+        by_name(file.resolver.name)
+    except ConfigError as error:
+        yield "resolver.name", str(error)
+
+
+def _config(file: File, base: Path) -> Config:
+    settings = Settings(
+        host=file.listen.host,
+        port=file.listen.port,
+        peers=file.peers.static,
+        cluster=file.node.cluster,
+        name=file.node.name,
+        resolver_timeout=file.resolver.timeout,
+        **msgspec.structs.asdict(file.replication),
+    )
+    data = None if file.node.data is None else base / Path(file.node.data).expanduser()
+    return Config(data, settings, by_name(file.resolver.name), file.resolver.mode)
+
+
+DEFAULT = _config(File(), Path())
+"""What is in force without a file."""
+
+
+def _line_of(key: str, text: str) -> int | None:
+    """The line on which a section, or a key of it, stands when written in the usual way."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            section = header[1]
+            here = section
+        elif entry := _ENTRY.match(line):
+            here = f"{section}.{entry[1]}".lstrip(".")
+        else:
+            continue
+        if here == key:
+            return number
+    return None

@@ -1,0 +1,179 @@
+"""The TOML reader: strict, names every mistake, its line, and what was probably meant."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replicator.config import Settings
+from replicator.core.resolvers import latest_timestamp
+from replicator.errors import ConfigError
+from replicator.faces.configfile import (
+    DEFAULT,
+    File,
+    ReplicationSection,
+    parse_config,
+    read_config,
+)
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+
+
+def mistakes(text: str) -> list[str]:
+    found, config = parse_config(text, Path("/base"))
+    assert (config is None) == bool(found)
+    return [str(mistake) for mistake in found]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_the_files_we_ship_are_read(path: Path) -> None:
+    config = read_config(path)
+    assert config.data is not None
+    assert config.data.is_absolute()
+
+
+def test_nothing_at_all_is_the_default() -> None:
+    assert parse_config("", Path("/base")) == ([], DEFAULT)
+    assert DEFAULT.settings == Settings()
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(
+        """
+        [node]
+        name = "a"
+        data = "store"
+        cluster = "orders"
+        [listen]
+        host = "::1"
+        port = 0
+        [peers]
+        static = ["[::1]:9001", "b.example:9000"]
+        [replication]
+        sync = true
+        interval_max = 5
+        [resolver]
+        name = "latest_timestamp"
+        mode = "equal-clock"
+        timeout = 0.5
+        """
+    )
+    config = read_config(path)
+    assert config.data == tmp_path / "store"
+    assert config.resolver is latest_timestamp
+    assert config.resolver_mode == "equal-clock"
+    assert config.settings == Settings(
+        host="::1",
+        port=0,
+        peers=("[::1]:9001", "b.example:9000"),
+        cluster="orders",
+        name="a",
+        sync=True,
+        interval_max=5.0,
+        resolver_timeout=0.5,
+    )
+
+
+def test_every_mistake_is_named_with_its_line() -> None:
+    text = """
+[node]
+nmae = "a"
+
+[listen]
+port = 70000
+host = 1
+
+[replicaton]
+sync = true
+
+[replication]
+sync = "yes"
+interval_min = -1
+"""
+    assert mistakes(text) == [
+        "line 3: node.nmae: unknown key: did you mean name?",
+        "line 6: listen.port: 70000: Expected int <= 65535",
+        "line 7: listen.host: 1: Expected str, got int",
+        "line 9: replicaton: unknown section: did you mean replication?",
+        "line 13: replication.sync: 'yes': Expected bool, got str",
+        "line 14: replication.interval_min: -1: Expected float > 0.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("zzz = 1", "line 1: zzz: unknown section: there are listen, node, peers,"),
+        ("node = 1", "line 1: node: is a section: write [node] on a line of its own"),
+        ("node.nmae = 'a'", "line 1: node.nmae: unknown key: did you mean name?"),
+        ("node = {nmae = 'a'}", "node.nmae: unknown key: did you mean name?"),
+        ("[node]\nqqqq = 1", "line 2: node.qqqq: unknown key: there are cluster, data, name"),
+        ("[node]\nname = ''", "line 2: node.name: must have 1 to 255 bytes"),
+        ("[node]\ncluster = '" + "ü" * 128 + "'", "line 2: node.cluster: must have 1 to"),
+        ("[peers]\nstatic = ['a']", "line 2: peers.static: 'a' is no address: the port is missing"),
+        ("[peers]\nstatic = 'a:1'", "line 2: peers.static: 'a:1': Expected array, got str"),
+        ("[resolver]\nname = 'lates'", "line 2: resolver.name: there is no resolver 'lates'"),
+        ("[resolver]\nmode = 'x'", "line 2: resolver.mode: 'x': Invalid enum value"),
+        ("[replication]\ninterval_min = 31", "line 2: replication.interval_min: is greater than"),
+        ("[replication]\nlinger = inf", "line 2: replication.linger: inf: Expected float <="),
+        ("[replication]\nlinger = nan", "line 2: replication.linger: nan: Expected float"),
+        (
+            "[replication]\nsync_interval = true",
+            "line 2: replication.sync_interval: True: Expected",
+        ),
+        ("[node\n", "Expected ']' at the end of a table declaration (at line 1"),
+        ("[node]\nname = 'a'\nname = 'b'\n", "Cannot overwrite a value (at line 3"),
+    ],
+)
+def test_mistakes(text: str, expected: str) -> None:
+    (found,) = mistakes(text)
+    assert found.startswith(expected)
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    with pytest.raises(ConfigError, match=r"node.toml cannot be read: .*No such file"):
+        read_config(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"node.toml cannot be read: .*utf-8"):
+        read_config(path)
+    path.write_text("[node]\nnmae = 1\nx = 2")
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert str(caught.value).count(str(path)) == 2
+
+
+def test_every_setting_is_a_key() -> None:
+    elsewhere = {"host", "port", "peers", "discovery", "cluster", "name", "resolver_timeout", "tls"}
+    keys = {field.name for field in msgspec.structs.fields(ReplicationSection)}
+    assert keys == set(Settings.__slots__) - elsewhere
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    mistakes(text)
+
+
+VALUES = st.booleans() | st.integers() | st.floats() | st.text() | st.just("[]")
+NAMES = st.sampled_from([field.name for field in msgspec.structs.fields(File)])
+KEYS = st.sampled_from(
+    [
+        f.name
+        for section in msgspec.structs.fields(File)
+        for f in msgspec.structs.fields(section.type)
+    ]
+)
+
+
+@given(st.dictionaries(NAMES, st.dictionaries(KEYS, VALUES)))
+def test_any_document_of_our_keys_is_read_or_refused(
+    document: dict[str, dict[str, object]],
+) -> None:
+    lines = []
+    for section, table in document.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(table[key])}" for key in table)]
+    mistakes("\n".join(lines))
