@@ -1,60 +1,39 @@
-"""The store: local writes and reads of one replicated LevelDB namespace (R1, R6, R13).
+"""The store: one replicated namespace of an open LevelDB.
 
-Local writes run in the caller's thread under the level's lock. `put` of a key that surely has no
-record yet, nearly all of a bulk load, is written out by hand: three rows, no look-up, no objects.
+What it is made of: local writes (`local`), merging what peers send (`apply`), sources that peers
+are served from (`source`), and what happens at opening (`opening`) and after a fork (`fork`).
 """
 
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
-from zlib import crc32
 
 import plyvel
 from plyvel._plyvel import Iterator as PlyvelIterator
-from plyvel._plyvel import PrefixedDB, WriteBatch
+from plyvel._plyvel import PrefixedDB
 
-from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX, Settings
+from replicator.config import Settings
 from replicator.core import rows
 from replicator.core.chunk import Chunk
-from replicator.core.clock import HybridClock
-from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
-from replicator.core.merge import next_clock
-from replicator.core.merge import write as write_record
 from replicator.core.record import Record, Version
-from replicator.core.resolve import Resolution, Resolver, ResolverMode, default_resolver
-from replicator.errors import ClosedError, ReservedKeyError, UsageError
+from replicator.core.resolve import Resolver, ResolverMode, default_resolver
+from replicator.errors import ClosedError
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
 from replicator.store.digest import digest
 from replicator.store.fork import Fork
-from replicator.store.gate import Gate
-from replicator.store.keyspace import (
-    INDEX,
-    RESERVED,
-    SEQ,
-    after,
-    meta_key,
-    pack_known,
-    pack_meta,
-)
+from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
-from replicator.store.resolving import Settler
+from replicator.store.local import LocalWrites
 from replicator.store.source import Source
-from replicator.store.state import State
 
-_pack_seq = SEQ.pack
-_pack_single = rows.SINGLE_ROW.pack
-_SINGLE, _DELETE = rows.SINGLE, rows.DELETE
-_FILTER_MASK = (1 << 23) - 1
-
-Operation = tuple[bytes, "bytes | None"]
-"""A key and its new value; None deletes."""
+FILTER_KEYS_AT_OPEN = 20_000
+"""An index up to this size is read into the filter before opening returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +50,20 @@ class StoreCounters:
     sync_points: int
 
 
-class Store(State):
+class Store(LocalWrites):
     """One replicated namespace of an open LevelDB. Made by `Store.open`; thread-safe.
-
-    Every commit raises CommitError where it did not happen, StoreFailedError where the LevelDB
-    refuses commits until it is reopened (R12), and ClosedError after `close` or in a forked child.
 
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
+        sync_points: how many sync points were noted since opening.
     """
 
     def __init__(
         self, db: plyvel.DB | PrefixedDB, level: Level, prefix: bytes, settings: Settings
     ) -> None:
-        super().__init__(db, level, prefix)
-        self.settings = settings
-        self.clock = HybridClock(int(settings.clock_skew_max * 1000))
-        self.gate = Gate(settings.join_timeout)
-        self.writes = 0
+        super().__init__(db, level, prefix, settings)
         self.sync_points = 0
-        self._slow = True
         self._filler: threading.Thread | None = None
-        self._updating: int | None = None
-        self._lock = level.lock
-        self._batch = db.write_batch()
-        self._sync_default = settings.sync
-        self.settler = Settler(default_resolver, "concurrent", settings.resolver_timeout)
         self._applier = Applier(self, self.settler)
         self._fork = Fork(self, self.settler)
 
@@ -139,239 +106,6 @@ class Store(State):
         store._fill_filter_in_background()
         return store
 
-    # Local writes
-
-    def put(self, key: bytes, value: Any, *, sync: bool | None = None) -> None:
-        """Write one key (R1).
-
-        Args:
-            key: bytes outside of the reserved range, at most `KEY_BYTES_MAX`.
-            value: anything with a buffer, at most `VALUE_BYTES_MAX`.
-            sync: return only when it survives a power cut; None follows the settings.
-
-        Raises:
-            TypeError: key or value is of another type.
-            ReservedKeyError: the key is reserved, or key or value are too large.
-        """
-        if type(key) is not bytes or key >= RESERVED or len(key) > KEY_BYTES_MAX:
-            check_key(key)
-        if type(value) is not bytes:
-            value = bytes(memoryview(value))
-        if len(value) > VALUE_BYTES_MAX:
-            check_value(key, value)
-        if self._slow:
-            self._admit()
-        with self._lock:
-            batch = self._batch
-            absent = self.absent
-            place = hash(key)
-            bits = absent.bits
-            octet = place >> 3 & _FILTER_MASK
-            bit = 1 << (place & 7)
-            try:
-                if bits[octet] & bit or not absent.ready:
-                    self._stage(batch, key, value)
-                else:
-                    bits[octet] |= bit
-                    clock = self.clock
-                    now = time.time_ns() // 1_000_000 << 16
-                    if now <= clock.last:
-                        now = clock.last + 1
-                    clock.last = now
-                    seq = _pack_seq(self.seq + 1)
-                    batch.put(key, value)
-                    batch.put(self.log_prefix + seq, key)
-                    batch.put(
-                        INDEX + key,
-                        _pack_single(_SINGLE, 0, self.number, self.seq + 1, 0, now, crc32(value)),
-                    )
-                self.commit(batch)
-                self.seq += 1
-                self.writes += 1
-            finally:
-                batch.clear()
-            if self.dirty is not None:
-                self.dirty.add(key)
-        if sync or (sync is None and self._sync_default):
-            self.level.sync()
-
-    def delete(self, key: bytes, *, sync: bool | None = None) -> None:
-        """Delete one key (R1); deleting an absent one issues a tombstone too. See `put`."""
-        self.write(((key, None),), sync=sync)
-
-    def write(self, operations: Sequence[Operation], *, sync: bool | None = None) -> None:
-        """Write several keys in one commit: all of it or nothing, here and at every reader.
-
-        Folded to the last operation per key; each key takes one dot. See `put`.
-        """
-        folded = dict(operations)
-        for key, value in folded.items():
-            if type(key) is not bytes or key >= RESERVED or len(key) > KEY_BYTES_MAX:
-                check_key(key)
-            if value is not None and len(value) > VALUE_BYTES_MAX:
-                check_value(key, value)
-        if not folded:
-            return
-        if self._slow:
-            self._admit()
-        with self._lock:
-            batch = self._batch
-            try:
-                self._stage_many(batch, folded)
-                self.commit(batch)
-                self.seq += len(folded)
-                self.writes += len(folded)
-            finally:
-                batch.clear()
-            if self.dirty is not None:
-                self.dirty.update(folded)
-        if sync or (sync is None and self._sync_default):
-            self.level.sync()
-
-    def update(
-        self,
-        key: bytes,
-        fn: Callable[[list[Version]], bytes | None],
-        *,
-        sync: bool | None = None,
-    ) -> bytes | None:
-        """Read, change and write one key, with no other write of this node in between.
-
-        Args:
-            fn: gets the live versions, winner first (none for an absent key), returns the new
-                value or None to delete. It runs under the write lock: keep it short; writing to
-                this store in it raises UsageError. What it raises is passed on, nothing written.
-
-        Returns:
-            What `fn` returned.
-        """
-        check_key(key)
-        if self._slow:
-            self._admit()
-        with self._lock:
-            self._updating = threading.get_ident()
-            self._slow = True  # so that a write in `fn` is noticed instead of waiting for ever
-            try:
-                value = fn(self._ordered(self.read(key)))
-            finally:
-                self._updating = None
-                self._slow = self.closed is not None
-            if value is not None:
-                value = bytes(memoryview(value))
-                check_value(key, value)
-            try:
-                self._stage(self._batch, key, value)
-                self.commit(self._batch)
-                self.seq += 1
-                self.writes += 1
-            finally:
-                self._batch.clear()
-            if self.dirty is not None:
-                self.dirty.add(key)
-        if sync or (sync is None and self._sync_default):
-            self.level.sync()
-        return value
-
-    def _stage_many(self, batch: WriteBatch, folded: Mapping[bytes, bytes | None]) -> None:
-        """Put the writes of several keys into `batch`; the seqs follow `self.seq` in order."""
-        absent = self.absent
-        bits, ready = absent.bits, absent.ready
-        clock = self.clock
-        put = batch.put
-        log_prefix, number, seq = self.log_prefix, self.number, self.seq
-        now = time.time_ns() // 1_000_000 << 16
-        if now <= clock.last:
-            now = clock.last + 1
-        for key, value in folded.items():
-            seq += 1
-            place = hash(key)
-            octet = place >> 3 & _FILTER_MASK
-            bit = 1 << (place & 7)
-            if value is None or bits[octet] & bit or not ready:
-                self._stage(batch, key, value, seq, now)
-            else:
-                bits[octet] |= bit
-                put(key, value)
-                put(log_prefix + _pack_seq(seq), key)
-                put(INDEX + key, _pack_single(_SINGLE, 0, number, seq, 0, now, crc32(value)))
-            now += 1
-        clock.last = now - 1
-
-    def _stage(
-        self,
-        batch: WriteBatch,
-        key: bytes,
-        value: bytes | None,
-        seq: int | None = None,
-        timestamp: int | None = None,
-    ) -> None:
-        """Put one write into `batch`, after a look at the record there is."""
-        if seq is None:
-            seq = self.seq + 1
-        if timestamp is None:
-            timestamp = self.clock.tick(time.time_ns() // 1_000_000)
-        row = self.db.get(INDEX + key) if self.absent.may_contain(key) else None
-        if row is not None and row[0] == _SINGLE:
-            _, _, old_number, old_seq, old_clock, _, _ = rows.SINGLE_ROW.unpack(row)
-            if old_number == self.number:
-                batch.delete(self.log_prefix + _pack_seq(old_seq))
-                return self._stage_alone(batch, key, value, seq, old_clock + 1, timestamp)
-        elif row is None:
-            self.absent.add(key)
-            return self._stage_alone(batch, key, value, seq, 0, timestamp)
-        old, _ = rows.unpack(row, key, self.origins.by_number)
-        version = self._version(key, value, seq, next_clock(old), timestamp)
-        new = write_record(old, version)
-        self.install(batch, key, old, new, Resolution(version, merged=False, conflict=False))
-        return None
-
-    def _stage_alone(
-        self,
-        batch: WriteBatch,
-        key: bytes,
-        value: bytes | None,
-        seq: int,
-        clock: int,
-        timestamp: int,
-    ) -> None:
-        """The rows of a record that no other origin ever wrote."""
-        flags, checksum = (_DELETE, 0) if value is None else (0, crc32(value))
-        if value is None:
-            batch.delete(key)
-        else:
-            batch.put(key, value)
-        batch.put(self.log_prefix + _pack_seq(seq), key)
-        batch.put(
-            INDEX + key,
-            _pack_single(_SINGLE, flags, self.number, seq, clock, timestamp, checksum),
-        )
-
-    def _version(
-        self, key: bytes, value: bytes | None, seq: int, clock: int, timestamp: int
-    ) -> Version:
-        checksum = 0 if value is None else crc32(value)
-        return Version(
-            key, Dot(self.origin, seq), clock, timestamp, value is None, value, None, checksum
-        )
-
-    def _admit(self) -> None:
-        """What the first own write waits for, and why one may be refused."""
-        if self.closed is not None:
-            raise ClosedError(self.closed)
-        if self._updating == threading.get_ident():
-            raise UsageError(
-                "a write to the store inside update(): return the new value instead, and write "
-                "other keys before or after"
-            )
-        self.gate.wait()
-        with self.apply_mutex:
-            if not self.number:
-                self.origins.intern(self.origin)
-                self.set_origin(self.origin)
-            if self.cluster_id is None:
-                self._store_cluster(os.urandom(16))
-            self._slow = self.closed is not None or self._updating is not None
-
     # Reads
 
     def record(self, key: bytes) -> Record:
@@ -381,7 +115,7 @@ class Store(State):
 
     def versions(self, key: bytes) -> list[Version]:
         """The live versions of a key, tombstones included, winner first."""
-        return self._ordered(self.record(key))
+        return self.ordered(self.record(key))
 
     def conflicts(self) -> Iterator[tuple[bytes, list[Version]]]:
         """Every key in conflict, in key order, with its versions, winner first.
@@ -393,14 +127,14 @@ class Store(State):
             snapshot.iterator(start=INDEX, stop=after(INDEX)) as index,
         ):
             for row_key, row in index:
-                if row[0] == _SINGLE:
+                if row[0] == rows.SINGLE:
                     continue
                 key = row_key[len(INDEX) :]
                 record, _ = rows.unpack(row, key, self.origins.by_number)
                 if len(record.versions) > 1:
                     record = self.load(record, snapshot.get)
                     if self.settler.resolve(record.versions).conflict:
-                        yield key, self._ordered(record)
+                        yield key, self.ordered(record)
 
     def digest(self, moment_ms: int | None = None) -> str:
         """A hash that is equal on nodes that hold the same (R16), as hex.
@@ -435,12 +169,6 @@ class Store(State):
             forks=self._fork.count,
             sync_points=self.sync_points,
         )
-
-    def _ordered(self, record: Record) -> list[Version]:
-        if not record.versions:
-            return []
-        visible = self.settler.resolve(record.versions).visible
-        return sorted(record.versions, key=lambda version: (version is not visible, version.dot))
 
     # Replication
 
@@ -506,17 +234,6 @@ class Store(State):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
-    def adopt_cluster(self, cluster_id: bytes) -> None:
-        """Belong to this cluster from now on (R15)."""
-        self._store_cluster(cluster_id)
-
-    def _store_cluster(self, cluster_id: bytes) -> None:
-        batch = self.db.write_batch()
-        batch.put(meta_key("cluster"), cluster_id)
-        with self._lock:
-            self.level.commit(batch)
-            self.cluster_id = cluster_id
-
     def fork(self) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13)."""
         self._fork.mend()
@@ -573,7 +290,7 @@ class Store(State):
     def _fill_filter_in_background(self) -> None:
         """Tell the filter all keys there are; a small index is read at once."""
         index = self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False)
-        if self._fill_filter(index, 20_000):
+        if self._fill_filter(index, FILTER_KEYS_AT_OPEN):
             index.close()
             return
         self._filler = threading.Thread(
@@ -613,36 +330,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def check_key(key: object) -> None:
-    """Refuse what is no key for a user.
-
-    Raises:
-        TypeError: it is not bytes.
-        ReservedKeyError: it is reserved, or larger than `KEY_BYTES_MAX`.
-    """
-    if not isinstance(key, bytes):
-        raise TypeError(f"a key must be bytes, not {type(key).__name__}")
-    if key >= RESERVED:
-        raise ReservedKeyError(
-            f"the key {key[:40]!r} begins with ff ff ff ff, which is reserved for the "
-            "replicator's own rows: choose another key"
-        )
-    if len(key) > KEY_BYTES_MAX:
-        raise ReservedKeyError(
-            f"a key of {len(key)} bytes: at most {KEY_BYTES_MAX} can be replicated"
-        )
-
-
-def check_value(key: bytes, value: bytes) -> None:
-    """Refuse a value that fits no frame.
-
-    Raises:
-        ReservedKeyError: it is larger than `VALUE_BYTES_MAX`.
-    """
-    if len(value) > VALUE_BYTES_MAX:
-        raise ReservedKeyError(
-            f"the value of key {key[:40]!r} has {len(value)} bytes: at most {VALUE_BYTES_MAX} can "
-            "be replicated; split it over several keys"
-        )
