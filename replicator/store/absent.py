@@ -13,7 +13,8 @@ _PLACE_MASK = (BITS >> 3) - 1
 
 
 class AbsentFilter:
-    """Which keys surely have no index row. Reads and adds may come from any thread.
+    """Which keys surely have no index row. Reads may come from any thread, adds come under the
+    store's write lock: two that change one octet at the same time could lose a bit.
 
     Attributes:
         bits: the table; the store's write path reads it in place.

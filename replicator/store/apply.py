@@ -237,6 +237,7 @@ class _Plan:
         self._batch = state.db.write_batch()
         self._learnt: dict[int, _Origin] = {}
         self._stamps: list[int] = []
+        self._fresh: list[bytes] = []
         self._own_went = False
         self.records = 0
         self.changed = 0
@@ -283,7 +284,7 @@ class _Plan:
                 if not unknown:
                     origin.seqs.append(seq)
                     continue
-                absent.add(key)
+                self._fresh.append(key)
             elif local == row and origin.number == number:
                 continue
             else:
@@ -357,7 +358,7 @@ class _Plan:
 
     def _install(self, key: bytes, local: Record, merged: Record) -> None:
         state = self._state
-        state.absent.add(key)
+        self._fresh.append(key)
         ours = _dots(local)
         if any(version.dot in ours for version in merged.versions):
             merged = _with_values(merged, state.load(local, state.db.get))
@@ -395,6 +396,8 @@ class _Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
+        for key in self._fresh:
+            state.absent.add(key)
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)

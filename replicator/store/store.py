@@ -304,12 +304,13 @@ class Store(LocalWrites):
         index.close()
 
     def _fill_filter(self, index: "PlyvelIterator[bytes]", most: int) -> bool:
-        add = self.absent.add
+        """Add up to `most` further keys; returns whether these were the last."""
         skip = len(INDEX)
-        for row_key in islice(index, most):
-            add(row_key[skip:])
-            most -= 1
-        self.absent.ready = most > 0
+        keys = [row_key[skip:] for row_key in islice(index, most)]
+        with self._lock:
+            for key in keys:
+                self.absent.add(key)
+            self.absent.ready = len(keys) < most
         return self.absent.ready
 
     def abandon(self, why: str) -> None:
