@@ -64,11 +64,13 @@ def fill(record: Record, values: Iterator[bytes]) -> Record:
     Raises:
         FormatError: there are too few values.
     """
-    try:
-        versions = tuple(
-            version if version.is_delete else replace(version, value=next(values))
-            for version in record.versions
-        )
-    except StopIteration:
-        raise FormatError("a chunk has fewer values than its rows have puts") from None
-    return Record(versions, record.context)
+    versions = []
+    for version in record.versions:
+        if version.is_delete:
+            versions.append(version)
+            continue
+        value = next(values, None)
+        if value is None:
+            raise FormatError("a chunk has fewer values than its rows have puts")
+        versions.append(replace(version, value=value))
+    return Record(tuple(versions), record.context)

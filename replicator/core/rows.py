@@ -21,10 +21,10 @@ with the versions in dot order of the 64-bit origins, the context entries by num
 the place of the version that the key shows, or FFFF where it shows a value merged by the resolver;
 it is the writing node's own business, a receiver of a round ignores it.
 
-Example: the put of ``b"v"`` (CRC-32 0x59ACDF8F) as seq 7 of origin number 1, a first write at
+Example: the put of ``b"v"`` (CRC-32 0x6B643B84) as seq 7 of origin number 1, a first write at
 timestamp 0x18BCFE568000001::
 
-    01 00 00000001 0000000000000007 0000000000000000 018bcfe568000001 59acdf8f
+    01 00 00000001 0000000000000007 0000000000000000 018bcfe568000001 6b643b84
 """
 
 import struct
