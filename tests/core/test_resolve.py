@@ -100,15 +100,14 @@ def test_by_default_the_greatest_is_shown(versions: tuple[Version, ...]) -> None
     assert resolve(versions).visible == max(versions, key=default_order)
 
 
-@pytest.mark.parametrize("mode", ["concurrent", "equal-clock"])
-@pytest.mark.parametrize(
-    "resolver", [default_resolver, in_circles, first_kept, concatenate, merge_or_choose, failing]
+@given(
+    siblings(max_size=4),
+    st.sampled_from([in_circles, first_kept, concatenate, merge_or_choose, failing]),
+    st.sampled_from(["concurrent", "equal-clock"]),
 )
-@given(data=st.data())
 def test_the_order_in_which_versions_arrived_does_not_matter(
-    resolver: Resolver, mode: ResolverMode, data: st.DataObject
+    versions: tuple[Version, ...], resolver: Resolver, mode: ResolverMode
 ) -> None:
-    versions = data.draw(siblings(max_size=4))
     expected = _without_fault(resolve(versions, resolver, mode))
     for permuted in permutations(versions):
         assert _without_fault(resolve(permuted, resolver, mode)) == expected
