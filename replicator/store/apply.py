@@ -29,6 +29,18 @@ from replicator.store.knowledge import SWALLOWED_ROWS_MAX, OriginChange
 from replicator.store.resolving import Settler
 from replicator.store.state import State
 
+MEMTABLE_SHARE_BYTES = 1 << 20
+"""What is applied before the next look at whether LevelDB keeps up; its memtable holds 4 MiB."""
+
+LEVEL0_TABLES_MAX = 8
+"""LevelDB slows every writer down from 8 tables in level 0 on, and stops them at 12."""
+
+WRITTEN_FACTOR = 2
+"""Bytes that reach the memtable per byte of a chunk, roughly: log and index beside the data."""
+
+PAUSE_SECONDS = 0.002
+PAUSES_MAX = 500
+
 _SINGLE = rows.SINGLE
 _SINGLE_SIZE = rows.SINGLE_ROW.size
 _unpack_single = rows.SINGLE_ROW.unpack
@@ -93,6 +105,8 @@ class Applier:
         self._state = state
         self._settler = settler
         self._knows = _Knows(state)
+        self._level = state.level
+        self._share_bytes = 0
         self.applied = 0
         self.conflicts = 0
 
@@ -109,6 +123,7 @@ class Applier:
     ) -> Applied:
         """See `Store.finish`."""
         with self._state.apply_mutex:
+            self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, claim or KnownSet(), floor)
             make_plan = partial(self._plan, chunk, remote_known)
             return self._do(make_plan, set(chunk.keys), claim, floor)
@@ -124,6 +139,7 @@ class Applier:
         """See `Store.apply_full`. Works in steps of bounded size, each of which may stand alone:
         a cut full-state round begins again at the first key."""
         with self._state.apply_mutex:
+            self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, KnownSet(), floor)
             remote = _checked(chunk)
             total = Applied(0, 0, ())
@@ -168,6 +184,24 @@ class Applier:
         self.applied += plan.changed
         self.conflicts += len(plan.conflicts)
         return Applied(plan.records, plan.changed, tuple(plan.conflicts))
+
+    def _give_way(self, size_bytes: int) -> None:
+        """Leave room in LevelDB's memtable for local writers.
+
+        LevelDB stops every writer while one memtable is full and the one before is still being
+        flushed, or while level 0 has too many tables; applying at full rate brings both about.
+        So applying pauses where it has used its share and LevelDB lags behind.
+        """
+        self._share_bytes += size_bytes
+        if self._share_bytes < MEMTABLE_SHARE_BYTES:
+            return
+        for _ in range(PAUSES_MAX):
+            tables = self._level.db.get_property(b"leveldb.num-files-at-level0")
+            flushing = len(self._level.log_names()) > 1
+            if not flushing and int(tables or 0) < LEVEL0_TABLES_MAX:
+                break
+            time.sleep(PAUSE_SECONDS)
+        self._share_bytes = 0
 
     def _remove_stale(self, stale: list[bytes]) -> None:
         """Remove known-set rows that a larger range swallowed, in bounded batches."""

@@ -147,7 +147,7 @@ class Level:
         return StoreFailedError(self.failed)
 
     def _newest_log(self) -> int:
-        return max((int(name[:-4]) for name in self._log_names()), default=0)
+        return max((int(name[:-4]) for name in self.log_names()), default=0)
 
     def _accepts_writes(self) -> bool:
         """Whether LevelDB left its error state: an empty batch is refused in it too."""
@@ -194,7 +194,7 @@ class Level:
             raise StoreFailedError(self.failed)
 
     def _sync_files(self) -> None:
-        names = self._log_names()
+        names = self.log_names()
         for name in sorted(names):
             try:
                 descriptor = os.open(self.path / name, os.O_RDONLY)
@@ -212,7 +212,8 @@ class Level:
                 os.close(descriptor)
             self._synced_names = names
 
-    def _log_names(self) -> set[str]:
+    def log_names(self) -> set[str]:
+        """The names of LevelDB's log files: two or more while a full memtable is being flushed."""
         with os.scandir(self.path) as entries:
             return {entry.name for entry in entries if _LOG_NAME.fullmatch(entry.name)}
 
