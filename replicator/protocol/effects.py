@@ -51,7 +51,7 @@ class ReadChunk:
 
     Attributes:
         lack: the dots whose records are to be read, the same for a whole round; None for all
-            records in key order, their contexts raised to the purge floor (R9).
+            records in key order (R9).
     """
 
     lack: KnownSet | None
@@ -119,9 +119,9 @@ class AdoptCluster:
 class Fork:
     """This directory was rolled back or cloned: take a new origin (R13). `Close` follows.
 
-    First every other conversation of this node must end (`Stop`) and its applying effects must be
-    over: what they told their peers, and what they are about to claim, counts dots that the fork
-    takes back. Then come a new `Pulls` and a new `Me`.
+    First every other conversation of this node must end (`Stop`): it greeted as the old origin
+    and would show the new one's dots without a `Show`. Conversations that begin afterwards get a
+    new `Me`.
     """
 
 
@@ -235,14 +235,21 @@ class KnownChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """Some bytes have come of a message that is not complete yet: the peer is slow, not silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFailed:
     """An effect on the store failed; the conversation ends.
 
     Attributes:
+        effect: which one.
         error: what the store raised. A `ForkError` leads to a `Fork`; a `ProtocolError`,
             `FormatError` or `ForkedContentsError` is told to the peer.
     """
 
+    effect: Effect
     error: Exception
 
 
@@ -270,4 +277,4 @@ class Lost:
     reason: str
 
 
-Event = SourceOpened | ChunkRead | Applied | KnownChanged | StoreFailed | Poke | Stop | Lost
+Event = SourceOpened | ChunkRead | Applied | KnownChanged | Heard | StoreFailed | Poke | Stop | Lost

@@ -1,0 +1,74 @@
+"""What the two sides of a conversation have told each other about their known sets.
+
+Announcing too little costs a record sent twice; announcing too much loses data, for the peer leaves
+out of a round what it believes to be known. So only what the store has committed is announced, and
+what the peer announced is all that is believed of it.
+"""
+
+from replicator.config import ORIGINS_MAX
+from replicator.core import ranges
+from replicator.core.known import KnownSet
+from replicator.errors import ProtocolError
+from replicator.protocol.messages import BOUNDS_MAX
+
+
+class Announcements:
+    """Both sides of the account.
+
+    Attributes:
+        announced: what the peer was told; not to be changed.
+        peer_known: what the peer has told; not to be changed.
+    """
+
+    __slots__ = ("_bounds", "_origins", "announced", "peer_known")
+
+    def __init__(self, announced: KnownSet) -> None:
+        self.announced = announced
+        self.peer_known = KnownSet()
+        self._origins = 0
+        self._bounds = 0
+
+    def news(self, known: KnownSet, apart_from: KnownSet) -> KnownSet:
+        """What of `known` is yet to be announced; it counts as announced from now on.
+
+        Args:
+            apart_from: what need not be announced now.
+        """
+        news: dict[int, ranges.Bounds] = {}
+        for origin, bounds in known.items():
+            told = self.announced.bounds(origin)
+            if told != bounds:
+                rest = ranges.difference(bounds, told)
+                rest = ranges.difference(rest, apart_from.bounds(origin))
+                if rest:
+                    news[origin] = rest
+        result = KnownSet(news)
+        self.announced.update(result)
+        return result
+
+    def revealed(self, known: KnownSet) -> None:
+        """The peer was told of all of `known` by other means."""
+        self.announced.update(known)
+
+    def learn(self, known: KnownSet) -> None:
+        """The peer knows this as well.
+
+        Raises:
+            ProtocolError: all in all it announces more than anyone may.
+        """
+        for origin, _ in known.items():
+            self._count(origin, -1)
+        self.peer_known.update(known)
+        for origin, _ in known.items():
+            self._count(origin, 1)
+        if self._origins > ORIGINS_MAX or self._bounds > BOUNDS_MAX:
+            raise ProtocolError(
+                f"a known set of {self._origins} origins and {self._bounds} bounds exceeds the "
+                f"limits of {ORIGINS_MAX} and {BOUNDS_MAX}"
+            )
+
+    def _count(self, origin: int, sign: int) -> None:
+        """Keep the size of `peer_known` while the part of one origin changes."""
+        bounds = self.peer_known.bounds(origin)
+        self._origins += sign * bool(bounds)
+        self._bounds += sign * len(bounds)

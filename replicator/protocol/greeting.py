@@ -1,0 +1,118 @@
+"""What two hellos come to: whether the two nodes belong together, and which cluster id they take.
+
+Both sides decide from the same two messages and the same known sets, so they decide alike.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from replicator.config import CLUSTER_DEFAULT
+from replicator.core.dots import format_origin
+from replicator.errors import PeerRefusedError
+from replicator.protocol.effects import Report
+from replicator.protocol.messages import Hello
+
+CLUSTER_ID_BYTES = 16
+
+
+def check_peer(mine: Hello, theirs: Hello) -> None:
+    """Whether the peer may be talked to, as far as its `Hello` tells.
+
+    Raises:
+        PeerRefusedError: no common protocol version, another cluster name, or this very node.
+    """
+    low = max(mine.versions[0], theirs.versions[0])
+    high = min(mine.versions[1], theirs.versions[1])
+    if low > high:
+        raise PeerRefusedError(
+            f"no common protocol version: this node speaks {_versions(mine)}, node "
+            f"{theirs.node!r} speaks {_versions(theirs)}; upgrade the older one"
+        )
+    if theirs.cluster != mine.cluster:
+        raise PeerRefusedError(
+            f"node {theirs.node!r} is of cluster {theirs.cluster!r}, this one of "
+            f"{mine.cluster!r}: nodes of different cluster names never talk"
+        )
+    if theirs.instance == mine.instance:
+        raise PeerRefusedError("self: this address leads to this very node; leave it out")
+
+
+def same_origin(mine: Hello, theirs: Hello) -> bool:
+    """Whether the peer lives under this node's origin: a copied or cloned directory (R13)."""
+    return theirs.origin == mine.origin
+
+
+def differing_blocks(mine: Hello, theirs: Hello) -> set[int]:
+    """The blocks of origins whose known sets differ."""
+    pairs = zip(mine.block_hashes, theirs.block_hashes, strict=True)
+    return {block for block, (ours, other) in enumerate(pairs) if ours != other}
+
+
+def choose_cluster(mine: Hello, theirs: Hello, shared: bool) -> bytes:
+    """The cluster id that both stores have from now on (R15).
+
+    A store without data takes the other's id. Two stores with data and different ids are merged
+    only where a person said so, and then take the smaller id.
+
+    Args:
+        shared: whether the two known sets have a dot in common. Then the stores were one cluster
+            already, and one of them has taken another id since: when two clusters are merged, the
+            nodes that were not there follow.
+
+    Raises:
+        PeerRefusedError: the two may not be merged.
+    """
+    if mine.cluster_id is not None and mine.cluster_id == theirs.cluster_id:
+        return mine.cluster_id
+    if mine.has_data and theirs.has_data and not (shared or _permitted(mine, theirs)):
+        raise PeerRefusedError(
+            f"node {theirs.node!r} (origin {format_origin(theirs.origin)}) holds data of another "
+            f"cluster of the name {mine.cluster!r}. To merge the two for good, give its address as "
+            "a peer, run `replicator join` or give both the same cluster name of your own; else "
+            "give them different cluster names"
+        )
+    if mine.has_data == theirs.has_data:
+        ids = [mine.cluster_id, theirs.cluster_id]
+    else:
+        ids = [mine.cluster_id if mine.has_data else theirs.cluster_id]
+    known = [one for one in ids if one is not None]
+    spare = [one for one in (mine.cluster_id, theirs.cluster_id) if one is not None]
+    return min(known or spare or [_new_id(mine, theirs)])
+
+
+def _permitted(mine: Hello, theirs: Hello) -> bool:
+    """Whether a person said that the two belong together."""
+    return mine.explicit or theirs.explicit or mine.cluster != CLUSTER_DEFAULT
+
+
+def _new_id(mine: Hello, theirs: Hello) -> bytes:
+    """An id for a cluster that has none yet: random, as the instances are, and equal on both
+    sides without another message."""
+    instances = sorted((mine.instance, theirs.instance))
+    return hashlib.blake2b(b"".join(instances), digest_size=CLUSTER_ID_BYTES).digest()
+
+
+def _versions(hello: Hello) -> str:
+    low, high = hello.versions
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def warnings(mine: Hello, theirs: Hello, skew_max: float) -> Iterator[Report]:
+    """What a person should know about an otherwise welcome peer.
+
+    Args:
+        skew_max: seconds that the wall clocks may lie apart.
+    """
+    if theirs.resolver != mine.resolver:
+        yield Report(
+            "resolver",
+            f"node {theirs.node!r} settles conflicts with {theirs.resolver!r}, this one with "
+            f"{mine.resolver!r}: the two may show different values for one key",
+        )
+    skew = (theirs.wall_ms - mine.wall_ms) / 1000
+    if abs(skew) > skew_max:
+        yield Report(
+            "skew",
+            f"the clock of node {theirs.node!r} is {abs(skew):.0f} s "
+            f"{'ahead of' if skew > 0 else 'behind'} this one's: set the wrong one right",
+        )

@@ -1,0 +1,61 @@
+"""This node, as its conversations see it: names, and reads of its store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replicator.config import PROTOCOL_VERSION
+from replicator.core.known import KnownSet
+from replicator.protocol.messages import Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """One node under one origin; a fork needs a new one. The reads are quick and never block.
+
+    Attributes:
+        cluster, node, resolver: names, as the peer is told them.
+        origin: who issues this node's writes.
+        instance: 8 random bytes of this process.
+        known: reads a copy of the store's known set, own seqs included.
+        shown: reads the highest own seq that was ever shown to a peer (R13).
+        cluster_id: reads the store's cluster id (R15).
+        has_data: reads whether the store holds anything.
+        wall_ms: reads the wall clock, milliseconds since the epoch.
+    """
+
+    cluster: str
+    node: str
+    origin: int
+    instance: bytes
+    resolver: str
+    known: Callable[[], KnownSet]
+    shown: Callable[[], int]
+    cluster_id: Callable[[], bytes | None]
+    has_data: Callable[[], bool]
+    wall_ms: Callable[[], int]
+
+    def presentable(self) -> KnownSet:
+        """The known set without own dots that no peer was ever shown.
+
+        This is what a stranger is told first: a peer that knows one of the dots left out has it
+        from another life of this directory (R13), for it cannot have it from here.
+        """
+        known = self.known()
+        known.discard_above(self.origin, self.shown())
+        return known
+
+    def hello(self, known: KnownSet, explicit: bool) -> Hello:
+        """The greeting of a conversation that begins with announcing `known`."""
+        return Hello(
+            versions=(PROTOCOL_VERSION, PROTOCOL_VERSION),
+            cluster=self.cluster,
+            cluster_id=self.cluster_id(),
+            node=self.node,
+            origin=self.origin,
+            instance=self.instance,
+            resolver=self.resolver,
+            explicit=explicit,
+            has_data=self.has_data(),
+            wall_ms=self.wall_ms(),
+            block_hashes=known.block_hashes(),
+        )

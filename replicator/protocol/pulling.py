@@ -1,0 +1,342 @@
+"""The pull half of a conversation: asking for what this node lacks, and applying it.
+
+A log round of at most ``atomic_round_bytes`` is collected and finished in one piece, so readers
+see it whole or not at all (R4). A larger one is applied piece by piece as it arrives. A full-state
+round covers all keys, range by range: each chunk stands for the keys above the last key of the one
+before, up to its own last key, and the last chunk for all keys that follow (R9). So one chunk is
+always kept back, until it is seen whether it is the last.
+
+Whatever the round: at most one piece is being applied, the rest waits in a bounded queue, and the
+peer's known set is claimed with the last piece and not before (R3).
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
+
+from replicator.config import QUEUE_CHUNKS_MAX, Settings
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet
+from replicator.core.record import merge_contexts
+from replicator.errors import ProtocolError
+from replicator.protocol.effects import (
+    Applied,
+    Apply,
+    ApplyFull,
+    Effect,
+    Finish,
+    PokeOthers,
+    Report,
+    Send,
+)
+from replicator.protocol.messages import Begin, End, Records, Want
+from replicator.protocol.pulls import ConversationId, Pulls
+from replicator.protocol.states import PULL, Machine
+
+STALL_TIMEOUTS = 3
+"""A peer that owes the next message of a round for so many re-ask timeouts is dropped."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """A round that the peer was asked for.
+
+    Attributes:
+        withheld: what it was asked to leave out (R5).
+        remote_known, floor, full: from its `Begin`.
+        queue: chunks received and not yet applied.
+        origins: what the origin numbers stand for.
+        in_pieces: whether it has grown too large to be applied at once.
+        last_key: the last key received in a full-state round.
+        covered: the last key up to which a full-state round was applied.
+        covered_all: whether the range without an upper end was applied too.
+        pend: the withheld dots that its claim has to wait for.
+    """
+
+    number: int
+    withheld: KnownSet
+    remote_known: KnownSet = field(default_factory=KnownSet)
+    floor: Mapping[int, int] = field(default_factory=dict)
+    full: bool = False
+    queue: deque[Chunk] = field(default_factory=deque)
+    origins: dict[int, int] = field(default_factory=dict)
+    in_pieces: bool = False
+    last_key: bytes | None = None
+    covered: bytes | None = None
+    covered_all: bool = False
+    pend: KnownSet | None = None
+    size_bytes: int = 0
+    records: int = 0
+    changed: int = 0
+
+    def take(self, chunk: Chunk) -> None:
+        """Queue a chunk.
+
+        Raises:
+            ProtocolError: it contradicts the chunks before it.
+        """
+        if self.full:
+            self._check_order(chunk.keys)
+        for number, origin in chunk.origins.items():
+            if self.origins.setdefault(number, origin) != origin:
+                raise ProtocolError(f"origin number {number} changes its meaning within a round")
+        self.queue.append(chunk)
+        self.size_bytes += chunk.size_bytes
+        self.records += len(chunk)
+
+    def _check_order(self, keys: list[bytes]) -> None:
+        ascending = self.last_key is None or self.last_key < keys[0]
+        if not ascending or any(low >= high for low, high in pairwise(keys)):
+            raise ProtocolError("the records of a full-state round are not in key order")
+        self.last_key = keys[-1]
+
+    def join(self) -> Chunk:
+        """Everything queued as one chunk; the queue is empty afterwards."""
+        if len(self.queue) == 1:
+            return self.queue.popleft()
+        whole = Chunk(origins=self.origins)
+        for chunk in self.queue:
+            whole.keys += chunk.keys
+            whole.rows += chunk.rows
+            whole.values += chunk.values
+            whole.size_bytes += chunk.size_bytes
+        self.queue.clear()
+        return whole
+
+
+class PullHalf:
+    """Gets what this node lacks from one peer.
+
+    Args:
+        conversation_id: by which `pulls` tells the conversations apart.
+        known: reads what the store knows now.
+        emit: takes the effects.
+    """
+
+    def __init__(
+        self,
+        conversation_id: ConversationId,
+        pulls: Pulls,
+        settings: Settings,
+        known: Callable[[], KnownSet],
+        emit: Callable[[Effect], None],
+    ) -> None:
+        self._id = conversation_id
+        self._pulls = pulls
+        self._settings = settings
+        self._known = known
+        self._emit = emit
+        self._machine = Machine(PULL)
+        self._rounds = 0
+        self._round: _Round | None = None
+        self._heard_at = inf
+        self.in_flight = False
+        """Whether a piece, or a claim, is being applied."""
+
+    @property
+    def state(self) -> str:
+        return self._machine.state
+
+    @property
+    def is_idle(self) -> bool:
+        return self.state == "idle"
+
+    @property
+    def in_burst(self) -> bool:
+        """Whether a round is coming in, so that the known set grows with every piece."""
+        return self.state not in ("idle", "asked")
+
+    @property
+    def wants_input(self) -> bool:
+        """False while as many chunks wait as may; a round that is still being collected waits
+        for the rest and is bounded by ``atomic_round_bytes``."""
+        current = self._round
+        return (
+            current is None
+            or not (current.full or current.in_pieces)
+            or len(current.queue) < QUEUE_CHUNKS_MAX
+        )
+
+    @property
+    def stalled_at(self) -> float:
+        """When a peer that owes the next message is to be given up."""
+        owes = self.state in ("asked", "log", "full") and not self.in_flight and self.wants_input
+        return self._heard_at + STALL_TIMEOUTS * self._settings.reask_timeout if owes else inf
+
+    def plan(self, peer_known: KnownSet, known: KnownSet, now: float) -> None:
+        """Claim what has become ripe, else ask the peer if it has something to ask for."""
+        if not self.is_idle or self._claim_ripe(known):
+            return
+        ask = self._pulls.plan(self._id, peer_known, known, now)
+        if ask is None:
+            return
+        self._machine.step("ask")
+        self._rounds += 1
+        self._round = _Round(self._rounds, ask.withheld)
+        self._heard_at = now
+        self._emit(Send(Want(self._rounds, ask.withheld)))
+
+    def _claim_ripe(self, known: KnownSet) -> bool:
+        """Commit the pending claims whose time has come, of whichever peer (R5)."""
+        if not self._pulls.pending or not self._pulls.begin_apply(self._id):
+            return False
+        ripe = self._pulls.ripe(known)
+        if not ripe:
+            self._pulls.end_apply(self._id)
+            return False
+        claims, floors = KnownSet(), dict[int, int]()
+        for claim, floor in ripe:
+            claims.update(claim)
+            floors = merge_contexts(floors, floor)
+        self._machine.step("claim")
+        self._apply(Finish(Chunk(), claims, claims, floors))
+        return True
+
+    def begin(self, message: Begin, now: float) -> None:
+        """The peer's snapshot is open: its known set comes before its first record (R2).
+
+        Raises:
+            ProtocolError: nobody asked.
+        """
+        self._machine.step("Begin full" if message.full else "Begin")
+        current = self._current(message.round, now)
+        current.remote_known, current.floor = message.known, message.floor
+        current.full = message.full
+        if message.full:
+            self._pulls.exclusive(self._id)
+
+    def records(self, message: Records, now: float) -> None:
+        """Some records have come.
+
+        Raises:
+            ProtocolError: no round is open, or they contradict what came before.
+        """
+        self._machine.step("Records")
+        current = self._current(message.round, now)
+        current.take(message.chunk)
+        if current.size_bytes > self._settings.atomic_round_bytes:
+            current.in_pieces = True
+        self.advance()
+
+    def end(self, message: End, now: float) -> None:
+        """The last record has come.
+
+        Raises:
+            ProtocolError: no round is open.
+        """
+        self._machine.step("End")
+        self._current(message.round, now)
+        self.advance()
+
+    def _current(self, number: int, now: float) -> _Round:
+        """The open round, which the peer's message must belong to."""
+        current = self._round
+        assert current is not None, "the table lets none of a round's messages in without a round"
+        if number != current.number:
+            raise ProtocolError(f"round {number} was not asked for; {current.number} was")
+        self.heard(now)
+        return current
+
+    def heard(self, now: float) -> None:
+        """A large message is coming in: the peer has not stalled."""
+        self._heard_at = now
+        self._pulls.progress(self._id, now)
+
+    def advance(self) -> None:
+        """Begin to apply the next piece, if there is one and it is this conversation's turn."""
+        current = self._round
+        if current is None or self.in_flight or not self._is_ready(current):
+            return
+        turn = self._pulls.exclusive if current.full else self._pulls.begin_apply
+        if turn(self._id):
+            self._apply(self._next_full(current) if current.full else self._next_log(current))
+
+    def _is_ready(self, current: _Round) -> bool:
+        match self.state:
+            case "log":
+                return current.in_pieces and bool(current.queue)
+            case "full":
+                return len(current.queue) > 1
+            case _:
+                return self.state in ("log_ended", "full_ended")
+
+    def _next_log(self, current: _Round) -> Effect:
+        ended = self.state == "log_ended"
+        if ended and (len(current.queue) < 2 or not current.in_pieces):
+            return self._finish(current, current.join())
+        return Apply(current.queue.popleft(), current.remote_known)
+
+    def _next_full(self, current: _Round) -> Effect:
+        if current.covered_all:
+            return self._finish(current, Chunk())
+        is_last = len(current.queue) < 2
+        chunk = current.queue.popleft() if current.queue else Chunk()
+        after, upto = current.covered, None if is_last else chunk.keys[-1]
+        current.covered, current.covered_all = upto, is_last
+        return ApplyFull(chunk, current.remote_known, current.floor, after, upto)
+
+    def _finish(self, current: _Round, chunk: Chunk) -> Effect:
+        """The last piece, with the claim, unless withheld dots are still unknown (R5). A
+        full-state round left nothing out."""
+        self._machine.step("finish")
+        if not current.full:
+            withheld = current.withheld.difference(self._known())
+            if withheld:
+                current.pend = withheld
+                return Finish(chunk, current.remote_known, None, {})
+        return Finish(chunk, current.remote_known, current.remote_known, current.floor)
+
+    def _apply(self, effect: Effect) -> None:
+        self.in_flight = True
+        self._emit(effect)
+
+    def applied(self, event: Applied, now: float) -> None:
+        """The piece is committed: on with the next, or the round is complete.
+
+        Raises:
+            UsageError: nothing was being applied.
+        """
+        self._machine.step("Applied")
+        self._landed()
+        self._heard_at = now
+        if self._round is not None:
+            self._round.changed += event.changed
+        if self.is_idle:
+            self._complete(now)
+        else:
+            self.advance()
+
+    def _landed(self) -> None:
+        self.in_flight = False
+        if self._pulls.end_apply(self._id):
+            self._emit(PokeOthers())
+
+    def _complete(self, now: float) -> None:
+        current, self._round = self._round, None
+        if current is None:
+            return
+        if current.pend is not None:
+            self._pulls.pend(current.remote_known, current.floor, current.pend, now)
+        self._pulls.finished(self._id)
+        self._emit(
+            Report(
+                "round",
+                records=current.records,
+                changed=current.changed,
+                size_bytes=current.size_bytes,
+                full=current.full,
+            )
+        )
+        self._emit(PokeOthers())
+
+    def abandon(self) -> None:
+        """The conversation ends: drop what waits. What is being applied is not called back."""
+        if self._round is not None:
+            self._round.queue.clear()
+
+    def settled(self) -> None:
+        """What was being applied when the conversation began to end has been committed, or has
+        failed."""
+        self.in_flight = False

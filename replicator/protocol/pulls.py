@@ -1,0 +1,205 @@
+"""What all conversations of one node share about what they pull (R5, R9).
+
+Three things need more than one conversation to be seen together:
+
+- *Asks.* A dot is asked from one peer at a time. A conversation that plans a round withholds what
+  others were asked for, until those have made no progress for the re-ask timeout.
+- *Pending claims.* A round from which dots were withheld may not claim its snapshot's known set
+  when it is complete: a withheld dot may have been superseded by one that this round brought, and
+  only the other round may say that it is known. Such a claim waits here until all its withheld
+  dots are known to the store. Two claims that wait for each other's dots never complete one
+  another; they are settled by a round with nothing withheld, which the next plan makes once nobody
+  else is asked, and at the latest when a claim has waited for the re-ask timeout.
+- *Turns.* While a full-state round is open, nothing from another peer is applied. Turns are taken
+  apply by apply: a log round is safe at every cut (R4), so it may stand still while a full-state
+  round passes, and nobody waits for a slow peer.
+
+Claims live in memory only: losing one costs a repeated question, nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from replicator.config import PENDING_CLAIMS_MAX
+from replicator.core.known import KnownSet
+
+ConversationId = int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a round may be asked for.
+
+    Attributes:
+        withheld: the dots, of those that the peer has and this node lacks, that others are asked
+            for already.
+    """
+
+    withheld: KnownSet
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What one conversation was asked for, and when it last made progress."""
+
+    dots: KnownSet
+    at: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A claim that waits for `withheld`; `at` restarts when dots are asked for once more."""
+
+    claim: KnownSet
+    floor: Mapping[int, int]
+    withheld: KnownSet
+    at: float
+
+
+class Pulls:
+    """Shared by the conversations of one node; used from one thread.
+
+    Args:
+        reask_timeout: seconds without progress after which a dot is asked from another peer, and
+            after which a pending claim is replaced by a round with nothing withheld.
+    """
+
+    def __init__(self, reask_timeout: float) -> None:
+        self._timeout = reask_timeout
+        self._asked: dict[ConversationId, _Asked] = {}
+        self._pending: list[_Pending] = []
+        self._applying: set[ConversationId] = set()
+        self._exclusive: ConversationId | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many claims wait. While there are any, digests of equal known sets need not agree
+        (R16)."""
+        return len(self._pending)
+
+    @property
+    def exclusive_holder(self) -> ConversationId | None:
+        """The conversation that has, or is about to have, a full-state round open."""
+        return self._exclusive
+
+    def plan(
+        self, conversation_id: ConversationId, peer_known: KnownSet, known: KnownSet, now: float
+    ) -> Ask | None:
+        """Whether to ask this peer for a round now, and what to withhold from it.
+
+        Args:
+            peer_known: what the peer has announced.
+            known: what the store knows.
+
+        Returns:
+            None where the peer has nothing new, or nothing that others are not asked for.
+        """
+        if self._exclusive not in (None, conversation_id):
+            return None
+        lack = peer_known.difference(known)
+        if not lack:
+            return None
+        withheld = self._withheld(conversation_id, lack, now)
+        wanted = lack.difference(withheld)
+        if not wanted:
+            return None
+        self._asked[conversation_id] = _Asked(wanted, now)
+        return Ask(withheld)
+
+    def _withheld(self, conversation_id: ConversationId, lack: KnownSet, now: float) -> KnownSet:
+        """What of `lack` is left to others; nothing once a claim that this peer can settle has
+        waited for too long."""
+        overdue = [
+            pending
+            for pending in self._pending
+            if now - pending.at >= self._timeout and lack.intersection(pending.claim)
+        ]
+        if overdue:
+            for pending in overdue:
+                pending.at = now
+            return KnownSet()
+        elsewhere = KnownSet()
+        for other, asked in self._asked.items():
+            if other != conversation_id and now - asked.at < self._timeout:
+                elsewhere.update(asked.dots)
+        return lack.intersection(elsewhere)
+
+    def retry_at(self, conversation_id: ConversationId, now: float) -> float:
+        """When a plan may come out otherwise although nothing was heard, in seconds like `now`."""
+        moments = [
+            asked.at + self._timeout
+            for other, asked in self._asked.items()
+            if other != conversation_id
+        ]
+        moments += [pending.at + self._timeout for pending in self._pending]
+        return min((moment for moment in moments if moment > now), default=inf)
+
+    def progress(self, conversation_id: ConversationId, now: float) -> None:
+        """The peer has answered: what it was asked for stays with it."""
+        asked = self._asked.get(conversation_id)
+        if asked is not None:
+            asked.at = now
+
+    def finished(self, conversation_id: ConversationId) -> None:
+        """The round is complete, or the conversation has ended: nobody needs to wait for it."""
+        self._asked.pop(conversation_id, None)
+        self._applying.discard(conversation_id)
+        if self._exclusive == conversation_id:
+            self._exclusive = None
+
+    def pend(
+        self, claim: KnownSet, floor: Mapping[int, int], withheld: KnownSet, now: float
+    ) -> None:
+        """Keep a claim until all of `withheld` is known. Beyond `PENDING_CLAIMS_MAX` the oldest is
+        given up."""
+        self._pending.append(_Pending(claim, floor, withheld, now))
+        del self._pending[:-PENDING_CLAIMS_MAX]
+
+    def ripe(self, known: KnownSet) -> list[tuple[KnownSet, Mapping[int, int]]]:
+        """Take out the claims whose withheld dots are all in `known`, which is what the store has
+        committed: so no claim completes another. One that claims nothing new is ripe as well.
+
+        Returns:
+            Claims with their purge floors. Whoever takes them commits them.
+        """
+        ripe: list[tuple[KnownSet, Mapping[int, int]]] = []
+        waiting = []
+        for pending in self._pending:
+            if known.issuperset(pending.withheld) or known.issuperset(pending.claim):
+                ripe.append((pending.claim, pending.floor))
+            else:
+                waiting.append(pending)
+        self._pending = waiting
+        return ripe
+
+    def begin_apply(self, conversation_id: ConversationId) -> bool:
+        """Take a turn to apply a piece of a log round, or a claim.
+
+        Returns:
+            False while another conversation has a full-state round open or waits to open it.
+        """
+        if self._exclusive not in (None, conversation_id):
+            return False
+        self._applying.add(conversation_id)
+        return True
+
+    def exclusive(self, conversation_id: ConversationId) -> bool:
+        """Take the turn for a whole full-state round, until `finished` (R9).
+
+        Returns:
+            False while another has it, or what others are applying is not yet committed; in the
+            latter case no more of others is applied from now on.
+        """
+        if self._exclusive is None:
+            self._exclusive = conversation_id
+        return self._exclusive == conversation_id and not self._applying - {conversation_id}
+
+    def end_apply(self, conversation_id: ConversationId) -> bool:
+        """The piece is committed.
+
+        Returns:
+            Whether another conversation waits for that.
+        """
+        self._applying.discard(conversation_id)
+        return self._exclusive not in (None, conversation_id)

@@ -1,0 +1,99 @@
+"""When to talk to a peer again (DESIGN §4). Pure: the time, the write velocity and random numbers
+come in as arguments.
+
+A node that writes much has much to tell: the pause after a conversation is about the time in which
+the next write is to be expected, within ``interval_min`` and ``interval_max``. A peer that cannot
+be reached is tried again after pauses that double, up to ``holdoff_max``. Both are shortened by a
+random part, so that nodes that were started, or lost a switch, together do not dial in step.
+"""
+
+from math import exp
+
+from replicator.config import Settings
+
+JITTER = 0.25
+"""How much of a pause is left to chance."""
+
+HOLDOFF_JITTER = 0.5
+"""The same for a hold-off: after an outage everyone is in step."""
+
+VELOCITY_SECONDS = 5.0
+"""How long commits count in the write velocity: their weight falls to 1/e in this time."""
+
+
+class WriteVelocity:
+    """The decaying average of a node's commits per second.
+
+    Args:
+        now: seconds of a monotonic clock, as everywhere here.
+    """
+
+    __slots__ = ("_at", "_rate")
+
+    def __init__(self, now: float) -> None:
+        self._rate = 0.0
+        self._at = now
+
+    def add(self, commits: int, now: float) -> None:
+        """So many commits were made since the last call."""
+        self._rate = self.rate(now) + commits / VELOCITY_SECONDS
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Commits per second, as of now."""
+        return self._rate * exp(-max(0.0, now - self._at) / VELOCITY_SECONDS)
+
+
+class PeerSchedule:
+    """When to dial one peer.
+
+    Args:
+        settings: intervals and hold-off, in seconds.
+        now: the peer is due at once.
+
+    Attributes:
+        due: when to dial.
+        failures: how many attempts in a row have failed.
+    """
+
+    __slots__ = ("_ended_at", "_settings", "due", "failures")
+
+    def __init__(self, settings: Settings, now: float) -> None:
+        self._settings = settings
+        self._ended_at = now
+        self.due = now
+        self.failures = 0
+
+    def ended(self, now: float, rate: float, random: float) -> None:
+        """A conversation has ended well.
+
+        Args:
+            rate: commits per second of this node (`WriteVelocity`).
+            random: evenly distributed in [0, 1).
+        """
+        self.failures = 0
+        self._ended_at = now
+        self.due = now + self._pause(rate, random)
+
+    def hasten(self, rate: float, random: float) -> None:
+        """The write velocity has changed: the pause becomes shorter, never longer. A hold-off
+        stays as it is. Arguments as for `ended`."""
+        if not self.failures:
+            self.due = min(self.due, self._ended_at + self._pause(rate, random))
+
+    def failed(self, now: float, random: float) -> None:
+        """The peer could not be reached, or a conversation went wrong.
+
+        Args:
+            random: evenly distributed in [0, 1).
+        """
+        settings = self._settings
+        # Doubling stops counting long before the power overflows.
+        doubled = settings.interval_min * 2.0 ** min(self.failures, 60)
+        self.failures += 1
+        self.due = now + min(settings.holdoff_max, doubled) * (1 - HOLDOFF_JITTER * random)
+
+    def _pause(self, rate: float, random: float) -> float:
+        low, high = self._settings.interval_min, self._settings.interval_max
+        expected = 1 / rate if rate * high > 1 else high
+        return max(low, min(high, expected) * (1 - JITTER * random))

@@ -1,0 +1,122 @@
+"""The serve half of a conversation: giving the peer what it lacks, from one snapshot (R4).
+
+One round at a time, one chunk at a time: the next is read when the transport has taken the last,
+so a slow peer costs a snapshot and no memory. The source never outlives the round.
+"""
+
+from collections.abc import Callable
+
+from replicator.config import FRAME_BYTES_MAX
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet, below_floor
+from replicator.errors import PeerRefusedError
+from replicator.protocol.effects import (
+    ChunkRead,
+    CloseSource,
+    Effect,
+    OpenSource,
+    ReadChunk,
+    Report,
+    Send,
+    SourceOpened,
+)
+from replicator.protocol.messages import Begin, End, Records, Want
+from replicator.protocol.states import SERVE, Machine
+
+MESSAGE_OVERHEAD_BYTES = 64 << 10
+"""What a `Records` may hold beside what its chunk counts."""
+
+
+class ServeHalf:
+    """Serves rounds to one peer.
+
+    Args:
+        emit: takes the effects.
+    """
+
+    def __init__(self, emit: Callable[[Effect], None]) -> None:
+        self._emit = emit
+        self._machine = Machine(SERVE)
+        self._round = 0
+        self._withheld = KnownSet()
+        self._lack: KnownSet | None = None
+        self._records = 0
+        self._size_bytes = 0
+
+    @property
+    def state(self) -> str:
+        return self._machine.state
+
+    @property
+    def is_idle(self) -> bool:
+        return self.state == "idle"
+
+    def want(self, message: Want) -> None:
+        """The peer asks for a round.
+
+        Raises:
+            ProtocolError: one is being served already.
+        """
+        self._machine.step("Want")
+        self._round, self._withheld = message.round, message.withheld
+        self._records = self._size_bytes = 0
+        self._emit(OpenSource())
+
+    def opened(self, event: SourceOpened, peer_known: KnownSet) -> None:
+        """The snapshot is open; own seqs in it have been shown (R13).
+
+        Args:
+            peer_known: what the peer has announced that it knows.
+
+        Raises:
+            UsageError: no source was asked for.
+        """
+        self._machine.step("SourceOpened")
+        full = below_floor(peer_known, event.floor)
+        lack = event.known.difference(peer_known).difference(self._withheld)
+        self._lack = None if full else lack
+        self._emit(Send(Begin(self._round, event.known, event.floor, full)))
+        self._emit(ReadChunk(self._lack))
+
+    def chunk_read(self, event: ChunkRead) -> None:
+        """Send the chunk and read the next, or end the round.
+
+        Raises:
+            PeerRefusedError: a record fits no frame.
+            UsageError: no chunk was asked for.
+        """
+        if event.chunk is None:
+            self._end()
+            return
+        self._machine.step("ChunkRead")
+        if len(event.chunk):
+            self._send(event.chunk)
+        self._emit(ReadChunk(self._lack))
+
+    def _send(self, chunk: Chunk) -> None:
+        if chunk.size_bytes > FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES:
+            raise PeerRefusedError(
+                f"the records around key {chunk.keys[-1]!r} are larger than a frame of "
+                f"{FRAME_BYTES_MAX} bytes: write that key once, so that its siblings go"
+            )
+        self._records += len(chunk)
+        self._size_bytes += chunk.size_bytes
+        self._emit(Send(Records(self._round, chunk)))
+
+    def _end(self) -> None:
+        self._machine.step("ChunkRead last")
+        self._emit(CloseSource())
+        self._emit(Send(End(self._round)))
+        self._emit(
+            Report(
+                "served",
+                records=self._records,
+                size_bytes=self._size_bytes,
+                full=self._lack is None,
+            )
+        )
+
+    def abandon(self) -> None:
+        """The conversation ends: a source never outlives it."""
+        if not self.is_idle:
+            self._emit(CloseSource())
