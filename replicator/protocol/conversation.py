@@ -424,10 +424,16 @@ class Conversation:
 
     def _fail(self, error: Exception) -> None:
         kinds = (code for kind, code in _CODES.items() if isinstance(error, kind))
-        self._end(next(kinds, "failed"), str(error))
+        self._end(next(kinds, "failed"), str(error), fork=isinstance(error, ForkError))
 
     def _end(
-        self, code: CloseCode, reason: str, *, bye: bool = True, by_peer: bool = False
+        self,
+        code: CloseCode,
+        reason: str,
+        *,
+        bye: bool = True,
+        by_peer: bool = False,
+        fork: bool = False,
     ) -> None:
         """Say so, let go of everything, and close once nothing is being applied any more."""
         if bye:

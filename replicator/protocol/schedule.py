@@ -17,7 +17,7 @@ JITTER = 0.25
 HOLDOFF_JITTER = 0.5
 """The same for a hold-off: after an outage everyone is in step."""
 
-VELOCITY_SECONDS = 5.0
+VELOCITY_SECONDS = 1.0
 """How long commits count in the write velocity: their weight falls to 1/e in this time."""
 
 
@@ -56,11 +56,12 @@ class PeerSchedule:
         failures: how many attempts in a row have failed.
     """
 
-    __slots__ = ("_ended_at", "_settings", "due", "failures")
+    __slots__ = ("_ended_at", "_random", "_settings", "due", "failures")
 
     def __init__(self, settings: Settings, now: float) -> None:
         self._settings = settings
         self._ended_at = now
+        self._random = 0.0
         self.due = now
         self.failures = 0
 
@@ -73,13 +74,17 @@ class PeerSchedule:
         """
         self.failures = 0
         self._ended_at = now
-        self.due = now + self._pause(rate, random)
+        self._random = random
+        self.due = now + self._pause(rate)
 
-    def hasten(self, rate: float, random: float) -> None:
-        """The write velocity has changed: the pause becomes shorter, never longer. A hold-off
-        stays as it is. Arguments as for `ended`."""
+    def hasten(self, rate: float) -> None:
+        """Commits were made in the pause: it becomes shorter, never longer. A hold-off stays.
+
+        Args:
+            rate: commits per second of this node by now.
+        """
         if not self.failures:
-            self.due = min(self.due, self._ended_at + self._pause(rate, random))
+            self.due = min(self.due, self._ended_at + self._pause(rate))
 
     def failed(self, now: float, random: float) -> None:
         """The peer could not be reached, or a conversation went wrong.
@@ -93,7 +98,7 @@ class PeerSchedule:
         self.failures += 1
         self.due = now + min(settings.holdoff_max, doubled) * (1 - HOLDOFF_JITTER * random)
 
-    def _pause(self, rate: float, random: float) -> float:
+    def _pause(self, rate: float) -> float:
         low, high = self._settings.interval_min, self._settings.interval_max
         expected = 1 / rate if rate * high > 1 else high
-        return max(low, min(high, expected) * (1 - JITTER * random))
+        return max(low, min(high, expected) * (1 - JITTER * self._random))
