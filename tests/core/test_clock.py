@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.core.clock import COUNTER_BITS, HybridClock, from_ms, to_ms
+from replicator.core.clock import COUNTER_BITS, TIMESTAMP_MAX, HybridClock, from_ms, to_ms
 
 SKEW_MAX_MS = 100
 
@@ -46,11 +46,23 @@ def test_a_timestamp_beyond_the_bound_is_counted_and_not_adopted() -> None:
     assert clock.tick(5) == from_ms(5)
 
 
+def test_a_timestamp_adopted_once_is_not_skewed_when_the_wall_clock_goes_back() -> None:
+    clock = HybridClock(SKEW_MAX_MS)
+    assert clock.observe(from_ms(500), wall_ms=450)
+    assert clock.observe(from_ms(500), wall_ms=1)
+    assert clock.skewed == 0
+
+
 def test_an_old_timestamp_changes_nothing() -> None:
     clock = HybridClock(SKEW_MAX_MS)
     issued = clock.tick(5)
     assert clock.observe(from_ms(1), wall_ms=0)
     assert clock.last == issued
+
+
+def test_the_layout_of_a_timestamp_never_changes() -> None:
+    assert from_ms(1_700_000_000_000) + 1 == 0x18BCFE568000001
+    assert TIMESTAMP_MAX == 0x7FFFFFFFFFFFFFFF
 
 
 @given(walls)

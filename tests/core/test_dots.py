@@ -24,6 +24,7 @@ def test_an_origin_reads_back(origin: int) -> None:
 def test_how_they_look() -> None:
     assert str(Dot(0x2A, 7)) == "000000000000002a:7"
     assert format_origin(ORIGIN_MAX) == "f" * 16
+    assert parse_dot("000000000000002a:9223372036854775807") == Dot(0x2A, SEQ_MAX)
 
 
 def test_dot_order_is_by_origin_then_number() -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replicator.config import NAME_BYTES_MAX
@@ -64,6 +64,7 @@ def shown(resolver: Resolver, *versions: Version) -> bytes | None:
 
 class TestAll:
     @pytest.mark.parametrize("resolver", ALL, ids=resolver_name)
+    @settings(max_examples=40)
     @given(data=st.data())
     def test_never_at_fault_whatever_the_values(
         self, resolver: Resolver, data: st.DataObject
@@ -74,6 +75,7 @@ class TestAll:
         assert resolve(versions, resolver).fault is None
 
     @pytest.mark.parametrize("resolver", ALL, ids=resolver_name)
+    @settings(max_examples=40)
     @given(versions=siblings(max_size=2))
     def test_which_is_a_and_which_is_b_does_not_matter(
         self, resolver: Resolver, versions: tuple[Version, ...]
