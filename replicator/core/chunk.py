@@ -37,6 +37,7 @@ class Chunk:
         return len(self.keys)
 
     def append(self, key: bytes, row: bytes, values: list[bytes]) -> None:
+        """Add a record: its key, its row, and the values of its puts in the row's order."""
         self.keys.append(key)
         self.rows.append(row)
         self.values += values

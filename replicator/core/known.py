@@ -59,9 +59,11 @@ class KnownSet:
         return f"KnownSet({', '.join(parts)})"
 
     def copy(self) -> "KnownSet":
+        """An independent set of the same dots."""
         return KnownSet({origin: bounds[:] for origin, bounds in self._bounds.items()})
 
     def origins(self) -> Iterator[int]:
+        """Every origin of which a dot is in the set."""
         return iter(self._bounds)
 
     def bounds(self, origin: int) -> Bounds:
@@ -69,6 +71,7 @@ class KnownSet:
         return self._bounds.get(origin, [])
 
     def items(self) -> Iterator[tuple[int, Bounds]]:
+        """Every origin with its bounds list, which is not to be changed."""
         return iter(self._bounds.items())
 
     def dots(self) -> Iterator[Dot]:
@@ -97,6 +100,7 @@ class KnownSet:
         return bounds[-1] - 1 if bounds else 0
 
     def add(self, origin: int, seq: int) -> None:
+        """Add one dot."""
         self.add_range(origin, seq, seq + 1)
 
     def add_range(self, origin: int, start: int, stop: int) -> None:
@@ -127,6 +131,7 @@ class KnownSet:
                 del self._bounds[origin]
 
     def union(self, other: "KnownSet") -> "KnownSet":
+        """The dots of either set, as a new one."""
         result = self.copy()
         result.update(other)
         return result
@@ -144,6 +149,7 @@ class KnownSet:
         return KnownSet(result)
 
     def intersection(self, other: "KnownSet") -> "KnownSet":
+        """The dots of both sets, as a new one."""
         result = {}
         for origin, bounds in self._bounds.items():
             common = ranges.intersection(bounds, other._bounds.get(origin, []))
@@ -152,6 +158,7 @@ class KnownSet:
         return KnownSet(result)
 
     def issuperset(self, other: "KnownSet") -> bool:
+        """Whether every dot of `other` is in this set."""
         for origin, bounds in other._bounds.items():
             mine = self._bounds.get(origin)
             if mine != bounds and (

@@ -14,6 +14,7 @@ Bounds = list[int]
 
 
 def contains(bounds: Bounds, number: int) -> bool:
+    """Whether the number is in the set."""
     return bisect_right(bounds, number) & 1 == 1
 
 
@@ -57,10 +58,12 @@ def pairs(bounds: Bounds) -> Iterator[tuple[int, int]]:
 
 
 def count(bounds: Bounds) -> int:
+    """How many numbers are in the set."""
     return sum(bounds[1::2]) - sum(bounds[::2])
 
 
 def union(a: Bounds, b: Bounds) -> Bounds:
+    """The numbers of either set, as a new list."""
     if not a or not b:
         return list(a or b)
     small, large = (a, b) if len(a) <= len(b) else (b, a)
@@ -73,6 +76,7 @@ def union(a: Bounds, b: Bounds) -> Bounds:
 
 
 def difference(a: Bounds, b: Bounds) -> Bounds:
+    """The numbers of `a` that are not in `b`, as a new list."""
     if not a or not b:
         return list(a)
     if len(b) * 8 < len(a):
@@ -89,6 +93,7 @@ def difference(a: Bounds, b: Bounds) -> Bounds:
 
 
 def intersection(a: Bounds, b: Bounds) -> Bounds:
+    """The numbers of both sets, as a new list."""
     if not a or not b:
         return []
     return difference(a, difference(a, b))
