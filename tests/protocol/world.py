@@ -1,0 +1,307 @@
+"""Whole conversations between model stores, over streams of frames, step by step at random.
+
+Everything that takes time in a real driver takes a step here: a frame's way, a source's chunk, an
+apply. So every order in which they may happen does happen.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+
+from replicator.config import Settings
+from replicator.core.chunk import Chunk
+from replicator.errors import ReplicatorError
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import (
+    AdoptCluster,
+    Apply,
+    ApplyFull,
+    ChunkRead,
+    Close,
+    CloseSource,
+    Effect,
+    Event,
+    Finish,
+    Fork,
+    KnownChanged,
+    Lost,
+    OpenSource,
+    Poke,
+    PokeOthers,
+    ReadChunk,
+    Report,
+    Send,
+    Show,
+    SourceOpened,
+    StoreFailed,
+)
+from replicator.protocol.frames import FrameReader, frame
+from replicator.protocol.messages import Known, decode, encode
+from replicator.protocol.pulls import Pulls
+from tests.protocol.model import ModelStore, Oracle, Source
+
+MS = 0.001
+
+
+@dataclass(eq=False)
+class Side:
+    """One end of one conversation: a driver that does one thing a step."""
+
+    party: "Party"
+    conversation: Conversation
+    inbox: deque[bytes] = field(default_factory=deque)
+    outbox: deque[bytes] = field(default_factory=deque)
+    work: deque[Effect] = field(default_factory=deque)
+    reading: deque[Effect] = field(default_factory=deque)
+    frames: FrameReader = field(default_factory=FrameReader)
+    source: Source | None = None
+    chunks: Iterator[Chunk] | None = None
+    dirty: bool = False
+    closed: Close | None = None
+
+    def do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            assert self.closed is None, "an effect after Close"
+            match effect:
+                case Send(message):
+                    own = message.known if isinstance(message, Known) else None
+                    if own is not None:
+                        assert own.highest(self.party.store.origin) <= self.party.store.shown
+                    self.outbox.append(frame(encode(message)))
+                case Show(seq):
+                    self.party.store.shown = max(self.party.store.shown, seq)
+                case AdoptCluster(cluster_id):
+                    self.party.store.cluster_id = cluster_id
+                case Apply() | Finish() | ApplyFull():
+                    assert not self.work, "a second apply in flight"
+                    self.work.append(effect)
+                case OpenSource() | ReadChunk() | CloseSource():
+                    self.reading.append(effect)
+                case PokeOthers():
+                    self.party.poke(self)
+                case Report():
+                    self.party.reports.append(effect)
+                case Fork():
+                    raise AssertionError("no fork was played")
+                case Close():
+                    self.closed = effect
+
+    def party_round(self) -> int:
+        """Changes with every round that is complete."""
+        return self.conversation.counters.rounds
+
+    def steps(self) -> list[str]:
+        """What could happen here next."""
+        possible = []
+        if self.work:
+            possible.append("apply")
+        if self.reading and (not isinstance(self.reading[0], ReadChunk) or not self.outbox):
+            possible.append("read")
+        if self.inbox and self.closed is None and self.conversation.wants_input:
+            possible.append("receive")
+        if self.dirty and not self.outbox and self.closed is None:
+            possible.append("known changed")
+        return possible
+
+    def step(self, name: str, now: float) -> None:
+        match name:
+            case "apply":
+                self._apply(now)
+            case "read":
+                self._read(now)
+            case "receive":
+                for payload in self.frames.feed(self.inbox.popleft()):
+                    self.do(self.conversation.receive(decode(payload), now))
+            case "known changed":
+                self.dirty = False
+                self.handle(KnownChanged(), now)
+
+    def handle(self, event: Event, now: float) -> None:
+        self.do(self.conversation.handle(event, now))
+
+    def _apply(self, now: float) -> None:
+        effect = self.work.popleft()
+        store = self.party.store
+        self.party.take_turn(self, isinstance(effect, ApplyFull))
+        try:
+            match effect:
+                case Apply(chunk, remote_known):
+                    event: Event = store.apply(chunk, remote_known)
+                case Finish(chunk, remote_known, claim, floor):
+                    event = store.finish(chunk, remote_known, claim, floor)
+                case ApplyFull(chunk, remote_known, floor, after, upto):
+                    event = store.apply_full(chunk, remote_known, floor, after, upto)
+                case _:
+                    raise AssertionError(effect)
+        except ReplicatorError as error:
+            event = StoreFailed(effect, error)
+        self.party.changed()
+        self.handle(event, now)
+
+    def _read(self, now: float) -> None:
+        match self.reading.popleft():
+            case OpenSource():
+                assert self.source is None
+                self.source = Source(self.party.store)
+                self.handle(SourceOpened(self.source.known, self.source.floor), now)
+            case ReadChunk(lack):
+                assert self.source is not None
+                if self.chunks is None:
+                    self.chunks = self.source.read(lack)
+                self.handle(ChunkRead(next(self.chunks, None)), now)
+            case CloseSource():
+                assert self.source is not None
+                self.source.is_open = False
+                self.source = self.chunks = None
+
+
+class Party:
+    """One node with all its conversations."""
+
+    def __init__(self, store: ModelStore, settings: Settings) -> None:
+        self.store = store
+        self.settings = settings
+        self.pulls = Pulls(settings.reask_timeout)
+        self.sides: list[Side] = []
+        self.reports: list[Report] = []
+        self.poked: list[Side] = []
+        self.full_side: Side | None = None
+        self.full_round = 0
+
+    def take_turn(self, side: Side, full: bool) -> None:
+        """R9: while a full-state round is open nothing from another peer is applied."""
+        holder = self.full_side
+        if holder is not None and holder.closed is None and holder.party_round() == self.full_round:
+            assert holder is side, "applied while a full-state round of another peer is open"
+        self.full_side = side if full else None
+        self.full_round = side.party_round()
+
+    def poke(self, by: Side) -> None:
+        self.poked += [side for side in self.sides if side is not by]
+
+    def changed(self) -> None:
+        for side in self.sides:
+            side.dirty = True
+
+    def write(self, key: bytes, value: bytes | None) -> None:
+        self.store.write(key, value)
+        self.changed()
+
+
+class World:
+    """Parties, the links between them, a clock, and chance."""
+
+    def __init__(self, seed: int, sizes: list[int], settings: Settings) -> None:
+        self.random = Random(seed)
+        self.oracle = Oracle()
+        self.now = 0.0
+        self.settings = settings
+        self._ids = count(1)
+        self.parties = [
+            Party(ModelStore(self.random.getrandbits(64), self.oracle, size), settings)
+            for size in sizes
+        ]
+        self.links: list[tuple[Side, Side]] = []
+
+    def connect(self, a: Party, b: Party) -> None:
+        sides = [self._side(a, dialled=True), self._side(b, dialled=False)]
+        self.links.append((sides[0], sides[1]))
+        for side in sides:
+            side.do(side.conversation.start(self.now))
+
+    def _side(self, party: Party, dialled: bool) -> Side:
+        conversation = Conversation(
+            next(self._ids),
+            party.store.me(),
+            party.pulls,
+            self.settings,
+            dialled=dialled,
+            explicit=True,
+            now=self.now,
+        )
+        side = Side(party, conversation)
+        party.sides.append(side)
+        return side
+
+    def connected(self, a: Party, b: Party) -> bool:
+        return any({one.party, other.party} == {a, b} for one, other in self.links)
+
+    def cut(self, link: tuple[Side, Side]) -> None:
+        """Both ends notice, sooner or later; what is under way is lost."""
+        for side in link:
+            side.inbox.clear()
+            side.outbox.clear()
+            if side.closed is None:
+                side.handle(Lost("cut"), self.now)
+        self._clean()
+
+    def step(self) -> bool:
+        """One thing happens, if there is any. Every step takes a millisecond."""
+        self.now += MS
+        self._poke()
+        choices: list[tuple[Side, str, Side]] = []
+        for one, other in self.links:
+            for side, peer in ((one, other), (other, one)):
+                choices += [(side, name, peer) for name in side.steps()]
+                if side.outbox:
+                    choices.append((side, "carry", peer))
+        for party in self.parties:
+            for side in party.sides:
+                if side.closed is None and self.now >= side.conversation.deadline:
+                    choices.append((side, "tick", side))
+        if not choices:
+            return False
+        side, name, peer = self.random.choice(choices)
+        if name == "carry":
+            peer.inbox.append(side.outbox.popleft())
+        elif name == "tick":
+            side.do(side.conversation.tick(self.now))
+        else:
+            side.step(name, self.now)
+        self._clean()
+        return True
+
+    def _poke(self) -> None:
+        for party in self.parties:
+            poked, party.poked = party.poked, []
+            for side in poked:
+                if side.closed is None:
+                    side.handle(Poke(), self.now)
+
+    def _clean(self) -> None:
+        """Streams of which an end is closed go, once the other end has read what was sent."""
+        for link in list(self.links):
+            for side, peer in (link, link[::-1]):
+                if side.closed and not side.outbox and not peer.inbox and peer.closed is None:
+                    peer.handle(Lost("closed"), self.now)
+            if all(side.closed and not side.work for side in link):
+                for side in link:
+                    while side.reading:
+                        side.step("read", self.now)
+                    assert side.source is None, "a source outlives its conversation"
+                    side.party.sides.remove(side)
+                self.links.remove(link)
+
+    def run(self, steps: int = 100_000) -> None:
+        """Until nothing happens by itself but with time."""
+        for _ in range(steps):
+            if not self.step():
+                return
+        raise AssertionError("no end")
+
+    def settle(self) -> None:
+        """Until everyone has said everything and all conversations are over."""
+        for _ in range(200):
+            self.run()
+            deadlines = [
+                side.conversation.deadline
+                for party in self.parties
+                for side in party.sides
+                if side.closed is None
+            ]
+            if not deadlines:
+                return
+            self.now = max(self.now, min(deadlines))
+        raise AssertionError("conversations do not end")
