@@ -1,0 +1,257 @@
+"""Whom a node dials and whom it knows: addresses on one side, nodes (by origin) on the other.
+
+One node may be reached under several addresses, an address may lead to another node tomorrow, and
+both sides may dial at once. So a *link* is an address that is dialled, a *contact* is a node that
+has greeted, and what belongs together is seen by the origin, never by the text of an address.
+
+Of two conversations with one instance only one is kept (`surplus`). Both sides decide it from the
+same facts, so they decide alike.
+"""
+
+from dataclasses import dataclass, field
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from replicator.core.dots import format_origin
+from replicator.core.known import KnownSet
+from replicator.net.address import Address
+from replicator.protocol.effects import Report
+from replicator.protocol.messages import Hello
+from replicator.protocol.schedule import PeerSchedule
+from replicator.session import Session
+from replicator.status import Direction, PeerStatus, Round
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """An address that is dialled whenever its schedule says so.
+
+    Attributes:
+        explicit: whether a person named it (R15).
+        schedule: when to dial.
+        origin: who greeted there last.
+        is_self: whether that was this very node.
+        error: why the last attempt or conversation failed.
+        caught_up: whether this node held, once, all that was known there.
+        settled: set when the first attempt came to that, or to nothing.
+        is_removed: whether it is dialled no more.
+        changed: where the dialling task waits for news.
+        attempts: how many attempts have led to a greeting or to nothing.
+        attempted: where those wait who want to know that of the next one.
+        waiting: what the dialling task is in between two conversations.
+    """
+
+    address: Address
+    explicit: bool
+    schedule: PeerSchedule
+    origin: int | None = None
+    is_self: bool = False
+    error: str | None = None
+    caught_up: bool = False
+    settled: trio.Event = field(default_factory=trio.Event)
+    is_removed: bool = False
+    changed: ParkingLot = field(default_factory=ParkingLot)
+    attempts: int = 0
+    attempted: ParkingLot = field(default_factory=ParkingLot)
+    waiting: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def retire(self) -> None:
+        """Be dialled no more; who waits for it, waits no longer."""
+        self.is_removed = True
+        self.waiting.cancel()
+        self.settled.set()
+        self.attempted.unpark_all()
+
+    def attempt_over(self) -> None:
+        """The peer has greeted, or the attempt has failed."""
+        self.attempts += 1
+        self.attempted.unpark_all()
+
+
+@dataclass(slots=True, eq=False)
+class Contact:
+    """A node that has greeted and belongs here.
+
+    Attributes:
+        origin, name: as it said last.
+        blocked: why it is left alone until a person has looked at it (R13).
+        sessions: open conversations with it; more than one only for a moment.
+        known: what it has announced, as of its newest conversation.
+    """
+
+    origin: int
+    name: str
+    blocked: str | None = None
+    sessions: list[Session] = field(default_factory=list)
+    known: KnownSet = field(default_factory=KnownSet)
+    rounds: int = 0
+    records_in: int = 0
+    records_out: int = 0
+    _goal: KnownSet | None = None
+    _goal_at: float = 0.0
+
+    def count(self, report: Report) -> None:
+        """A round from it, or for it, is complete."""
+        if report.kind == "round":
+            self.rounds += 1
+            self.records_in += report.records
+        else:
+            self.records_out += report.records
+
+    def watch_lag(self, ours: KnownSet, now: float) -> None:
+        """Note how far the peer is behind; called now and then while this node's set grows.
+
+        The oldest dot that a peer lacks is as old as the oldest goal that it has not reached.
+        """
+        if self._goal is None or self.known.issuperset(self._goal):
+            self._goal, self._goal_at = ours, now
+
+    def lag(self, ours: KnownSet, now: float) -> tuple[int, float]:
+        """How many of our dots the peer lacks, and for how many seconds."""
+        entries = ours.difference(self.known).count()
+        self.watch_lag(ours, now)
+        return entries, now - self._goal_at if entries else 0.0
+
+
+class Contacts:
+    """All links and contacts of a node. For one trio thread.
+
+    Args:
+        origin, instance: this node's; the origin changes with a fork.
+
+    Attributes:
+        origin, instance: the same.
+        links: what is dialled.
+        by_origin: who has greeted.
+    """
+
+    def __init__(self, origin: int, instance: bytes) -> None:
+        self.origin = origin
+        self.links: dict[Address, Link] = {}
+        self.by_origin: dict[int, Contact] = {}
+        self.instance = instance
+
+    def of(self, session: Session) -> Contact | None:
+        """The contact that a session talks to, once it has greeted and if it belongs here."""
+        peer = session.conversation.peer
+        return None if peer is None else self.by_origin.get(peer.origin)
+
+    def at(self, link: Link) -> Contact | None:
+        """The contact that answered at a link last."""
+        return None if link.origin is None else self.by_origin.get(link.origin)
+
+    def links_of(self, origin: int) -> list[Link]:
+        return [link for link in self.links.values() if link.origin == origin]
+
+    def met(self, session: Session, link: Link | None) -> tuple[Contact, list[Session]]:
+        """A peer has greeted and belongs here.
+
+        Returns:
+            The contact, and which conversations with it are surplus, perhaps this one.
+        """
+        peer = session.conversation.peer
+        assert peer is not None, "a peer is met when it has greeted"
+        if link is not None:
+            link.origin = peer.origin
+        contact = self.by_origin.setdefault(peer.origin, Contact(peer.origin, peer.node))
+        contact.name = peer.node
+        contact.known = session.conversation.peer_known
+        surplus = []
+        for other in contact.sessions:
+            loser = self._surplus(session, other)
+            if loser is not None:
+                surplus.append(loser)
+        contact.sessions.append(session)
+        return contact, surplus
+
+    def parted(self, session: Session) -> Contact | None:
+        """A session is over. A contact that is not dialled is forgotten with its last session.
+
+        Returns:
+            The contact it had.
+        """
+        contact = self.of(session)
+        if contact is None or session not in contact.sessions:
+            return None
+        contact.sessions.remove(session)
+        if not (contact.sessions or contact.blocked or self.links_of(contact.origin)):
+            del self.by_origin[contact.origin]
+        return contact
+
+    def _surplus(self, newer: Session, older: Session) -> Session | None:
+        """Which of two conversations with one origin is to end; None leaves it to the peer.
+
+        Where each side dialled one, the one that the smaller origin dialled stays. Where one side
+        dialled both, under two addresses, that side ends the newer one. A new instance of the peer
+        has been started since: the older connection is dead.
+        """
+        mine, theirs = newer.conversation.peer, older.conversation.peer
+        assert mine is not None and theirs is not None, "both were met"
+        if mine.instance != theirs.instance:
+            return older
+        if newer.dialled != older.dialled:
+            own_is_smaller = (self.origin, self.instance) < (mine.origin, mine.instance)
+            return older if newer.dialled == own_is_smaller else newer
+        return newer if newer.dialled else None
+
+    def status(self, ours: KnownSet, now: float) -> tuple[PeerStatus, ...]:
+        """Every link, then those who only dialled us.
+
+        Args:
+            ours: the own known set.
+        """
+        dialled = {link.origin for link in self.links.values()}
+        rows = [
+            _row(str(link.address), self.at(link), link.error, ours, now)
+            for link in self.links.values()
+        ]
+        rows += [
+            _row(_source(contact), contact, None, ours, now)
+            for contact in self.by_origin.values()
+            if contact.origin not in dialled
+        ]
+        return tuple(sorted(rows, key=lambda row: row.address))
+
+
+def round_of(session: Session, peer: Hello, report: Report) -> Round:
+    """What the `round` event tells."""
+    return Round(
+        address=str(session.stream.remote),
+        name=peer.node,
+        origin=format_origin(peer.origin),
+        records=report.records,
+        changed=report.changed,
+        full=report.full,
+    )
+
+
+def _source(contact: Contact) -> str:
+    return str(contact.sessions[-1].stream.remote) if contact.sessions else contact.name
+
+
+def _row(
+    address: str, contact: Contact | None, error: str | None, ours: KnownSet, now: float
+) -> PeerStatus:
+    if contact is None:
+        return PeerStatus(address, None, None, False, None, "", None, None, error, False, 0, 0, 0)
+    session = contact.sessions[-1] if contact.sessions else None
+    entries, seconds = contact.lag(ours, now)
+    direction: Direction | None = None
+    if session is not None:
+        direction = "dialled" if session.dialled else "accepted"
+    return PeerStatus(
+        address=address,
+        name=contact.name,
+        origin=format_origin(contact.origin),
+        connected=session is not None,
+        direction=direction,
+        doing=", ".join(session.conversation.states) if session else "",
+        lag_entries=entries,
+        lag_seconds=seconds,
+        last_error=contact.blocked or error,
+        blocked=contact.blocked is not None,
+        rounds=contact.rounds,
+        records_in=contact.records_in,
+        records_out=contact.records_out,
+    )

@@ -1,0 +1,237 @@
+"""The open conversations of one node: what they need, and what becomes of what they report."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from replicator.config import Settings
+from replicator.contacts import Contact, Contacts, Link, round_of
+from replicator.core.dots import format_origin
+from replicator.core.resolvers import resolver_name
+from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
+from replicator.events import Events
+from replicator.journal import Journal, printable
+from replicator.net.transport import FramedStream
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import Close, Report
+from replicator.protocol.me import Me
+from replicator.protocol.pulls import Pulls
+from replicator.session import Session
+from replicator.store.apply import Applied
+from replicator.store.store import Store
+
+STORE_THREADS_MAX = 8
+"""Worker threads of all conversations of a node together."""
+
+FORK_SECONDS = 5.0
+"""How long the other conversations may take to end before a fork."""
+
+_REMARKABLE = ("refused", "protocol", "silent", "lost")
+"""How conversations end that should not; "failed" was told when it happened."""
+
+
+class Hosting:
+    """Holds conversations, and is the `Host` of their sessions. For one trio thread.
+
+    Args:
+        contacts: kept up to date.
+        events: told of everything that programs may want to know.
+
+    Attributes:
+        instance: 8 random bytes, by which a node recognises itself.
+        name: the node's name, once it is known.
+        workers: bounds the threads that are inside the store.
+        on_met, on_parted: called when a conversation with a contact has begun, is over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        contacts: Contacts,
+        events: Events,
+        journal: Journal,
+    ) -> None:
+        self.instance = contacts.instance
+        self.name = ""
+        self.workers = trio.CapacityLimiter(STORE_THREADS_MAX)
+        self._store = store
+        self._settings = settings
+        self._contacts = contacts
+        self._events = events
+        self._journal = journal
+        self._pulls = Pulls(settings.reask_timeout)
+        self._numbers = count(1)
+        self._open: dict[Session, Link | None] = {}
+        self._ended = ParkingLot()
+        self._is_forking = False
+        self.on_met: Callable[[Session, Contact], None] = _ignore
+        self.on_parted: Callable[[Session, Contact], None] = _ignore
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._open))
+
+    async def converse(self, stream: FramedStream, link: Link | None) -> Close:
+        """Hold one conversation to its end.
+
+        Args:
+            stream: closed in the end.
+            link: which was dialled; None where the peer dialled.
+        """
+        while self._is_forking:
+            await self._ended.park()
+        conversation = Conversation(
+            next(self._numbers),
+            self._me(),
+            self._pulls,
+            self._settings,
+            dialled=link is not None,
+            explicit=link is not None and link.explicit,
+            now=trio.current_time(),
+        )
+        session = Session(stream, self._store, conversation, self, self.workers, link is not None)
+        self._open[session] = link
+        try:
+            close = await session.run()
+            if link is None and close.code in _REMARKABLE and not self._is_own(session):
+                host = session.stream.remote.host
+                self.complain(f"connections from {host}", PeerError(printable(close.reason)))
+            return close
+        finally:
+            del self._open[session]
+            self._pulls.finished(conversation.conversation_id)
+            self._part(session, link)
+            self._ended.unpark_all()
+
+    def of(self, link: Link) -> list[Session]:
+        """The conversations that came of dialling `link`."""
+        return [session for session, at in self._open.items() if at is link]
+
+    async def end_all(self, reason: str) -> None:
+        """End every conversation politely, and wait for that."""
+        while self._open:
+            for session in self:
+                session.stop("closing", reason)
+            await self._ended.park()
+
+    def complain(self, subject: str, error: Exception) -> None:
+        """Log a failure and raise the `error` event, unless both happened already."""
+        if not isinstance(error, ReplicatorError):
+            self._journal.bug(subject, error)
+            self._events.emit("error", error)
+        elif self._journal.failed(subject, str(error)):
+            self._events.emit("error", error)
+
+    # What sessions tell
+
+    def reported(self, session: Session, report: Report) -> None:
+        if report.kind == "met":
+            self._met(session)
+            return
+        contact, peer = self._contacts.of(session), session.conversation.peer
+        if contact is None or peer is None:
+            return
+        if report.kind in ("resolver", "skew"):
+            self._journal.failed(f"peer {peer.node}: {report.kind}", report.text)
+            return
+        contact.count(report)
+        if report.kind == "round":
+            self._events.emit("round", round_of(session, peer, report))
+
+    def applied(self, session: Session, applied: Applied) -> None:
+        for conflict in applied.conflicts:
+            self._events.emit("conflict", conflict.key, list(conflict.versions))
+            if conflict.fault is not None:
+                self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
+
+    def failed(self, session: Session, error: Exception) -> None:
+        contact = self._contacts.of(session)
+        if contact is not None and isinstance(error, ForkedContentsError):
+            contact.blocked = str(error)
+        peer = session.conversation.peer
+        self.complain(f"peer {session.stream.remote if peer is None else peer.node}", error)
+
+    def poke_others(self, session: Session) -> None:
+        for other in self:
+            if other is not session:
+                other.poke()
+
+    async def fork(self, session: Session) -> None:
+        if self._is_forking:
+            return
+        self._is_forking = True
+        try:
+            await self._end_others(session)
+            await trio.to_thread.run_sync(self._store.fork, limiter=self.workers)
+            self._contacts.origin = self._store.origin
+            origin = format_origin(self._store.origin)
+            self._journal.failed(
+                "origin", f"this directory is a copy, or was rolled back: {origin}"
+            )
+        finally:
+            self._is_forking = False
+            self._ended.unpark_all()
+
+    async def _end_others(self, session: Session) -> None:
+        for other in self:
+            if other is not session:
+                other.stop("fork", "this node takes a new origin")
+        with trio.move_on_after(FORK_SECONDS):
+            await self._alone(session)
+        for other in self:
+            if other is not session:
+                other.cancel()
+        await self._alone(session)
+
+    async def _alone(self, session: Session) -> None:
+        while self._open.keys() - {session}:
+            await self._ended.park()
+
+    def _met(self, session: Session) -> None:
+        link = self._open[session]
+        contact, surplus = self._contacts.met(session, link)
+        for one in surplus:
+            one.stop("busy", "another conversation of these two nodes stays")
+        if contact.blocked is not None:
+            session.stop("busy", f"blocked until a person has looked at it: {contact.blocked}")
+        if session in surplus or contact.blocked is not None:
+            return
+        remote = session.stream.remote
+        self._journal.works(f"peer {contact.name}")
+        self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
+        self.on_met(session, contact)
+
+    def _part(self, session: Session, link: Link | None) -> None:
+        peer = session.conversation.peer
+        if peer is not None and link is not None:
+            link.origin = peer.origin
+            link.is_self = self._is_own(session)
+        contact = self._contacts.parted(session)
+        if contact is not None:
+            self.on_parted(session, contact)
+
+    def _is_own(self, session: Session) -> bool:
+        peer = session.conversation.peer
+        return peer is not None and peer.instance == self.instance
+
+    def _me(self) -> Me:
+        store = self._store
+        return Me(
+            cluster=self._settings.cluster,
+            node=self.name,
+            origin=store.origin,
+            instance=self.instance,
+            resolver=resolver_name(store.settler.resolver),
+            known=store.known,
+            shown=lambda: store.shown,
+            cluster_id=lambda: store.cluster_id,
+            has_data=store.has_data,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
+
+def _ignore(session: Session, contact: Contact) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,174 @@
+"""Listening for peers: opening the ports, and who may come in."""
+
+import errno
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import trio
+
+from replicator.errors import ConfigError, PeerError, UsageError
+from replicator.net.address import Address
+from replicator.net.dial import reason
+from replicator.net.transport import FramedStream, Tls
+from replicator.protocol.frames import frame
+from replicator.protocol.messages import Bye, encode
+
+CONNECTIONS_PER_HOST_MAX = 64
+"""Conversations that one host may have opened at the same time."""
+
+TURN_AWAY_SECONDS = 0.1
+"""How long a connection that finds no room may take to read that."""
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
+    """Listen on every address of `host`, all on the same port.
+
+    Args:
+        host: a name or an IP address, ``0.0.0.0`` and ``::`` for all of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        ConfigError: the host is none of this machine's.
+        UsageError: the port is in use or not allowed; the message says what to do.
+    """
+    listeners: list[trio.SocketListener] = []
+    missing: OSError | None = None
+    try:
+        for numeric in await _addresses_of(host):
+            try:
+                listeners += await trio.open_tcp_listeners(port, host=numeric)
+                port = listening_on(listeners[0]).port
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise _refusal(Address(numeric, port), error) from error
+                missing = error
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    if not listeners:
+        raise ConfigError(
+            f"cannot listen on {host!r}: it is no address of this machine; take one of its own, "
+            "127.0.0.1 for this machine alone, or 0.0.0.0 for all of its networks"
+        ) from missing
+    return listeners
+
+
+def listening_on(listener: trio.SocketListener) -> Address:
+    """Where a listener listens."""
+    host, port = listener.socket.getsockname()[:2]
+    return Address(host, port)
+
+
+async def welcome(
+    stream: trio.SocketStream, *, timeout: float, patience: float, tls: Tls | None = None
+) -> FramedStream:
+    """Take over an accepted connection, with TLS where it is configured.
+
+    Args:
+        timeout: seconds for the TLS handshake.
+        patience: see `FramedStream`.
+
+    Raises:
+        PeerError: the peer does not manage the handshake.
+    """
+    remote = remote_of(stream)
+    if tls is None:
+        return FramedStream(stream, remote, patience=patience)
+    safe = trio.SSLStream(stream, tls.server, server_side=True, https_compatible=True)
+    try:
+        with trio.fail_after(timeout):
+            await safe.do_handshake()
+    except trio.TooSlowError as error:
+        raise PeerError(f"no TLS handshake within {timeout:g} s") from error
+    except trio.BrokenResourceError as error:
+        raise PeerError(f"the TLS handshake failed: {reason(error)}") from error
+    return FramedStream(safe, remote, patience=patience)
+
+
+async def turn_away(stream: trio.SocketStream, why: str) -> None:
+    """Tell a connection that there is no room, if it takes that at once, and close it."""
+    with trio.move_on_after(TURN_AWAY_SECONDS), suppress(trio.BrokenResourceError):
+        await stream.send_all(frame(encode(Bye(why, "busy"))))
+    await trio.aclose_forcefully(stream)
+
+
+def remote_of(stream: trio.SocketStream) -> Address:
+    """The other end of a connection; one that is gone already has none."""
+    try:
+        host, port = stream.socket.getpeername()[:2]
+    except OSError:
+        return Address("unknown", 0)
+    return Address(host, port)
+
+
+class Admission:
+    """How many connections peers have open, in total and per host. For one trio thread.
+
+    Args:
+        total_max: most connections at the same time.
+        per_host_max: most of them from one IP address.
+    """
+
+    def __init__(self, total_max: int, per_host_max: int = CONNECTIONS_PER_HOST_MAX) -> None:
+        self._total_max = total_max
+        self._per_host_max = per_host_max
+        self._hosts: Counter[str] = Counter()
+        self.refused = 0
+        """How many connections found no room."""
+
+    @contextmanager
+    def admit(self, host: str) -> Iterator[str | None]:
+        """Count one connection while it lasts.
+
+        Yields:
+            None where there is room, else what is full.
+        """
+        full = self._full(host)
+        if full is not None:
+            self.refused += 1
+            yield full
+            return
+        self._hosts[host] += 1
+        try:
+            yield None
+        finally:
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
+
+    def _full(self, host: str) -> str | None:
+        if self._hosts.total() >= self._total_max:
+            return f"{self._total_max} connections are open, the most allowed here"
+        if self._hosts[host] >= self._per_host_max:
+            return f"{self._per_host_max} connections of {host} are open, the most for one host"
+        return None
+
+
+async def _addresses_of(host: str) -> list[str]:
+    try:
+        found = await trio.socket.getaddrinfo(
+            host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConfigError(
+            f"cannot listen on {host!r}: the name does not resolve ({reason(error)})"
+        ) from error
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _refusal(address: Address, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        advice = (
+            "the port is in use: stop the program that has it, choose another port, or take port "
+            "0 for a free one"
+        )
+    elif error.errno == errno.EACCES:
+        advice = "this user may not take the port: choose one above 1023"
+    else:
+        advice = reason(error)
+    return UsageError(f"cannot listen on {address}: {advice}")

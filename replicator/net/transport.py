@@ -1,0 +1,112 @@
+"""Frames over a byte stream, with limits on what the other side may do to us.
+
+A stream is anything that trio calls one: a TCP socket, TLS over it, or a pair in memory. Whoever
+is too slow, sends too much or breaks off in the midst of a frame is reported as a `PeerError`
+that says so; afterwards the stream is only good for closing.
+"""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import trio
+
+from replicator.errors import PeerError, ProtocolError
+from replicator.net.address import Address
+from replicator.protocol.frames import FrameReader, frame
+
+RECEIVE_BYTES = 64 << 10
+"""Asked of the socket at once."""
+
+SEND_BYTES = 256 << 10
+"""Handed to the socket at once: a peer must take that much within the time limit."""
+
+FAREWELL_SECONDS = 1.0
+"""How long a closing stream reads on, so that the last words reach the other side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What turns a connection into a safe one, for each end of it."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+class FramedStream:
+    """Whole frames over one connection. One task may send while another receives.
+
+    Args:
+        stream: the connection; closed by `aclose`.
+        remote: the other end.
+        patience: seconds in which the peer must take `SEND_BYTES`.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, remote: Address, *, patience: float) -> None:
+        self.remote = remote
+        self._stream = stream
+        self._patience = patience
+        self._reader = FrameReader()
+
+    async def send(self, payloads: Sequence[bytes]) -> None:
+        """Send one frame for each payload.
+
+        Raises:
+            PeerError: the connection is gone, or the peer has stopped reading.
+        """
+        data = memoryview(b"".join(map(frame, payloads)))
+        with _lost("sending"):
+            for start in range(0, len(data), SEND_BYTES):
+                with trio.move_on_after(self._patience) as limit:
+                    await self._stream.send_all(data[start : start + SEND_BYTES])
+                if limit.cancelled_caught:
+                    raise PeerError(f"the peer has read nothing for {self._patience:g} s")
+
+    async def receive(self) -> list[bytes] | None:
+        """Take in what has come.
+
+        Returns:
+            The payloads that are complete now, perhaps none; None at the end of the stream.
+
+        Raises:
+            ProtocolError: a frame is too large, or the stream ends in the midst of one.
+            PeerError: the connection is gone.
+        """
+        with _lost("receiving"):
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+        if data:
+            return self._reader.feed(data)
+        if self._reader.partial_bytes:
+            raise ProtocolError("the connection ended in the midst of a frame")
+        return None
+
+    async def aclose(self) -> None:
+        """Close, letting what was sent arrive: reads on for a moment, and forgets what comes."""
+        with trio.move_on_after(FAREWELL_SECONDS):
+            try:
+                if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                    await self._stream.send_eof()
+                    while await self._stream.receive_some(RECEIVE_BYTES):
+                        pass
+                await self._stream.aclose()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        await self.aclose_forcefully()
+
+    async def aclose_forcefully(self) -> None:
+        """Close at once, whatever is on its way."""
+        await trio.aclose_forcefully(self._stream)
+
+
+@contextmanager
+def _lost(doing: str) -> Iterator[None]:
+    """Turn what trio says of a dead connection into what a person can read."""
+    try:
+        yield
+    except trio.BrokenResourceError as error:
+        cause = error.__cause__
+        detail = f": {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""
+        raise PeerError(f"the connection was lost while {doing}{detail}") from error
+    except trio.ClosedResourceError as error:
+        raise PeerError("the connection was closed on this side") from error

@@ -1,0 +1,281 @@
+"""A node: one store, the peers it dials, those that dial it, in one trio nursery.
+
+What happens to one peer stays with it: whatever a session, a dial or a store call raises ends in
+the log, the status and the `error` event, and everything else goes on.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from replicator.config import Settings
+from replicator.contacts import Contacts
+from replicator.core.dots import format_origin
+from replicator.dialling import Dialling
+from replicator.errors import PeerError
+from replicator.events import Events
+from replicator.hosting import Hosting
+from replicator.journal import Journal
+from replicator.loopcalls import LoopCalls
+from replicator.net.address import Address, parse_address
+from replicator.net.listen import (
+    Admission,
+    listening_on,
+    open_listeners,
+    remote_of,
+    turn_away,
+    welcome,
+)
+from replicator.net.transport import Tls
+from replicator.protocol.conversation import SILENCES_MAX
+from replicator.status import Status
+from replicator.store.gate import GateOutcome
+from replicator.store.store import Store
+from replicator.upkeep import Upkeep
+
+DRAIN_SECONDS = 5.0
+"""How long conversations may take to say farewell when the node stops."""
+
+RESTART_SECONDS = 1.0
+"""Pause before a task of the node goes on after a bug in it."""
+
+T = TypeVar("T")
+
+
+class Node:
+    """One store among its peers. `run` belongs to trio; the rest is thread-safe.
+
+    Made before the store's first own write, which then waits for an attempt to replicate (R13).
+
+    Args:
+        store: open; stays the caller's, who closes it after `run` has returned.
+        settings: where to listen, whom to dial, all intervals.
+        events: told of what happens; stays the caller's.
+        tls: makes every connection a safe one.
+
+    Raises:
+        ConfigError: a peer's address is malformed.
+    """
+
+    def __init__(
+        self, store: Store, settings: Settings, events: Events, *, tls: Tls | None = None
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._events = events
+        self._tls = tls
+        self._peers = {parse_address(text): None for text in settings.peers}
+        self._journal = Journal()
+        self._contacts = Contacts(store.origin, os.urandom(8))
+        self._hosting = Hosting(store, settings, self._contacts, events, self._journal)
+        self._admission = Admission(settings.connections_max)
+        self._patience = SILENCES_MAX * settings.keepalive
+        self._address: Address | None = None
+        self._stopping = trio.Event()
+        self._accepting = trio.CancelScope()
+        self._calls: LoopCalls | None = None
+        self._running = False
+        self._dialling: Dialling
+        if self._peers:
+            store.gate.guard()
+
+    @property
+    def name(self) -> str:
+        """What people call this node: from the settings, else its address, else its origin."""
+        address = "" if self._address is None else str(self._address)
+        return self._settings.name or address or format_origin(self._store.origin)
+
+    @property
+    def address(self) -> Address | None:
+        """Where it listens; None before it does, and where it does not."""
+        return self._address
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `stop` or cancelled; reports itself started when it listens.
+
+        On cancellation nobody is told farewell, and what is being applied is applied to the end.
+
+        Raises:
+            ConfigError, UsageError: it cannot listen there; the message says what to do.
+        """
+        try:
+            listeners = await self._listen()
+            self._hosting.name = self._journal.who = self.name
+            async with trio.open_nursery() as nursery:
+                self._begin(nursery, listeners)
+                task_status.started()
+                await self._stopping.wait()
+                await self._drain()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._running = False
+            self._store.on_change = None
+            self._store.gate.open("nobody there")
+
+    async def _listen(self) -> list[trio.SocketListener]:
+        if self._settings.port is None:
+            return []
+        listeners = await open_listeners(self._settings.host, self._settings.port)
+        self._address = listening_on(listeners[0])
+        return listeners
+
+    def _begin(self, nursery: trio.Nursery, listeners: list[trio.SocketListener]) -> None:
+        upkeep = Upkeep(self._store, self._settings, self._contacts, self._hosting)
+        self._dialling = Dialling(
+            nursery,
+            self._settings,
+            self._contacts,
+            self._hosting,
+            upkeep,
+            self._patience,
+            self._tls,
+        )
+        self._calls = calls = LoopCalls(nursery)
+        self._running = True
+
+        def changed() -> None:
+            calls.soon(upkeep.changed)
+
+        self._store.on_change = changed
+        for address in self._peers:
+            self._dialling.add(address)
+        nursery.start_soon(self._serve, listeners, nursery)
+        nursery.start_soon(self._kept_up, upkeep.announce)
+        nursery.start_soon(self._kept_up, upkeep.sync_points)
+        nursery.start_soon(self._open_gate)
+
+    async def _serve(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
+        if listeners:
+            self._journal.info(f"listens on {self._address}")
+            with self._accepting:
+                await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
+
+    async def _kept_up(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task that never ends, whatever happens in it."""
+        while True:
+            try:
+                await task()
+            except Exception as error:
+                self._hosting.complain("upkeep", error)
+            await trio.sleep(RESTART_SECONDS)
+
+    async def _drain(self) -> None:
+        self._accepting.cancel()
+        self._dialling.stop()
+        with trio.move_on_after(DRAIN_SECONDS):
+            await self._hosting.end_all("the node stops")
+
+    async def _open_gate(self) -> None:
+        """Let the first own write in when an attempt to replicate was made (R13)."""
+        outcome: GateOutcome = "timed out"
+        with trio.move_on_after(self._settings.join_timeout):
+            outcome = await self._dialling.attempted()
+        self._store.gate.open(outcome)
+        self._journal.info(f"write gate open: {self._store.gate.outcome}")
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        remote = remote_of(stream)
+        try:
+            with self._admission.admit(remote.host) as full:
+                if full is not None:
+                    await turn_away(stream, full)
+                    raise PeerError(f"turned away: {full}")
+                await self._welcome(stream)
+        except Exception as error:
+            self._hosting.complain(f"connections from {remote.host}", error)
+
+    async def _welcome(self, stream: trio.SocketStream) -> None:
+        framed = await welcome(
+            stream,
+            timeout=self._settings.connect_timeout,
+            patience=self._patience,
+            tls=self._tls,
+        )
+        await self._hosting.converse(framed, None)
+
+    # From any thread
+
+    def stop(self) -> None:
+        """Have `run` say farewell to the peers and return, within `DRAIN_SECONDS` and what is
+        being applied. Idempotent."""
+        if self._calls is None or not self._calls.soon(self._stopping.set):
+            self._stopping.set()
+
+    def status(self) -> Status:
+        """The node and its peers at this moment.
+
+        Raises:
+            UsageError: called while this thread holds the store's lock: from within `update` or
+                a resolver.
+        """
+        return self._ask(self._status)
+
+    def add_peer(self, text: str) -> None:
+        """Dial this address from now on, as one that a person named (R15). Idempotent.
+
+        Raises:
+            ConfigError: it is no address.
+        """
+        self._ask(partial(self._add, parse_address(text)))
+
+    def remove_peer(self, text: str) -> None:
+        """Dial this address no more, and end the conversation with it. Idempotent.
+
+        Raises:
+            ConfigError: it is no address.
+        """
+        self._ask(partial(self._remove, parse_address(text)))
+
+    def sync(self, timeout: float | None = None) -> bool:
+        """A round with every known peer now, both ways. Blocks.
+
+        Args:
+            timeout: seconds for all of them; None waits as long as they make progress.
+
+        Returns:
+            Whether each side now holds what the other one held, for all peers; True where there
+            is none, False where the node does not run.
+
+        Raises:
+            UsageError: called in the node's own trio thread, where `synchronize` is awaited.
+        """
+        if self._calls is None:
+            return False
+        return self._calls.run(partial(self.synchronize, timeout), False)
+
+    async def synchronize(self, timeout: float | None = None) -> bool:
+        """`sync`, to be awaited in the trio thread of `run`."""
+        return self._running and await self._dialling.synchronize(timeout)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        return question() if self._calls is None else self._calls.ask(question)
+
+    def _add(self, address: Address) -> None:
+        self._peers[address] = None
+        if self._running:
+            self._dialling.add(address)
+
+    def _remove(self, address: Address) -> None:
+        self._peers.pop(address, None)
+        if self._running:
+            self._dialling.remove(address)
+
+    def _status(self) -> Status:
+        store = self._store
+        return Status(
+            name=self.name,
+            origin=format_origin(store.origin),
+            cluster=self._settings.cluster,
+            cluster_id=None if store.cluster_id is None else store.cluster_id.hex(),
+            running=self._running,
+            write_gate=store.gate.outcome,
+            address=None if self._address is None else str(self._address),
+            peers=self._contacts.status(store.known(), time.monotonic()),
+            counters=store.counters(),
+            connections_refused=self._admission.refused,
+            events_dropped=self._events.dropped,
+        )

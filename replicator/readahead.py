@@ -1,0 +1,164 @@
+"""The source effects of one conversation: a snapshot, read ahead in threads.
+
+LevelDB reads, encoding and sending overlap: up to `QUEUE_CHUNKS_MAX` chunks are read before the
+conversation asks for them.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import trio
+
+from replicator.config import QUEUE_CHUNKS_MAX
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet
+from replicator.protocol.effects import (
+    ChunkRead,
+    CloseSource,
+    Effect,
+    Event,
+    OpenSource,
+    ReadChunk,
+    SourceOpened,
+)
+from replicator.store.source import Source
+from replicator.store.store import Store
+
+EFFECTS_MAX = 8
+"""Source effects that wait; a conversation has at most an open, a read and a close under way."""
+
+CHUNKS_AT_ONCE = QUEUE_CHUNKS_MAX // 2
+"""Chunks read by one call of a thread; a small round is one call."""
+
+T = TypeVar("T")
+
+SourceEffect = OpenSource | ReadChunk | CloseSource
+
+
+class SourceReader:
+    """Carries out the source effects of one conversation, one after the other.
+
+    Args:
+        store: where the snapshots come from.
+        workers: bounds the threads that read.
+        drained: waits until the transport has taken what was queued.
+        post: takes the answers.
+        failed: takes what the store raised, for one effect instead of an answer.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        workers: trio.CapacityLimiter,
+        drained: Callable[[], Awaitable[None]],
+        post: Callable[[Event], None],
+        failed: Callable[[Effect, Exception], None],
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._drained = drained
+        self._post = post
+        self._failed = failed
+        self._put, self._effects = trio.open_memory_channel[SourceEffect](EFFECTS_MAX)
+        self._source: Source | None = None
+        self._walk: _Walk | None = None
+
+    def put(self, effect: SourceEffect) -> None:
+        """Queue an effect behind the others."""
+        self._put.send_nowait(effect)
+
+    async def run(self) -> None:
+        """Carry out effects until cancelled; an open source is closed in the end."""
+        async with trio.open_nursery() as nursery:
+            try:
+                async for effect in self._effects:
+                    try:
+                        await self._carry_out(effect, nursery)
+                    except Exception as error:
+                        self._failed(effect, error)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._close()
+
+    async def _carry_out(self, effect: SourceEffect, nursery: trio.Nursery) -> None:
+        match effect:
+            case OpenSource():
+                self._source = await self._in_thread(self._store.open_source)
+                self._post(SourceOpened(self._source.known, self._source.floor))
+            case ReadChunk(lack):
+                if self._walk is None:
+                    self._walk = self._begin(lack)
+                    nursery.start_soon(self._walk.run)
+                chunk = await self._walk.next()
+                await self._drained()
+                self._post(ChunkRead(chunk))
+            case CloseSource():
+                await self._close()
+
+    def _begin(self, lack: KnownSet | None) -> "_Walk":
+        assert self._source is not None
+        chunks = self._source.read_all() if lack is None else self._source.read(lack)
+        return _Walk(chunks, self._workers)
+
+    async def _close(self) -> None:
+        walk, self._walk = self._walk, None
+        if walk is not None:
+            await walk.close()
+        source, self._source = self._source, None
+        if source is not None:
+            await self._in_thread(source.close)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._workers)
+
+
+class _Walk:
+    """The chunks of one source, read ahead in threads.
+
+    Args:
+        chunks: used by one thread at a time.
+    """
+
+    def __init__(self, chunks: Iterator[Chunk], workers: trio.CapacityLimiter) -> None:
+        self._chunks = chunks
+        self._workers = workers
+        self._put, self._ahead = trio.open_memory_channel[Chunk | Exception](
+            QUEUE_CHUNKS_MAX - CHUNKS_AT_ONCE
+        )
+        self._scope = trio.CancelScope()
+        self._over = trio.Event()
+
+    async def run(self) -> None:
+        """Read until the end, an error, or `close`."""
+        try:
+            with self._scope, self._put:
+                try:
+                    while chunks := await self._read_some():
+                        for chunk in chunks:
+                            await self._put.send(chunk)
+                except Exception as error:
+                    await self._put.send(error)
+        finally:
+            self._over.set()
+
+    async def next(self) -> Chunk | None:
+        """The next chunk, None after the last; raises what reading it raised."""
+        try:
+            chunk = await self._ahead.receive()
+        except trio.EndOfChannel:
+            return None
+        if isinstance(chunk, Exception):
+            raise chunk
+        return chunk
+
+    async def close(self) -> None:
+        """Stop reading: when this returns, no thread uses the chunks any more."""
+        self._scope.cancel()
+        await self._over.wait()
+
+    async def _read_some(self) -> list[Chunk]:
+        def read() -> list[Chunk]:
+            return list(islice(self._chunks, CHUNKS_AT_ONCE))
+
+        return await trio.to_thread.run_sync(read, limiter=self._workers)

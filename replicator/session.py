@@ -1,0 +1,349 @@
+"""One conversation over one stream: carries out its effects against the store and the peer.
+
+Five tasks a session: `_drive` alone calls the conversation; the inbox receives and decodes ahead
+of it; the outbox encodes and sends; the source reader reads snapshots ahead; and one task applies.
+So on the serving side LevelDB reads, encoding and sending overlap, on the pulling side receiving,
+decoding and applying do. Every queue in between is bounded, and what is not taken holds up the
+peer.
+
+Whatever happens here, wrong bytes, a failing store, a bug, ends this session with a reason and
+touches no other.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Literal, Protocol, TypeVar
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from replicator.errors import PeerError, UsageError
+from replicator.inbox import Inbox, Item
+from replicator.net.transport import FramedStream
+from replicator.outbox import Outbox
+from replicator.protocol import effects
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import (
+    AdoptCluster,
+    Apply,
+    ApplyFull,
+    Close,
+    CloseSource,
+    Effect,
+    Event,
+    Finish,
+    Fork,
+    Heard,
+    KnownChanged,
+    Lost,
+    OpenSource,
+    Poke,
+    PokeOthers,
+    ReadChunk,
+    Report,
+    Send,
+    Show,
+    Stop,
+    StoreFailed,
+)
+from replicator.protocol.messages import Message, Ping, Pong
+from replicator.readahead import SourceReader
+from replicator.store.apply import Applied
+from replicator.store.store import Store
+
+OUTBOX_MESSAGES_MAX = 64
+"""Queued messages above which nothing more is taken from the peer: it asks without reading."""
+
+FLUSH_SECONDS = 2.0
+"""How long the last messages may take once a conversation is over."""
+
+T = TypeVar("T")
+StopCode = Literal["closing", "busy", "fork", "protocol"]
+ApplyEffect = Apply | Finish | ApplyFull
+
+
+class Host(Protocol):
+    """What a session tells its node, in the trio thread. None of it may raise."""
+
+    def reported(self, session: "Session", report: Report) -> None:
+        """The conversation reports something."""
+
+    def applied(self, session: "Session", applied: Applied) -> None:
+        """A piece of a round is committed."""
+
+    def failed(self, session: "Session", error: Exception) -> None:
+        """An effect, or the session itself, failed; the session ends."""
+
+    def poke_others(self, session: "Session") -> None:
+        """Call `poke` of every other session."""
+
+    async def fork(self, session: "Session") -> None:
+        """End every other session, then give the store a new origin (R13)."""
+
+
+class Session:
+    """Drives one conversation until it is over. For one trio thread.
+
+    Args:
+        stream: this session's alone; closed in the end.
+        store: what effects are carried out against, in worker threads.
+        conversation: not started yet.
+        host: the node.
+        workers: bounds the worker threads of all sessions.
+        dialled: whether this side opened the connection.
+
+    Attributes:
+        stream, conversation, dialled: the same.
+        over: why the conversation is over; None before.
+    """
+
+    def __init__(
+        self,
+        stream: FramedStream,
+        store: Store,
+        conversation: Conversation,
+        host: Host,
+        workers: trio.CapacityLimiter,
+        dialled: bool,
+    ) -> None:
+        self.dialled = dialled
+        self.conversation = conversation
+        self.stream = stream
+        self.over: Close | None = None
+        self._store = store
+        self._host = host
+        self._workers = workers
+        self._inbox = Inbox(stream, workers, self._wake, self._part_came)
+        self._outbox = Outbox(stream, workers, self._wake)
+        self._source = SourceReader(store, workers, self._outbox.drained, self._post, self._failed)
+        self._applies = trio.open_memory_channel[ApplyEffect](1)
+        self._events: deque[Event] = deque()
+        self._changed = self._heard = False
+        self._pings = self._pongs = 0
+        self._scope = trio.CancelScope()
+        self._driver = ParkingLot()
+        self._watchers = ParkingLot()
+
+    async def run(self) -> Close:
+        """Converse until it is over, and close the stream.
+
+        On cancellation the stream is closed at once; what is being applied is applied to the end.
+        """
+        try:
+            with self._scope:
+                await self._converse()
+                await self.stream.aclose()
+        except Exception as error:
+            self._host.failed(self, error)
+        finally:
+            self._leave()
+            await self.stream.aclose_forcefully()
+        return self.over or Close("failed", "the session failed")
+
+    async def _converse(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for task in (self._inbox.run, self._send, self._source.run, self._apply):
+                nursery.start_soon(task)
+            await self._drive()
+            with trio.move_on_after(FLUSH_SECONDS):
+                await self._outbox.drained()
+            nursery.cancel_scope.cancel()
+
+    def cancel(self) -> None:
+        """End the session without another word; `run` returns as soon as the store lets it."""
+        self._scope.cancel()
+
+    def stop(self, code: StopCode, reason: str) -> None:
+        """End the conversation politely; `run` returns soon."""
+        self._post(Stop(code, reason))
+
+    def poke(self) -> None:
+        """Another session has ended or has released something."""
+        self._post(Poke())
+
+    def known_changed(self) -> None:
+        """The own known set has grown; announced when the peer has read what was sent before."""
+        self._changed = True
+        self._wake()
+
+    async def caught_up(self) -> bool:
+        """Wait until this node holds all that the peer has announced.
+
+        Returns:
+            False where the conversation ended before.
+        """
+        conversation = self.conversation
+        await self._until(
+            lambda: conversation.is_open and self._store.known().issuperset(conversation.peer_known)
+        )
+        return self.over is None
+
+    async def in_step(self) -> bool:
+        """Wait until each side holds all that the other one held when this was called.
+
+        Returns:
+            False where the conversation ended before.
+        """
+        ours = self._store.known()
+        await self._until(lambda: self.conversation.is_open)
+        self._send_message(Ping())
+        pongs_due = self._pings
+        # A peer announces what it has before it answers.
+        await self._until(lambda: self._pongs >= pongs_due)
+        theirs = self.conversation.peer_known.copy()
+        await self._until(
+            lambda: (
+                self.conversation.peer_known.issuperset(ours)
+                and self._store.known().issuperset(theirs)
+            )
+        )
+        return self.over is None
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition on what the conversation knows, or for its end."""
+        while self.over is None and not condition():
+            await self._watchers.park()
+
+    # Driving
+
+    async def _drive(self) -> None:
+        await self._carry_out(self.conversation.start(trio.current_time()))
+        while self.over is None:
+            effects = self._next(trio.current_time())
+            if effects is None:
+                with trio.move_on_at(self.conversation.deadline):
+                    await self._driver.park()
+            else:
+                await self._carry_out(effects)
+                self._watchers.unpark_all()
+
+    def _next(self, now: float) -> list[Effect] | None:
+        """Tell the conversation one thing, if there is any."""
+        if self._events:
+            return self.conversation.handle(self._events.popleft(), now)
+        if self._may_take():
+            return self._take(self._inbox.take(), now)
+        if self._heard:
+            self._heard = False
+            return self.conversation.handle(Heard(), now)
+        if self._changed and not self._outbox:
+            self._changed = False
+            return self.conversation.handle(KnownChanged(), now)
+        if self.conversation.deadline <= now:
+            return self.conversation.tick(now)
+        return None
+
+    def _may_take(self) -> bool:
+        return (
+            len(self._inbox) > 0
+            and self.conversation.wants_input
+            and len(self._outbox) <= OUTBOX_MESSAGES_MAX
+        )
+
+    def _take(self, message: Item, now: float) -> list[Effect]:
+        if isinstance(message, Lost | Stop):
+            return self.conversation.handle(message, now)
+        if isinstance(message, Pong):
+            self._pongs += 1
+        if isinstance(message, Ping):
+            announced = self.conversation.handle(KnownChanged(), now)
+            return announced + self.conversation.receive(message, now)
+        return self.conversation.receive(message, now)
+
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        failed = False
+        for effect in effects:
+            if failed and not isinstance(effect, Close):
+                continue  # what follows a failed `Show` must not be sent
+            try:
+                await self._begin(effect)
+            except Exception as error:
+                failed = True
+                self._failed(effect, error)
+
+    async def _begin(self, effect: Effect) -> None:
+        match effect:
+            case Send(message):
+                self._send_message(message)
+            case Apply() | Finish() | ApplyFull():
+                self._applies[0].send_nowait(effect)
+            case OpenSource() | ReadChunk() | CloseSource():
+                self._source.put(effect)
+            case Show(seq):
+                if seq > self._store.shown:
+                    await self._in_thread(partial(self._store.show, seq))
+            case Report():
+                self._host.reported(self, effect)
+            case PokeOthers():
+                self._host.poke_others(self)
+            case AdoptCluster(cluster_id):
+                await self._in_thread(partial(self._store.adopt_cluster, cluster_id))
+            case Fork():
+                await self._host.fork(self)
+            case Close():
+                self.over = effect
+
+    def _send_message(self, message: Message) -> None:
+        if isinstance(message, Ping):
+            self._pings += 1
+        self._outbox.put(message)
+
+    def _post(self, event: Event) -> None:
+        self._events.append(event)
+        self._wake()
+
+    def _part_came(self) -> None:
+        self._heard = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._driver.unpark_all()
+
+    def _failed(self, effect: Effect, error: Exception) -> None:
+        self._host.failed(self, error)
+        self._post(StoreFailed(effect, error))
+
+    def _leave(self) -> None:
+        """See to it that the conversation holds back no other one, however this one ended."""
+        now = trio.current_time()
+        with suppress(UsageError):  # where a bug has led here, there may be more of it
+            for event in (*self._events, Lost("cancelled")):
+                for effect in self.conversation.handle(event, now):
+                    if isinstance(effect, PokeOthers):
+                        self._host.poke_others(self)
+                    elif isinstance(effect, Close):
+                        self.over = effect
+        self._watchers.unpark_all()
+
+    # The other tasks
+
+    async def _send(self) -> None:
+        try:
+            await self._outbox.run()
+        except PeerError as error:
+            self._inbox.end(str(error))
+
+    async def _apply(self) -> None:
+        async for effect in self._applies[1]:
+            try:
+                applied = await self._in_thread(partial(_apply, self._store, effect))
+            except Exception as error:
+                self._failed(effect, error)
+            else:
+                self._host.applied(self, applied)
+                self._post(effects.Applied(applied.records, applied.changed))
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._workers)
+
+
+def _apply(store: Store, effect: ApplyEffect) -> Applied:
+    match effect:
+        case Apply(chunk, remote_known):
+            return store.apply(chunk, remote_known)
+        case Finish(chunk, remote_known, claim, floor):
+            return store.finish(chunk, remote_known, claim, floor)
+        case ApplyFull(chunk, remote_known, floor, after, upto):
+            return store.apply_full(chunk, remote_known, floor, after, upto)

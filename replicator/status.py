@@ -1,0 +1,96 @@
+"""What a node tells of itself: `status()` and the `round` event. Plain data, made once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from replicator.store.gate import GateOutcome
+from replicator.store.store import StoreCounters
+
+Direction = Literal["dialled", "accepted"]
+"""Which side opened the connection of a conversation: this node, or its peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One other node, as this one sees it.
+
+    Attributes:
+        address: where this node dials it, or where its connection comes from.
+        name, origin: as it said last; None before it has ever greeted. The origin is 16 hex
+            digits; the name is a stranger's text.
+        connected: whether a conversation is open.
+        direction: who opened that; None without one.
+        doing: what its two halves do: what is pulled, what is served; empty without one.
+        lag_entries: how many dots this node knows that the peer has not announced; None before it
+            has ever announced any.
+        lag_seconds: for how long that has been so; 0 when the peer lacks nothing.
+        last_error: why the last attempt or conversation failed, None where it did not.
+        blocked: whether it is left alone until a person has looked at it (R13).
+        rounds: rounds completed from this peer since this node started.
+        records_in: records received in them.
+        records_out: records sent to it in rounds completed.
+    """
+
+    address: str
+    name: str | None
+    origin: str | None
+    connected: bool
+    direction: Direction | None
+    doing: str
+    lag_entries: int | None
+    lag_seconds: float | None
+    last_error: str | None
+    blocked: bool
+    rounds: int
+    records_in: int
+    records_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One node at one moment.
+
+    Attributes:
+        name: what people call it.
+        origin: who issues its writes, 16 hex digits; a new one after a fork (R13).
+        cluster: the cluster name.
+        cluster_id: in hex; None before the first write or peer (R15).
+        running: whether the node runs; without it the store works, alone.
+        write_gate: how the attempt to replicate before the first own write ended (R13).
+        address: ``host:port`` it listens on, None where it does not.
+        peers: in the order of their addresses.
+        counters: what the store did since it was opened.
+        connections_refused: connections that found no room.
+        events_dropped: events lost because callbacks are too slow.
+    """
+
+    name: str
+    origin: str
+    cluster: str
+    cluster_id: str | None
+    running: bool
+    write_gate: GateOutcome
+    address: str | None
+    peers: tuple[PeerStatus, ...]
+    counters: StoreCounters
+    connections_refused: int
+    events_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """This node has caught up with one snapshot of a peer.
+
+    Attributes:
+        address, name, origin: of the peer, as in `PeerStatus`.
+        records: records received.
+        changed: how many of them changed something here.
+        full: whether all keys of both sides were compared (R9).
+    """
+
+    address: str
+    name: str
+    origin: str
+    records: int
+    changed: int
+    full: bool
