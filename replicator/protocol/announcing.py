@@ -15,6 +15,9 @@ from replicator.protocol.messages import BOUNDS_MAX
 class Announcements:
     """Both sides of the account.
 
+    Args:
+        announced: what the peer is told at the greeting; taken over, not copied.
+
     Attributes:
         announced: what the peer was told; not to be changed.
         peer_known: what the peer has told; not to be changed.

@@ -83,7 +83,7 @@ class Source:
             wanted = sorted(self._records.items())
         else:
             newest = {
-                key: max((version.dot for version in record.versions if version.dot in lack))
+                key: max(version.dot for version in record.versions if version.dot in lack)
                 for key, record in self._records.items()
                 if any(version.dot in lack for version in record.versions)
             }

@@ -1,0 +1,66 @@
+"""What is announced is announced once; what the peer announces is bounded."""
+
+from unittest.mock import patch
+
+import pytest
+
+from replicator.core.known import KnownSet
+from replicator.errors import ProtocolError
+from replicator.protocol import announcing
+from replicator.protocol.announcing import Announcements
+from tests.protocol.samples import ME, PEER, known
+
+NOTHING = KnownSet()
+
+
+def test_only_the_difference_is_news_and_only_once() -> None:
+    account = Announcements(known(me=3))
+    assert account.news(known(me=5, peer=(2, 4)), NOTHING) == known(me=(4, 5), peer=(2, 4))
+    assert account.news(known(me=5, peer=(2, 4)), NOTHING) == NOTHING
+    assert account.news(known(me=5, peer=4), NOTHING) == known(peer=1)
+
+
+def test_what_is_left_out_is_news_later() -> None:
+    account = Announcements(known(me=3))
+    assert account.news(known(me=4, peer=5), apart_from=known(peer=9)) == known(me=(4, 4))
+    assert account.news(known(me=4, peer=5), NOTHING) == known(peer=5)
+
+
+def test_what_was_revealed_otherwise_is_no_news() -> None:
+    account = Announcements(KnownSet())
+    account.revealed(known(me=5))
+    assert account.news(known(me=6), NOTHING) == known(me=(6, 6))
+
+
+def test_news_belong_to_the_message() -> None:
+    account = Announcements(KnownSet())
+    news = account.news(known(me=5), NOTHING)
+    news.add(PEER, 1)
+    news.add(ME, 9)
+    assert account.announced == known(me=5)
+
+
+def test_what_the_peer_announces_adds_up() -> None:
+    account = Announcements(KnownSet())
+    for part in (known(peer=3), known(peer=(5, 6)), known(peer=(4, 4), me=1)):
+        account.learn(part)
+    assert account.peer_known == known(peer=6, me=1)
+
+
+def test_the_peer_may_announce_so_many_origins_all_in_all() -> None:
+    account = Announcements(KnownSet())
+    with patch.object(announcing, "ORIGINS_MAX", 3):
+        account.learn(KnownSet.of((1, 1), (2, 1)))
+        account.learn(KnownSet.of((1, 2), (3, 1)))
+        with pytest.raises(ProtocolError, match="4 origins"):
+            account.learn(KnownSet.of((4, 1)))
+
+
+def test_the_peer_may_announce_so_many_ranges_all_in_all() -> None:
+    account = Announcements(KnownSet())
+    with patch.object(announcing, "BOUNDS_MAX", 4):
+        account.learn(KnownSet.of((1, 1), (1, 3)))
+        account.learn(KnownSet.of((1, 2)))
+        account.learn(KnownSet.of((1, 5)))
+        with pytest.raises(ProtocolError, match="6 bounds"):
+            account.learn(KnownSet.of((2, 7)))

@@ -1,0 +1,183 @@
+"""A dot is asked from one peer at a time; claims wait for withheld dots; turns are exclusive."""
+
+from math import inf
+
+from replicator.config import PENDING_CLAIMS_MAX
+from replicator.core.known import KnownSet
+from replicator.protocol.pulls import Ask, Pulls
+from tests.protocol.samples import known
+
+NOTHING = KnownSet()
+TIMEOUT = 20.0
+
+
+def pulls() -> Pulls:
+    return Pulls(TIMEOUT)
+
+
+# Asking
+
+
+def test_nothing_lacking_nothing_asked() -> None:
+    assert pulls().plan(1, known(peer=3), known(peer=5), now=0) is None
+
+
+def test_the_first_is_asked_for_everything() -> None:
+    assert pulls().plan(1, known(peer=5), known(peer=2), now=0) == Ask(NOTHING)
+
+
+def test_what_one_was_asked_for_is_withheld_from_the_others() -> None:
+    shared = pulls()
+    shared.plan(1, known(peer=5), NOTHING, now=0)
+    assert shared.plan(2, known(peer=5), NOTHING, now=1) is None
+    assert shared.plan(2, known(peer=7, third=1), NOTHING, now=1) == Ask(known(peer=5))
+
+
+def test_only_what_the_peer_could_send_is_withheld() -> None:
+    shared = pulls()
+    shared.plan(1, known(peer=9, third=9), NOTHING, now=0)
+    ask = shared.plan(2, known(me=1, peer=(4, 5)), known(peer=4), now=0)
+    assert ask == Ask(known(peer=(5, 5)))
+
+
+def test_a_peers_own_ask_is_not_withheld_from_itself() -> None:
+    shared = pulls()
+    shared.plan(1, known(peer=5), NOTHING, now=0)
+    assert shared.plan(1, known(peer=5), NOTHING, now=0) == Ask(NOTHING)
+
+
+def test_what_is_finished_is_free_again() -> None:
+    shared = pulls()
+    shared.plan(1, known(peer=5), NOTHING, now=0)
+    shared.finished(1)
+    assert shared.plan(2, known(peer=5), NOTHING, now=0) == Ask(NOTHING)
+
+
+def test_after_the_timeout_a_dot_is_asked_from_another() -> None:
+    shared = pulls()
+    shared.plan(1, known(peer=5), NOTHING, now=0)
+    assert shared.plan(2, known(peer=5), NOTHING, now=TIMEOUT - 1) is None
+    assert shared.retry_at(2, now=TIMEOUT - 1) == TIMEOUT
+    assert shared.plan(2, known(peer=5), NOTHING, now=TIMEOUT) == Ask(NOTHING)
+    assert shared.plan(3, known(peer=5), NOTHING, now=TIMEOUT) is None, "one re-ask is enough"
+
+
+def test_a_peer_that_makes_progress_keeps_its_dots() -> None:
+    shared = pulls()
+    shared.plan(1, known(peer=5), NOTHING, now=0)
+    shared.progress(1, now=15)
+    shared.progress(7, now=15)
+    assert shared.plan(2, known(peer=5), NOTHING, now=TIMEOUT) is None
+    assert shared.retry_at(2, now=TIMEOUT) == 15 + TIMEOUT
+
+
+def test_a_retry_never_lies_in_the_past() -> None:
+    shared = pulls()
+    assert shared.retry_at(1, now=0) == inf
+    shared.plan(1, known(peer=5), NOTHING, now=0)
+    shared.pend(known(peer=5), {}, known(third=1), now=5)
+    assert shared.retry_at(1, now=0) == 5 + TIMEOUT, "its own ask is nothing to wait for"
+    assert shared.retry_at(2, now=0) == TIMEOUT
+    assert shared.retry_at(2, now=TIMEOUT) == 5 + TIMEOUT
+    assert shared.retry_at(2, now=5 + TIMEOUT) == inf
+
+
+# Pending claims
+
+
+def test_a_claim_is_ripe_once_all_withheld_dots_are_known() -> None:
+    shared = pulls()
+    shared.pend(known(peer=9), {1: 2}, known(third=3), now=0)
+    assert shared.ripe(known(third=2)) == []
+    assert shared.pending == 1
+    assert shared.ripe(known(third=3)) == [(known(peer=9), {1: 2})]
+    assert shared.pending == 0
+    assert shared.ripe(known(third=3)) == [], "it is taken out"
+
+
+def test_claims_that_wait_for_each_other_stay() -> None:
+    shared = pulls()
+    shared.pend(known(peer=9), {}, known(third=3), now=0)
+    shared.pend(known(third=4), {}, known(peer=8), now=0)
+    assert shared.ripe(known(me=1)) == []
+    assert shared.ripe(known(peer=8)) == [(known(third=4), {})], "checked against what is committed"
+    assert shared.pending == 1
+
+
+def test_a_claim_of_nothing_new_need_not_wait() -> None:
+    """What it waits for may be gone for good, but all it would claim is known."""
+    shared = pulls()
+    shared.pend(known(peer=9), {1: 2}, known(third=3), now=0)
+    assert shared.ripe(known(peer=9)) == [(known(peer=9), {1: 2})]
+
+
+def test_pending_claims_are_bounded_and_the_oldest_goes() -> None:
+    shared = pulls()
+    for seq in range(1, PENDING_CLAIMS_MAX + 2):
+        shared.pend(known(peer=seq), {}, known(third=1), now=0)
+    assert shared.pending == PENDING_CLAIMS_MAX
+    claims = [claim for claim, _ in shared.ripe(known(third=1))]
+    assert claims[0] == known(peer=2)
+    assert claims[-1] == known(peer=PENDING_CLAIMS_MAX + 1)
+
+
+def test_an_overdue_claim_is_settled_by_a_round_with_nothing_withheld() -> None:
+    shared = pulls()
+    shared.pend(known(peer=9), {}, known(third=3), now=0)
+    shared.plan(1, known(third=5), NOTHING, now=TIMEOUT - 1)
+    assert shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT - 1) == Ask(known(third=5))
+    assert shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT) == Ask(NOTHING)
+    shared.finished(2)
+    again = shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT)
+    assert again == Ask(known(third=5)), "once a timeout, or traffic doubles for good"
+
+
+def test_an_overdue_claim_waits_for_a_peer_that_can_settle_it() -> None:
+    shared = pulls()
+    shared.pend(known(peer=9), {}, known(third=3), now=0)
+    shared.plan(1, known(third=5), NOTHING, now=TIMEOUT - 1)
+    assert shared.plan(2, known(third=6), NOTHING, now=TIMEOUT) == Ask(known(third=5))
+    assert shared.plan(3, known(peer=1, third=6), NOTHING, now=TIMEOUT) == Ask(NOTHING)
+
+
+# Turns
+
+
+def test_log_rounds_apply_side_by_side() -> None:
+    shared = pulls()
+    assert shared.begin_apply(1)
+    assert shared.begin_apply(2)
+    assert not shared.end_apply(1), "nobody waits"
+
+
+def test_a_full_round_waits_for_what_others_are_applying_and_nothing_else() -> None:
+    shared = pulls()
+    shared.begin_apply(1)
+    assert not shared.exclusive(2)
+    assert not shared.begin_apply(3), "the next turn is the full round's"
+    assert shared.end_apply(1), "someone waits"
+    assert shared.exclusive(2)
+    assert not shared.begin_apply(1)
+    assert shared.plan(1, known(peer=5), NOTHING, now=0) is None, "nothing that could be applied"
+    assert shared.plan(2, known(peer=5), NOTHING, now=0) == Ask(NOTHING)
+
+
+def test_one_full_round_at_a_time() -> None:
+    shared = pulls()
+    assert shared.exclusive(1)
+    assert not shared.exclusive(2)
+    assert shared.exclusive(1)
+    assert shared.exclusive_holder == 1
+    shared.finished(2)
+    assert not shared.exclusive(2)
+    shared.finished(1)
+    assert shared.exclusive_holder is None
+    assert shared.exclusive(2)
+
+
+def test_who_ends_gives_back_its_turn() -> None:
+    shared = pulls()
+    shared.begin_apply(1)
+    shared.finished(1)
+    assert shared.exclusive(2)
+    assert not shared.end_apply(2), "nobody waits for oneself"
