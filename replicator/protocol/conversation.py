@@ -336,8 +336,8 @@ class Conversation:
         self._news.learn(known)
 
     def _on_begin(self, message: Begin, now: float) -> None:
-        if not message.known.issuperset(self.peer_known):
-            raise ProtocolError("the known set of a snapshot lacks what was announced before")
+        # The snapshot may lack what was announced while it was being opened: then only what it
+        # has is claimed, and the rest is asked for afterwards.
         if any(seq > message.known.highest(origin) for origin, seq in message.floor.items()):
             raise ProtocolError("a purge floor lies above the known set")
         self._learn(message.known)
