@@ -1,0 +1,152 @@
+"""The write batch of a wrapped handle. plyvel's cannot be read back, so this one keeps its own
+list, which the store turns into one commit."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from replicator.errors import UsageError
+from replicator.faces.lease import Lease, leased
+from replicator.store.local import Operation, check_key, check_value
+
+if TYPE_CHECKING:
+    from replicator.faces.handle import Replica
+
+HEADER_BYTES = 12
+"""What LevelDB's own batch begins with."""
+
+
+class WriteBatch:
+    """Operations that become one commit: all of them or none, here and at every reader.
+
+    As plyvel's: it may be written again, and as a context manager it is written at the end, even
+    where the block raised, unless it is a transaction. For one thread at a time.
+
+    Args:
+        replica: the handle.
+        prefix: what is put before the keys.
+        transaction: whether a block that raises leaves the batch unwritten.
+        sync: see `Replica.put`.
+
+    Raises:
+        TypeError: `transaction` or `sync` is no truth value.
+        RuntimeError: the handle is closed.
+    """
+
+    __slots__ = ("_operations", "_prefix", "_replica", "_sync", "_transaction")
+
+    def __init__(
+        self, replica: "Replica", prefix: bytes, transaction: bool, sync: bool | None
+    ) -> None:
+        check_flag("transaction", transaction)
+        check_flag("sync", sync)
+        self._replica = replica
+        self._prefix = prefix
+        self._transaction = transaction
+        self._sync = sync
+        self._operations: list[Operation] = []
+        replica._check_open()
+
+    @property
+    def _lease(self) -> Lease:
+        return self._replica._lease
+
+    @leased
+    def put(self, key: bytes, value: Any) -> None:
+        """Set a key. The value is copied now.
+
+        Raises:
+            TypeError: the key is no bytes, or the value has no buffer.
+            ReservedKeyError: the key is reserved, or key or value are too large.
+            RuntimeError: the handle is closed.
+        """
+        key = self._full(key)
+        value = value if type(value) is bytes else bytes(memoryview(value))
+        check_value(key, value)
+        self._operations.append((key, value))
+
+    @leased
+    def delete(self, key: bytes) -> None:
+        """Delete a key. Raises as `put`."""
+        self._operations.append((self._full(key), None))
+
+    @leased
+    def clear(self) -> None:
+        """Forget all operations so far."""
+        self._operations.clear()
+
+    @leased
+    def append(self, source: "WriteBatch") -> None:
+        """Add the operations of another batch behind the own ones.
+
+        Raises:
+            TypeError: `source` is no batch of a wrapped handle.
+            UsageError: it is one of a handle that wraps another prefix.
+            RuntimeError: the handle is closed.
+        """
+        if not isinstance(source, WriteBatch):
+            raise TypeError(
+                f"cannot append {type(source).__module__}.{type(source).__name__}: only a batch "
+                "of a wrapped handle can be replicated; make it with write_batch()"
+            )
+        if source._replica.prefix != self._replica.prefix:
+            raise UsageError(
+                f"cannot append a batch of the prefix {source._replica.prefix!r} to one of "
+                f"{self._replica.prefix!r}: they are two stores"
+            )
+        self._operations += source._operations[:]
+
+    @leased
+    def approximate_size(self) -> int:
+        """How many bytes LevelDB's own batch of the same operations has."""
+        begin = len(self._replica.prefix)
+        size = HEADER_BYTES
+        for key, value in self._operations:
+            size += 1 + _counted(begin + len(key)) + (0 if value is None else _counted(len(value)))
+        return size
+
+    @leased
+    def write(self) -> None:
+        """Commit. Does nothing where there are no operations.
+
+        Raises:
+            CommitError: it did not happen.
+            StoreFailedError: the LevelDB refuses writes until it is reopened.
+            RuntimeError: the handle is closed.
+        """
+        self._replica._write(self._operations[:], self._sync)
+
+    def __enter__(self) -> Self:
+        self._replica._check_open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not (self._transaction and exc_type is not None):
+            self.write()
+        self.clear()
+
+    def _full(self, key: bytes) -> bytes:
+        if type(key) is not bytes:
+            raise TypeError(f"a key must be bytes, not {type(key).__name__}")
+        key = self._prefix + key
+        check_key(key)
+        return key
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what plyvel refuses: anything but True, False and None.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+
+
+def _counted(length: int) -> int:
+    """Bytes of a string of this length behind its own length as a varint."""
+    return length + max(1, (length.bit_length() + 6) // 7)

@@ -1,0 +1,277 @@
+"""What reads through a handle: a prefixed view, a snapshot, and what the handle shares with them.
+
+The reserved range lies at the end of the wrapped namespace (`replicator.store.keyspace`). A view
+hides it by where its iterators stop, so iteration itself stays LevelDB's own.
+"""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from replicator.faces.batch import WriteBatch
+from replicator.faces.iterators import Iterator, RawIterator
+from replicator.faces.lease import Lease, leased
+from replicator.store.keyspace import RESERVED
+
+if TYPE_CHECKING:
+    from plyvel import _plyvel
+
+    from replicator.faces.handle import Replica
+
+NOTHING = {"start": b"", "stop": b""}
+"""The range of a native iterator that never shows anything, whatever is sought in it."""
+
+
+def hidden_from(prefix: bytes) -> bytes | None:
+    """From which key on, relative to `prefix`, all keys are the replicator's; None for nowhere."""
+    if prefix.startswith(RESERVED):
+        return b""
+    return RESERVED[len(prefix) :] if RESERVED.startswith(prefix) else None
+
+
+def clip(
+    hidden: bytes | None,
+    *,
+    start: bytes | None,
+    stop: bytes | None,
+    include_start: bool,
+    include_stop: bool,
+    prefix: bytes | None,
+) -> dict[str, Any]:
+    """The range arguments of an iterator, cut where the hidden keys begin.
+
+    Args:
+        hidden: see `hidden_from`.
+
+    Returns:
+        Arguments for a native iterator; `NOTHING` itself where only hidden keys are asked for.
+
+    Raises:
+        TypeError: a key is no bytes, or `prefix` comes with a start or stop.
+    """
+    given = {
+        "start": start,
+        "stop": stop,
+        "include_start": include_start,
+        "include_stop": include_stop,
+        "prefix": prefix,
+    }
+    if hidden is None:
+        return given
+    if prefix is not None and (start is not None or stop is not None):
+        return given  # plyvel refuses it, in its own words
+    if ((start if prefix is None else prefix) or b"") >= hidden:
+        return NOTHING
+    if prefix is None:
+        if stop is None or stop >= hidden:
+            given |= {"stop": hidden, "include_stop": False}
+    elif hidden.startswith(prefix):
+        given |= {"start": prefix, "stop": hidden, "prefix": None}
+        given |= {"include_start": True, "include_stop": False}
+    return given
+
+
+class Readable:
+    """What a handle, its prefixed views and its snapshots have in common. Thread-safe.
+
+    Attributes:
+        _source: the native object that is read.
+        _hidden: see `hidden_from`.
+    """
+
+    __slots__ = ()
+
+    _source: Any
+    _hidden: bytes | None
+
+    @property
+    def _owner(self) -> "Replica":
+        """The handle that all of this comes from."""
+        raise NotImplementedError
+
+    @property
+    def _lease(self) -> Lease:
+        return self._owner._lease
+
+    @leased
+    def get(
+        self,
+        key: bytes,
+        default: Any = None,
+        *,
+        verify_checksums: bool = False,
+        fill_cache: bool = True,
+    ) -> Any:
+        """The value of `key`, or `default` where there is none. As plyvel's.
+
+        Raises:
+            TypeError: the key is no bytes.
+            RuntimeError: the handle is closed.
+        """
+        if self._hidden is not None and key >= self._hidden:
+            return default
+        return self._source.get(
+            key, default, verify_checksums=verify_checksums, fill_cache=fill_cache
+        )
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return self.iterator()
+
+    @leased
+    def iterator(
+        self,
+        *,
+        reverse: bool = False,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        include_start: bool = True,
+        include_stop: bool = False,
+        prefix: bytes | None = None,
+        include_key: bool = True,
+        include_value: bool = True,
+        verify_checksums: bool = False,
+        fill_cache: bool = True,
+    ) -> Iterator[Any]:
+        """An iterator over a range of keys; the arguments are plyvel's.
+
+        Returns:
+            An iterator of (key, value), or of only one of them as the arguments say.
+
+        Raises:
+            TypeError: an argument is of another type, or `prefix` comes with a start or stop.
+            RuntimeError: the handle is closed.
+        """
+        bounds = clip(
+            self._hidden,
+            start=start,
+            stop=stop,
+            include_start=include_start,
+            include_stop=include_stop,
+            prefix=prefix,
+        )
+        source = self._owner._root if bounds is NOTHING else self._source
+        native = source.iterator(
+            reverse=reverse,
+            include_key=include_key,
+            include_value=include_value,
+            verify_checksums=verify_checksums,
+            fill_cache=fill_cache,
+            **bounds,
+        )
+        return Iterator(self._owner, native)
+
+
+class Snapshot(Readable):
+    """plyvel's snapshot of what a handle shows: later writes do not change it. Thread-safe."""
+
+    __slots__ = ("_hidden", "_replica", "_source")
+
+    def __init__(
+        self, replica: "Replica", native: "_plyvel.Snapshot", hidden: bytes | None
+    ) -> None:
+        self._replica = replica
+        self._source = native
+        self._hidden = hidden
+
+    @property
+    def _owner(self) -> "Replica":
+        return self._replica
+
+    @leased
+    def raw_iterator(
+        self, *, verify_checksums: bool = False, fill_cache: bool = True
+    ) -> RawIterator:
+        """A raw iterator over the snapshot. As plyvel's, it knows nothing of `prefixed_db`."""
+        native = self._source.raw_iterator(verify_checksums=verify_checksums, fill_cache=fill_cache)
+        return RawIterator(self._replica, native, *self._replica._span)
+
+    def close(self) -> None:
+        """Let LevelDB drop what only this snapshot needs. Idempotent."""
+        self._replica._release(self._source)
+
+    release = close
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Writable(Readable):
+    """What a handle and its prefixed views have in common. Thread-safe."""
+
+    __slots__ = ()
+
+    _within: bytes
+
+    def write_batch(self, *, transaction: bool = False, sync: bool | None = None) -> WriteBatch:
+        """A batch: its operations become one commit, here and at every reader.
+
+        Args:
+            transaction: whether a ``with`` block that raises leaves the batch unwritten.
+            sync: as in `put`.
+
+        Raises:
+            RuntimeError: the handle is closed.
+        """
+        return WriteBatch(self._owner, self._within, transaction, sync)
+
+    @leased
+    def snapshot(self) -> Snapshot:
+        """What the store shows now.
+
+        Raises:
+            RuntimeError: the handle is closed.
+        """
+        return Snapshot(self._owner, self._source.snapshot(), self._hidden)
+
+    def prefixed_db(self, prefix: bytes) -> "PrefixedReplica":
+        """The part of the store whose keys begin with `prefix`, seen without it."""
+        if not isinstance(prefix, bytes):
+            raise TypeError(f"a prefix must be bytes, not {type(prefix).__name__}")
+        return PrefixedReplica(self._owner, self._within + prefix)
+
+
+class PrefixedReplica(Writable):
+    """plyvel's PrefixedDB on a handle: puts a prefix before every key. Thread-safe."""
+
+    __slots__ = ("_hidden", "_replica", "_source", "_within")
+
+    def __init__(self, db: "Replica", prefix: bytes) -> None:
+        self._replica = db
+        self._within = prefix
+        self._hidden = hidden_from(prefix)
+        self._source = db._source.prefixed_db(prefix)
+
+    @property
+    def _owner(self) -> "Replica":
+        return self._replica
+
+    @property
+    def db(self) -> "Replica":
+        """The handle."""
+        return self._replica
+
+    @property
+    def prefix(self) -> bytes:
+        """What is put before every key of the handle."""
+        return self._within
+
+    def put(self, key: bytes, value: Any, *, sync: bool | None = None) -> None:
+        """As the handle's `put`."""
+        self._replica.put(self._within + key, value, sync=sync)
+
+    def delete(self, key: bytes, *, sync: bool | None = None) -> None:
+        """As the handle's `delete`."""
+        self._replica.delete(self._within + key, sync=sync)
+
+    def __repr__(self) -> str:
+        return f"<replicator.PrefixedReplica with prefix {self._within!r} of {self._replica!r}>"
