@@ -61,6 +61,16 @@ def test_changes_stay_in_one_set(
     assert as_set(other) == b
 
 
+@given(dot_sets, origins, dot_sets)
+def test_replace_takes_over_one_origin(
+    dots: frozenset[Dot], origin: int, others: frozenset[Dot]
+) -> None:
+    known = KnownSet.of(*dots)
+    known.replace(origin, KnownSet.of(*others).bounds(origin))
+    kept = {dot for dot in dots if dot.origin != origin}
+    assert known == KnownSet.of(*kept, *(dot for dot in others if dot.origin == origin))
+
+
 @given(dot_sets, origins, seqs)
 def test_discard_above(dots: frozenset[Dot], origin: int, seq: int) -> None:
     known = KnownSet.of(*dots)
