@@ -9,26 +9,23 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from replicator.config import CLUSTER_DEFAULT, HOST_DEFAULT, NAME_BYTES_MAX, PORT_DEFAULT, Settings
+from replicator.config import CLUSTER_DEFAULT, HOST_DEFAULT, PORT_DEFAULT, Settings
 from replicator.core.resolve import Resolver, ResolverMode
 from replicator.core.resolvers import by_name
-from replicator.errors import ConfigError
-from replicator.net.address import parse_address
+from replicator.errors import ConfigError, UsageError
+from replicator.faces.keywords import SECONDS_MAX, make_settings
 
 _DEFAULTS = Settings()
 
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _ENTRY = re.compile(r"""\s*["']?([\w.-]+)["']?\s*=""")
-
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Wait = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class NodeSection(Struct, frozen=True):
@@ -43,7 +40,7 @@ class ListenSection(Struct, frozen=True):
     """``[listen]``: where peers reach it."""
 
     host: str = HOST_DEFAULT
-    port: Annotated[int, Meta(ge=0, le=65_535)] = PORT_DEFAULT
+    port: int = PORT_DEFAULT
 
 
 class PeersSection(Struct, frozen=True):
@@ -55,19 +52,19 @@ class PeersSection(Struct, frozen=True):
 class ReplicationSection(Struct, frozen=True):
     """``[replication]``: how often, how much, how safe; see `replicator.config.Settings`."""
 
-    join_timeout: Wait = _DEFAULTS.join_timeout
+    join_timeout: float = _DEFAULTS.join_timeout
     sync: bool = _DEFAULTS.sync
-    sync_interval: Seconds = _DEFAULTS.sync_interval
-    interval_min: Seconds = _DEFAULTS.interval_min
-    interval_max: Seconds = _DEFAULTS.interval_max
-    holdoff_max: Seconds = _DEFAULTS.holdoff_max
-    linger: Wait = _DEFAULTS.linger
-    keepalive: Seconds = _DEFAULTS.keepalive
-    connect_timeout: Seconds = _DEFAULTS.connect_timeout
-    reask_timeout: Seconds = _DEFAULTS.reask_timeout
-    atomic_round_bytes: Annotated[int, Meta(ge=0, le=16 << 20)] = _DEFAULTS.atomic_round_bytes
-    clock_skew_max: Wait = _DEFAULTS.clock_skew_max
-    connections_max: Annotated[int, Meta(ge=1, le=65_535)] = _DEFAULTS.connections_max
+    sync_interval: float = _DEFAULTS.sync_interval
+    interval_min: float = _DEFAULTS.interval_min
+    interval_max: float = _DEFAULTS.interval_max
+    holdoff_max: float = _DEFAULTS.holdoff_max
+    linger: float = _DEFAULTS.linger
+    keepalive: float = _DEFAULTS.keepalive
+    connect_timeout: float = _DEFAULTS.connect_timeout
+    reask_timeout: float = _DEFAULTS.reask_timeout
+    atomic_round_bytes: int = _DEFAULTS.atomic_round_bytes
+    clock_skew_max: float = _DEFAULTS.clock_skew_max
+    connections_max: int = _DEFAULTS.connections_max
 
 
 class ResolverSection(Struct, frozen=True):
@@ -75,7 +72,7 @@ class ResolverSection(Struct, frozen=True):
 
     name: str = "highest_clock"
     mode: ResolverMode = "concurrent"
-    timeout: Seconds = _DEFAULTS.resolver_timeout
+    timeout: float = _DEFAULTS.resolver_timeout
 
 
 class File(Struct, frozen=True):
@@ -100,6 +97,23 @@ class Config:
     settings: Settings
     resolver: Resolver
     resolver_mode: ResolverMode
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What `replicate` and `open_replica` are given."""
+        return {
+            **asdict(self.settings),
+            "resolver": self.resolver,
+            "resolver_mode": self.resolver_mode,
+        }
+
+    def override(self, **changes: object) -> "Config":
+        """The same with other settings.
+
+        Raises:
+            ConfigError: a value is malformed.
+        """
+        return replace(self, settings=make_settings(**{**asdict(self.settings), **changes}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +198,12 @@ def _unknown(name: str, what: str, known: list[str]) -> str:
 
 
 def _nonsense(file: File) -> Iterator[tuple[str, str]]:
-    """Values of the right type that cannot be meant."""
-    for key, text in (("node.name", file.node.name), ("node.cluster", file.node.cluster)):
-        if text is not None and not 0 < len(text.encode()) <= NAME_BYTES_MAX:
-            yield key, f"must have 1 to {NAME_BYTES_MAX} bytes"
-    for address in file.peers.static:
+    """Values of the right type that cannot be meant; which can is for `make_settings` to say."""
+    for key, (setting, value) in _settings(file).items():
         try:
-            parse_address(address)
-        except ConfigError as error:
-            yield "peers.static", str(error)
+            make_settings(**_BESIDE.get(setting, {}), **{setting: value})
+        except UsageError as error:
+            yield key, str(error)
     if file.replication.interval_min > file.replication.interval_max:
         yield "replication.interval_min", "is greater than interval_max"
     try:
@@ -201,16 +212,31 @@ def _nonsense(file: File) -> Iterator[tuple[str, str]]:
         yield "resolver.name", str(error)
 
 
+_BESIDE: dict[str, dict[str, float]] = {
+    "interval_min": {"interval_max": SECONDS_MAX},
+    "interval_max": {"interval_min": 0.001},
+}
+"""What lets a setting that is compared with another one be looked at alone."""
+
+
+def _settings(file: File) -> dict[str, tuple[str, object]]:
+    """The file's keys that are settings: by what name, and with which value."""
+    return {
+        "node.name": ("name", file.node.name),
+        "node.cluster": ("cluster", file.node.cluster),
+        "listen.host": ("host", file.listen.host),
+        "listen.port": ("port", file.listen.port),
+        "peers.static": ("peers", file.peers.static),
+        "resolver.timeout": ("resolver_timeout", file.resolver.timeout),
+        **{
+            f"replication.{name}": (name, value)
+            for name, value in msgspec.structs.asdict(file.replication).items()
+        },
+    }
+
+
 def _config(file: File, base: Path) -> Config:
-    settings = Settings(
-        host=file.listen.host,
-        port=file.listen.port,
-        peers=file.peers.static,
-        cluster=file.node.cluster,
-        name=file.node.name,
-        resolver_timeout=file.resolver.timeout,
-        **msgspec.structs.asdict(file.replication),
-    )
+    settings = make_settings(**dict(_settings(file).values()))
     data = None if file.node.data is None else base / Path(file.node.data).expanduser()
     return Config(data, settings, by_name(file.resolver.name), file.resolver.mode)
 

@@ -17,8 +17,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import trio
+from typing import Protocol
 
 from replicator.errors import StorageError, UsageError
 
@@ -27,6 +26,12 @@ SOCKET_NAME = "daemon.sock"
 
 _PATH_BYTES_MAX = 107
 _CREDENTIALS = struct.Struct("3i")
+
+
+class HasOptions(Protocol):
+    """A socket of the standard library or of trio."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
 
 
 def connect(data: Path, timeout: float) -> socket.socket | None:
@@ -61,7 +66,7 @@ def connect(data: Path, timeout: float) -> socket.socket | None:
     return connection
 
 
-async def listen(data: Path, backlog: int) -> trio.SocketListener:
+def listen(data: Path, backlog: int) -> socket.socket:
     """Listen on the data directory's socket, for its owner alone.
 
     The caller holds the LevelDB's lock: a socket that is there was left by a killed daemon, and
@@ -70,21 +75,18 @@ async def listen(data: Path, backlog: int) -> trio.SocketListener:
     Raises:
         StorageError: the socket cannot be made.
     """
-    listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         directory = _closed_directory(data)
         remove(data)
         with _short_path(directory) as path:
-            await listener.bind(path)
+            listener.bind(path)
             Path(path).chmod(0o600)
         listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise StorageError(f"{data / DIRECTORY_NAME / SOCKET_NAME}: {error.strerror}") from error
-    except BaseException:
-        listener.close()
-        raise
-    return trio.SocketListener(listener)
+    return listener
 
 
 def remove(data: Path) -> None:
@@ -96,7 +98,7 @@ def remove(data: Path) -> None:
     (data / DIRECTORY_NAME / SOCKET_NAME).unlink(missing_ok=True)
 
 
-def peer_is_allowed(connection: trio.socket.SocketType) -> bool:
+def peer_is_allowed(connection: HasOptions) -> bool:
     """Whether the process at the other end runs as this process's user, or as root."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _pid, uid, _gid = _CREDENTIALS.unpack(credentials)

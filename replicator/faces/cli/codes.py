@@ -1,0 +1,57 @@
+"""Exit codes, the same for every command."""
+
+from enum import IntEnum
+
+import plyvel
+
+from replicator.errors import PeerError, ReplicatorError, StorageError
+
+
+class Exit(IntEnum):
+    """What a script can tell from the exit status."""
+
+    OK = 0
+    NO = 1
+    """The answer is no: the key is not there, the digests differ."""
+    USAGE = 2
+    STORAGE = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+
+
+class RefusedError(ReplicatorError):
+    """A command was answered with an error.
+
+    Args:
+        reply: ``CODE text``, as `replicator.faces.control` makes it.
+    """
+
+    def __init__(self, reply: str) -> None:
+        self.code, _, text = reply.partition(" ")
+        super().__init__(text)
+
+
+class UnreachableError(ReplicatorError):
+    """The daemon does not answer, or went away."""
+
+
+_EXIT_OF_CODE = {
+    "STORAGE": Exit.STORAGE,
+    "INTERNAL": Exit.STORAGE,
+    "PEER": Exit.UNREACHABLE,
+    "TIMEOUT": Exit.UNREACHABLE,
+    "CLOSING": Exit.UNREACHABLE,
+}
+
+
+def exit_of(error: Exception) -> Exit:
+    """The exit code that an error stands for."""
+    match error:
+        case RefusedError():
+            return _EXIT_OF_CODE.get(error.code, Exit.USAGE)
+        case StorageError() | plyvel.Error():
+            return Exit.STORAGE
+        case UnreachableError() | PeerError():
+            return Exit.UNREACHABLE
+    return Exit.USAGE

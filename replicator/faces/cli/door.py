@@ -1,0 +1,129 @@
+"""The way to one store: through the socket of its daemon, or by opening its directory.
+
+Both run the same commands (`replicator.faces.commands`) and give their replies as the same
+Python objects: bytes, int, float, bool, None, lists, and dicts with bytes as keys.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+from replicator.faces.cli.codes import RefusedError, UnreachableError
+from replicator.faces.configfile import Config
+from replicator.faces.resp import encode_request
+from replicator.faces.unixsocket import connect
+
+GREETING_SECONDS = 10.0
+"""How long a daemon may take to greet: one that is stopped or overrun does not."""
+
+ANSWER_SECONDS = 600.0
+"""How long it may take to answer: a digest reads everything."""
+
+READ_BYTES = 1 << 16
+
+
+class Door:
+    """Runs commands on one store. Not thread-safe.
+
+    Attributes:
+        running: whether a daemon answers.
+    """
+
+    running: bool
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(replyError=RefusedError)
+
+    def call(self, *arguments: bytes) -> Any:
+        """Run one command.
+
+        Returns:
+            Its reply.
+
+        Raises:
+            RefusedError: it answered with an error.
+            UnreachableError: the daemon went away, or is silent.
+        """
+        reply = self._reply(arguments)
+        if isinstance(reply, RefusedError):
+            raise reply
+        return reply
+
+    def close(self) -> None:
+        """Leave. Idempotent."""
+
+    def _reply(self, arguments: tuple[bytes, ...]) -> object:
+        raise NotImplementedError
+
+
+class SocketDoor(Door):
+    """Through the daemon's socket.
+
+    Args:
+        connection: connected; taken over.
+        data: the directory, for messages.
+    """
+
+    running = True
+
+    def __init__(self, connection: socket.socket, data: Path) -> None:
+        super().__init__()
+        self._connection = connection
+        self._data = data
+        connection.settimeout(GREETING_SECONDS)
+        self.call(b"HELLO", b"3")
+        connection.settimeout(ANSWER_SECONDS)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _reply(self, arguments: tuple[bytes, ...]) -> object:
+        try:
+            self._connection.sendall(encode_request(*arguments))
+            while (reply := self._reader.gets()) is False:
+                data = self._connection.recv(READ_BYTES)
+                if not data:
+                    raise UnreachableError(f"the daemon on {self._data} went away")
+                self._reader.feed(data)
+        except TimeoutError as error:
+            raise UnreachableError(f"the daemon on {self._data} does not answer") from error
+        except (OSError, hiredis.ProtocolError) as error:
+            raise UnreachableError(f"the daemon on {self._data} went away: {error}") from error
+        return reply
+
+
+@contextmanager
+def open_door(data: Path, config: Config, *, create: bool = False) -> Iterator[Door]:
+    """The way to the store in `data`, for as long as the context is open.
+
+    Args:
+        config: who wins conflicts and how safe writes are, where no daemon has it open.
+        create: whether to make the store where there is none.
+
+    Raises:
+        UsageError: there is no store, or it is another user's.
+        StorageError: the directory cannot be opened.
+        UnreachableError: its daemon does not answer.
+    """
+    door = _door(data, config, create)
+    try:
+        yield door
+    finally:
+        door.close()
+
+
+def _door(data: Path, config: Config, create: bool) -> Door:
+    try:
+        connection = connect(data, GREETING_SECONDS)
+    except OSError as error:
+        raise UnreachableError(f"the daemon on {data} does not answer: {error}") from error
+    if connection is not None:
+        return SocketDoor(connection, data)
+    # Here, not at the top: it takes ten times as long to import as all that a socket needs.
+    from replicator.faces.cli.localdoor import LocalDoor
+
+    return LocalDoor(data, config, create=create)

@@ -1,0 +1,151 @@
+"""``load``: many records from a file, in batches."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import click
+
+from replicator.config import LOAD_BATCH_BYTES, LOAD_BATCH_RECORDS
+from replicator.errors import UsageError
+from replicator.faces.cli.codes import Exit
+from replicator.faces.cli.door import Door
+from replicator.faces.cli.options import Where, escaped_option, json_option, store_options
+from replicator.faces.cli.output import complain, print_json
+from replicator.faces.cli.tsv import Records
+
+
+class Loader:
+    """Writes records in batches.
+
+    Args:
+        door: where to.
+        show: called after every batch.
+
+    Attributes:
+        written, unchanged: records written, and records that were there already.
+    """
+
+    def __init__(self, door: Door, show: Callable[["Loader"], object]) -> None:
+        self._door = door
+        self._show = show
+        self._batch: list[bytes] = []
+        self._size = 0
+        self.written = 0
+        self.unchanged = 0
+
+    def add(self, key: bytes, value: bytes) -> None:
+        self._batch += (key, value)
+        self._size += len(key) + len(value)
+        if len(self._batch) >= 2 * LOAD_BATCH_RECORDS or self._size >= LOAD_BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._batch:
+            reply = self._door.call(b"REPL.LOAD", *self._batch)
+            self.written += reply[b"written"]
+            self.unchanged += reply[b"unchanged"]
+            self._batch, self._size = [], 0
+            self._show(self)
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@store_options()
+@click.option("--skip-bad", is_flag=True, help="Go on after a line that is no record.")
+@escaped_option
+@json_option
+def load(file: BinaryIO, where: Where, skip_bad: bool, with_escapes: bool, as_json: bool) -> int:
+    """Write the records of FILE: KEY, a tab, VALUE on each line. "-" is standard input.
+
+    A key that shows its value already is not written again: a load that was cut short is simply
+    repeated. Each batch is written as a whole or not at all, but not the load. A carriage return
+    before the newline belongs to the line's end; empty lines are left out. --json tells after
+    every batch how far it is.
+
+    \b
+        replicator load --data ./a cities.tsv
+        zcat big.tsv.gz | replicator load --data ./a -
+        replicator scan --data ./a | replicator load --data ./b --escaped -
+    """
+    records = Records(file, with_escapes=with_escapes, on_bad=complain if skip_bad else None)
+    started = time.monotonic()
+    with where.open(create=True) as door, _progress(file, records, as_json) as show:
+        loader = Loader(door, show)
+        try:
+            for key, value in records:
+                loader.add(key, value)
+        except UsageError as error:
+            loader.flush()
+            raise UsageError(
+                f"{error}\nThe records before it are loaded. Mend the line and load again, or "
+                "pass --skip-bad."
+            ) from error
+        loader.flush()
+    _conclude(records, loader, time.monotonic() - started, as_json)
+    return Exit.OK
+
+
+@contextmanager
+def _progress(
+    file: BinaryIO, records: Records, as_json: bool
+) -> Iterator[Callable[[Loader], object]]:
+    """How far it is: JSON for programs, a bar for people, nothing for a log."""
+    if as_json:
+        yield _json_reports(records)
+    elif sys.stderr.isatty():
+        with _bar(file, records) as show:
+            yield show
+    else:
+        yield lambda loader: None
+
+
+def _json_reports(records: Records) -> Callable[[Loader], object]:
+    def show(loader: Loader) -> None:
+        print_json({"done": False, **_counts(records, loader)})
+        sys.stdout.flush()
+
+    return show
+
+
+@contextmanager
+def _bar(file: BinaryIO, records: Records) -> Iterator[Callable[[Loader], object]]:
+    # Here, not at the top: only a terminal needs it, and it takes long to import.
+    from replicator.faces.cli.progress import bar
+
+    with bar("loading", total=_size_of(file)) as advance:
+        yield lambda loader: advance(records.size_bytes, f"{records.lines:,} lines")
+
+
+def _size_of(file: BinaryIO) -> int | None:
+    """The size of a regular file; None for a pipe."""
+    try:
+        position = file.tell()
+        size = file.seek(0, 2)
+        file.seek(position)
+    except OSError:
+        return None
+    return size
+
+
+def _counts(records: Records, loader: Loader) -> dict[str, int]:
+    return {
+        "lines": records.lines,
+        "written": loader.written,
+        "unchanged": loader.unchanged,
+        "skipped": records.skipped,
+    }
+
+
+def _conclude(records: Records, loader: Loader, seconds: float, as_json: bool) -> None:
+    if as_json:
+        print_json({"done": True, **_counts(records, loader), "seconds": round(seconds, 3)})
+        return
+    rate = (loader.written + loader.unchanged) / max(seconds, 1e-6)
+    skipped = f", {records.skipped:,} bad lines skipped" if records.skipped else ""
+    click.echo(
+        f"{loader.written:,} records written, {loader.unchanged:,} unchanged{skipped} "
+        f"({seconds:.1f} s, {rate:,.0f} records/s)"
+    )

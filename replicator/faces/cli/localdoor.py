@@ -1,0 +1,44 @@
+"""A store whose directory no daemon has open: the command line opens it itself."""
+
+from collections import deque
+from pathlib import Path
+
+from replicator.faces.cli.door import Door
+from replicator.faces.commands import Session
+from replicator.faces.configfile import Config
+from replicator.faces.control import answer
+from replicator.faces.leveldb import open_leveldb
+from replicator.faces.library import replicate
+
+
+class LocalDoor(Door):
+    """Runs commands in this process, on a handle that neither listens nor dials.
+
+    Args:
+        data: the directory.
+        config: who wins conflicts, and how safe writes are.
+        create: whether to make the store where there is none.
+
+    Raises:
+        UsageError, StorageError: as `open_leveldb` and `replicate`.
+    """
+
+    running = False
+
+    def __init__(self, data: Path, config: Config, *, create: bool) -> None:
+        super().__init__()
+        db = open_leveldb(data, create=create)
+        try:
+            alone = {**config.keywords, "port": None, "peers": ()}
+            self._replica = replicate(db, **alone)
+        except BaseException:
+            db.close()
+            raise
+        self._session = Session(protocol=3)
+
+    def close(self) -> None:
+        self._replica.close()
+
+    def _reply(self, arguments: tuple[bytes, ...]) -> object:
+        self._reader.feed(answer(self._replica, self._session, deque([list(arguments)])))
+        return self._reader.gets()

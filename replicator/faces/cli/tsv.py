@@ -1,0 +1,88 @@
+"""Records out of a file of lines: KEY, a tab, VALUE."""
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from replicator.errors import UsageError
+from replicator.faces.cli.output import unescaped
+from replicator.store.local import check_key, check_value
+
+LINE_BYTES_MAX = 4 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 2
+"""The longest line that can be a record: each byte of it an escape."""
+
+Record = tuple[bytes, bytes]
+
+
+class Records:
+    """Iterates over the records of a file, once.
+
+    Args:
+        file: read from where it stands.
+        with_escapes: whether keys and values are written with escapes.
+        on_bad: called with the message for a line that is no record, and its line is skipped;
+            None raises the message as UsageError.
+
+    Attributes:
+        lines: how many were read.
+        skipped: how many of them were no record.
+        size_bytes: how far the file was read.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        with_escapes: bool = False,
+        on_bad: Callable[[str], object] | None = None,
+    ) -> None:
+        self._file = file
+        self._name = getattr(file, "name", "input")
+        self._with_escapes = with_escapes
+        self._on_bad = on_bad
+        self.lines = 0
+        self.skipped = 0
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        while line := self._file.readline(LINE_BYTES_MAX):
+            self.lines += 1
+            self.size_bytes += len(line)
+            content = line.removesuffix(b"\n").removesuffix(b"\r")
+            if not content:
+                continue
+            try:
+                yield parse(content, self._with_escapes)
+            except UsageError as error:
+                self._bad(error)
+                self._skip_rest(line)
+
+    def _bad(self, error: UsageError) -> None:
+        message = f"{self._name}, line {self.lines}: {error}"
+        if self._on_bad is None:
+            raise UsageError(message) from error
+        self.skipped += 1
+        self._on_bad(message)
+
+    def _skip_rest(self, line: bytes) -> None:
+        while line and not line.endswith(b"\n"):
+            line = self._file.readline(LINE_BYTES_MAX)
+            self.size_bytes += len(line)
+
+
+def parse(line: bytes, with_escapes: bool) -> Record:
+    """The record that a line writes.
+
+    Raises:
+        UsageError: it writes none.
+    """
+    key, tab, value = line.partition(b"\t")
+    if not tab:
+        raise UsageError("there is no tab between a key and a value")
+    if not key:
+        raise UsageError("there is no key in front of the tab")
+    if with_escapes:
+        key, value = (unescaped(part.decode(errors="surrogateescape")) for part in (key, value))
+    check_key(key)
+    check_value(key, value)
+    return key, value

@@ -1,0 +1,258 @@
+"""The commands of the daemon's socket: a table of plain functions over one handle.
+
+=====================================  ===========================================================
+HELLO [2|3], PING, ECHO, QUIT          as Redis
+GET, MGET, SET, DEL                    as Redis, without options; DEL writes nothing for a key
+                                       that is not there
+REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; keys and values in
+[STOP k] [AFTER k] [COUNT n]           turn. Pages are bounded; each is a snapshot of its own
+REPL.LOAD key value …                  one commit; what a key shows already is not written again:
+                                       {written, unchanged}
+REPL.VERSIONS key                      live versions, tombstones included, winner first
+REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
+REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
+REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
+REPL.STATUS                            everything `status()` knows, as maps
+=====================================  ===========================================================
+
+They run in worker threads and may block, for the disk or for a peer.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, TypeVar
+
+from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
+from replicator.core.record import Version
+from replicator.faces.handle import Replica
+from replicator.faces.resp import Reply, Status
+
+OK: Final = Status("OK")
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Session:
+    """What one client has set for itself."""
+
+    protocol: int = 2
+    closing: bool = False
+
+
+Run = Callable[[Replica, Session, list[bytes]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the table.
+
+    Attributes:
+        run: given the arguments behind the name; raises, or returns the reply.
+        arguments_min, arguments_max: how many; None is any number.
+    """
+
+    run: Run
+    arguments_min: int = 0
+    arguments_max: int | None = None
+
+
+class CommandError(Exception):
+    """A request that cannot be run as it stands. Its text is the reply's, code included."""
+
+
+def _hello(_replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
+    if arguments:
+        if arguments[0] not in (b"2", b"3"):
+            raise CommandError("NOPROTO unsupported protocol version")
+        session.protocol = int(arguments[0])
+    return {
+        "server": "replicator",
+        "version": _version(),
+        "proto": session.protocol,
+        "mode": "standalone",
+        "role": "master",
+        "modules": [],
+    }
+
+
+def _ping(_replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    return arguments[0] if arguments else Status("PONG")
+
+
+def _echo(_replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    return arguments[0]
+
+
+def _quit(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply:
+    session.closing = True
+    return OK
+
+
+def _get(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    value: bytes | None = replica.get(arguments[0])
+    return value
+
+
+def _mget(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    return [replica.get(key) for key in arguments]
+
+
+def _set(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    if len(arguments) > 2:
+        raise CommandError("ERR syntax error")
+    replica.put(*arguments)
+    return OK
+
+
+def _del(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    present = [key for key in set(arguments) if replica.get(key) is not None]
+    with replica.write_batch(transaction=True) as batch:
+        for key in present:
+            batch.delete(key)
+    return len(present)
+
+
+def _scan(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    options = _options(arguments, (b"PREFIX", b"START", b"STOP", b"AFTER", b"COUNT"))
+    prefix, after = options.get(b"PREFIX", b""), options.get(b"AFTER")
+    start = max(prefix, options.get(b"START", b""), after or b"")
+    ends = [end for end in (options.get(b"STOP"), successor(prefix)) if end is not None]
+    items = replica.iterator(
+        start=start, stop=min(ends, default=None), include_start=after is None or start > after
+    )
+    try:
+        page, more = _page(items, _count(options), lambda item: len(item[0]) + len(item[1]))
+    finally:
+        items.close()
+    return [page[-1][0] if more else None, [part for item in page for part in item]]
+
+
+def _load(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    if len(arguments) % 2:
+        raise CommandError("ERR wrong number of arguments for 'repl.load' command")
+    last = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    changed = [(key, value) for key, value in last.items() if replica.get(key) != value]
+    with replica.write_batch(transaction=True) as batch:
+        for key, value in changed:
+            batch.put(key, value)
+    return {"written": len(changed), "unchanged": len(arguments) // 2 - len(changed)}
+
+
+def _versions(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    return _shown(replica.versions(arguments[0]))
+
+
+def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    options = _options(arguments, (b"AFTER", b"COUNT"))
+    after = options.get(b"AFTER")
+    conflicts = (found for found in replica.conflicts() if after is None or found[0] > after)
+    page, more = _page(conflicts, _count(options), _conflict_bytes)
+    return [page[-1][0] if more else None, [[key, _shown(versions)] for key, versions in page]]
+
+
+def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
+    return replica.digest()
+
+
+def _sync(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    return replica.sync(timeout=_number(arguments[0]) / 1000 if arguments else None)
+
+
+def _status(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
+    return _maps(replica.status())
+
+
+COMMANDS: Final[Mapping[bytes, Command]] = {
+    b"HELLO": Command(_hello, 0, 1),
+    b"PING": Command(_ping, 0, 1),
+    b"ECHO": Command(_echo, 1, 1),
+    b"QUIT": Command(_quit, 0, 0),
+    b"GET": Command(_get, 1, 1),
+    b"MGET": Command(_mget, 1),
+    b"SET": Command(_set, 2),
+    b"DEL": Command(_del, 1),
+    b"REPL.SCAN": Command(_scan),
+    b"REPL.LOAD": Command(_load, 2),
+    b"REPL.VERSIONS": Command(_versions, 1, 1),
+    b"REPL.CONFLICTS": Command(_conflicts),
+    b"REPL.DIGEST": Command(_digest, 0, 0),
+    b"REPL.SYNC": Command(_sync, 0, 1),
+    b"REPL.STATUS": Command(_status, 0, 0),
+}
+
+
+def successor(prefix: bytes) -> bytes | None:
+    """The first key behind all that begin with `prefix`; None where there is none."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else None
+
+
+def _options(arguments: list[bytes], known: Collection[bytes]) -> dict[bytes, bytes]:
+    """``NAME value`` pairs in any order."""
+    names = [name.upper() for name in arguments[::2]]
+    if len(arguments) % 2 or not set(names) <= set(known) or len(set(names)) < len(names):
+        raise CommandError("ERR syntax error")
+    return dict(zip(names, arguments[1::2], strict=True))
+
+
+def _count(options: Mapping[bytes, bytes]) -> int:
+    return max(1, min(_number(options.get(b"COUNT", b"%d" % PAGE_ITEMS_MAX)), PAGE_ITEMS_MAX))
+
+
+def _number(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 15:
+        raise CommandError("ERR value is not an integer or out of range")
+    return int(text)
+
+
+def _page(
+    items: Iterable[Item], count: int, size_of: Callable[[Item], int]
+) -> tuple[list[Item], bool]:
+    """The first items, within the bounds of a page, and whether there are more."""
+    page: list[Item] = []
+    size = 0
+    for item in items:
+        if len(page) == count or size >= PAGE_BYTES:
+            return page, True
+        page.append(item)
+        size += size_of(item)
+    return page, False
+
+
+def _conflict_bytes(conflict: tuple[bytes, Sequence[Version]]) -> int:
+    key, versions = conflict
+    return sum(len(key) + len(version.value or b"") for version in versions)
+
+
+def _shown(versions: Sequence[Version]) -> list[Reply]:
+    return [
+        {
+            "dot": str(version.dot),
+            "clock": version.clock,
+            "timestamp": version.timestamp,
+            "operation": "delete" if version.is_delete else "put",
+            "value": version.value,
+            "expiry_ms": version.expiry_ms,
+        }
+        for version in versions
+    ]
+
+
+def _maps(value: object) -> Reply:
+    """A dataclass, and what is in it, as a reply."""
+    if is_dataclass(value):
+        return {field.name: _maps(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _maps(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_maps(item) for item in value]
+    return value if isinstance(value, bool | int | float | bytes | None) else str(value)
+
+
+def _version() -> str:
+    try:
+        return version("level-replicator")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,41 @@
+"""Opening a LevelDB directory, for the daemon and the command line."""
+
+import os
+from pathlib import Path
+
+import plyvel
+
+from replicator.errors import StorageError, UsageError
+
+
+def open_leveldb(directory: Path, *, create: bool) -> plyvel.DB:
+    """Open a directory.
+
+    Args:
+        create: whether to make it, closed to others, where it is not there.
+
+    Raises:
+        UsageError: there is no LevelDB, and none is to be made.
+        StorageError: it is in use, or cannot be read.
+    """
+    if not create and not (directory / "CURRENT").exists():
+        raise UsageError(
+            f"there is no LevelDB in {directory}; replicator serve and replicator load make one"
+        )
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return plyvel.DB(os.fsencode(directory), create_if_missing=create)
+    except plyvel.IOError as error:
+        if "/LOCK: " in str(error):
+            raise StorageError(
+                f"{directory} is in use by a program whose socket is not there: stop it, or use "
+                f"the store through it ({error})"
+            ) from error
+        raise StorageError(f"{directory} cannot be opened: {error}") from error
+    except plyvel.CorruptionError as error:
+        raise StorageError(
+            f"{directory} is damaged: {error}; restore a backup, or empty it and let the peers "
+            "fill it again"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{directory} cannot be opened: {error.strerror}") from error

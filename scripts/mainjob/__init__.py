@@ -1,0 +1,1 @@
+"""The parts of ``scripts/run``: what to write, the nodes, what to print."""

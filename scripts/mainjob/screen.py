@@ -1,0 +1,52 @@
+"""What people watch: lines and progress bars. Nothing from the file reaches it unescaped."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+Advance = Callable[[int], object]
+"""Called with how much is done."""
+
+
+class Screen:
+    """The terminal, or whatever standard output is."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+
+    def say(self, text: str) -> None:
+        self.console.print(escape(printable(text)), soft_wrap=True)
+
+    def fact(self, name: str, *lines: str) -> None:
+        """Print lines behind a name."""
+        for place, line in enumerate(lines):
+            self.say(f"{name if place == 0 else '':<10} {line}".rstrip())
+
+    def complain(self, text: str) -> None:
+        lines = "\n".join(escape(printable(line)) for line in text.splitlines())
+        Console(stderr=True, highlight=False).print(f"[red]{lines}[/]", soft_wrap=True)
+
+    @contextmanager
+    def bars(self, totals: dict[str, int]) -> Iterator[list[Advance]]:
+        """Progress bars, one for each title, while the context is open; on a terminal alone."""
+        columns = (
+            TextColumn("  {task.description:<10}"),
+            BarColumn(bar_width=40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        hidden = not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=hidden) as progress:
+            tasks = [progress.add_task(title, total=total) for title, total in totals.items()]
+            yield [
+                lambda done, task=task: progress.update(task, completed=done)  # type: ignore[misc]
+                for task in tasks
+            ]
+
+
+def printable(text: str) -> str:
+    """Text of the file without what could move a cursor."""
+    return "".join(part if part.isprintable() else ascii(part)[1:-1] for part in text)
