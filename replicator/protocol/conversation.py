@@ -18,23 +18,15 @@ Anything else that a peer does ends the conversation with a reason, and cannot d
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from math import inf
 from typing import cast
 
 from replicator.config import Settings
-from replicator.core.known import BLOCKS, KnownSet
-from replicator.errors import (
-    ForkedContentsError,
-    ForkError,
-    PeerError,
-    PeerRefusedError,
-    ProtocolError,
-)
-from replicator.protocol import greeting
+from replicator.core.known import KnownSet
+from replicator.errors import ForkError, PeerError, ProtocolError
 from replicator.protocol.announcing import Announcements
+from replicator.protocol.counters import Counters
 from replicator.protocol.effects import (
-    AdoptCluster,
     Applied,
     Apply,
     ApplyFull,
@@ -52,15 +44,14 @@ from replicator.protocol.effects import (
     PokeOthers,
     Report,
     Send,
-    Show,
     SourceOpened,
     Stop,
     StoreFailed,
 )
+from replicator.protocol.farewell import bye, code_of
+from replicator.protocol.greeting import Greeting, warnings
 from replicator.protocol.me import Me as Me
 from replicator.protocol.messages import (
-    BYE_CODES,
-    REASON_BYTES_MAX,
     Begin,
     Bye,
     End,
@@ -76,32 +67,9 @@ from replicator.protocol.pulling import PullHalf
 from replicator.protocol.pulls import ConversationId, Pulls
 from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
-
-SILENCES_MAX = 3
-"""A peer that is silent for so many keepalives is dropped."""
+from replicator.protocol.timing import Timing
 
 _NOTHING = KnownSet()
-
-_CODES: dict[type[Exception], CloseCode] = {
-    ForkError: "fork",
-    ProtocolError: "protocol",
-    PeerRefusedError: "refused",
-    ForkedContentsError: "refused",
-}
-"""How a conversation ends that failed with this error; "failed" for every other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What one conversation has done so far: complete rounds only, with their records, and what
-    these counted against limits, in bytes."""
-
-    rounds: int = 0
-    records: int = 0
-    size_bytes: int = 0
-    rounds_served: int = 0
-    records_served: int = 0
-    size_bytes_served: int = 0
 
 
 class Conversation:
@@ -135,22 +103,17 @@ class Conversation:
         self.conversation_id = conversation_id
         self.peer: Hello | None = None
         self.counters = Counters()
-        self._me = me
+        self._known = me.known
         self._pulls = pulls
         self._settings = settings
-        self._patience = settings.linger + (0.0 if dialled else settings.reask_timeout)
+        self._timing = Timing(settings, dialled, now)
         self._out: list[Effect] = []
         self._link = Machine(LINK)
         self._pull = PullHalf(conversation_id, pulls, settings, me.known, self._emit)
         self._serve = ServeHalf(self._emit)
-        known = me.presentable()
-        self._hello = me.hello(known, explicit)
-        self._at_hello = known
-        self._news = Announcements(known.copy())
-        self._shown = me.shown()
+        self._greeting = Greeting(me, explicit)
+        self._news = Announcements(me, self._greeting.known.copy())
         self._lacking = False
-        self._limit_at = now + settings.connect_timeout
-        self._heard_at = self._sent_at = self._active_at = now
         self._retry_at = inf
         self._ending: list[Effect] = []
 
@@ -172,10 +135,6 @@ class Conversation:
         return self._link.state == "open"
 
     @property
-    def is_closed(self) -> bool:
-        return self._link.state == "closed"
-
-    @property
     def wants_input(self) -> bool:
         """Whether the driver should go on reading from the peer."""
         return self._pull.wants_input
@@ -190,14 +149,14 @@ class Conversation:
     def start(self, now: float) -> list[Effect]:
         """Greet. The first call, before anything is received."""
         self._link.step("start")
-        self._send(self._hello)
+        self._send(self._greeting.hello)
         return self._flush(now)
 
     def receive(self, message: Message, now: float) -> list[Effect]:
         """A message of the peer. Whatever it is, nothing is raised."""
         if self._is_over():
             return []
-        self._heard_at = now
+        self._timing.heard(now, active=not isinstance(message, Ping | Pong))
         try:
             self._take(message, now)
         except PeerError as error:
@@ -229,8 +188,6 @@ class Conversation:
     def _take(self, message: Message, now: float) -> None:
         before = self._link.state
         self._link.step(type(message).__name__)
-        if not isinstance(message, Ping | Pong):
-            self._active_at = now
         match before, message:
             case _, Bye():
                 self._on_bye(message, is_answer=before == "leaving")
@@ -248,7 +205,7 @@ class Conversation:
     def _take_open(self, message: Message, now: float) -> None:
         match message:
             case Known(known):
-                self._learn(known)
+                self._news.learn(known)
                 self._refresh(now)
             case Want():
                 self._serve.want(message)
@@ -265,17 +222,17 @@ class Conversation:
                 self._pull.advance()
                 self._refresh(now)
             case SourceOpened(known, _):
-                self._show(known)
+                self._out += self._news.showing(known)
                 self._news.revealed(known)
                 self._serve.opened(event, self.peer_known)
             case ChunkRead():
                 self._serve.chunk_read(event)
             case Applied():
-                self._active_at = now
+                self._timing.active_at = now
                 self._pull.applied(event, now)
                 self._refresh(now)
             case Heard():
-                self._heard_at = now
+                self._timing.heard(now, active=False)
                 self._pull.heard(now)
             case StoreFailed(effect, error):
                 self._settle_failed(effect)
@@ -283,120 +240,71 @@ class Conversation:
             case Stop(code, reason):
                 self._end(code, reason)
             case Lost(reason):
-                self._end("lost", reason, bye=False)
+                self._end("lost", reason, tell=False)
 
     # Greeting
 
     def _on_hello(self, peer: Hello) -> None:
         self.peer = peer
-        greeting.check_peer(self._hello, peer)
-        if greeting.same_origin(self._hello, peer):
-            raise ForkError(f"node {peer.node!r} lives under this node's origin")
-        differing = greeting.differing_blocks(self._hello, peer)
-        self._news.learn(self._at_hello.blocks(set(range(BLOCKS)) - differing))
-        self._send(Known(self._at_hello.blocks(differing)))
+        common, different = self._greeting.meet(peer)
+        self._news.learn(common)
+        self._send(Known(different))
 
     def _on_first_known(self, known: KnownSet, now: float) -> None:
         assert self.peer is not None
-        self._learn(known)
-        shared = bool(self._at_hello.intersection(self.peer_known))
-        self._settle_cluster(greeting.choose_cluster(self._hello, self.peer, shared))
-        if self._is_over():
-            return
+        self._news.learn(known)
+        self._out += self._greeting.settle(self.peer, self.peer_known)
         self._emit(Report("met", self.peer.node))
-        for report in greeting.warnings(self._hello, self.peer, self._settings.clock_skew_max):
-            self._emit(report)
+        self._out += warnings(self._greeting.hello, self.peer, self._settings.clock_skew_max)
         self._refresh(now)
-
-    def _settle_cluster(self, chosen: bytes) -> None:
-        """Adopt the cluster id, unless what this node said in its hello is no longer so."""
-        current = self._me.cluster_id()
-        if chosen == current:
-            return
-        if (current, self._me.has_data()) == (self._hello.cluster_id, self._hello.has_data):
-            self._emit(AdoptCluster(chosen))
-        else:
-            self._end("busy", "the cluster id was settled with another peer meanwhile: greet again")
 
     # What the two sides know
 
-    def _learn(self, known: KnownSet) -> None:
-        """Believe what the peer announces.
-
-        Raises:
-            ForkError: it knows an own dot that it cannot have from this life (R13).
-            ProtocolError: it announces too much.
-        """
-        highest, shown = known.highest(self._me.origin), self._me.shown()
-        if highest > shown:
-            raise ForkError(
-                f"the peer knows own seqs up to {highest}, of which only {shown} were ever shown: "
-                "this directory was rolled back or cloned"
-            )
-        self._news.learn(known)
-
     def _on_begin(self, message: Begin, now: float) -> None:
-        # The snapshot may lack what was announced while it was being opened: then only what it
-        # has is claimed, and the rest is asked for afterwards.
         if any(seq > message.known.highest(origin) for origin, seq in message.floor.items()):
             raise ProtocolError("a purge floor lies above the known set")
-        self._learn(message.known)
+        self._news.learn(message.known)
         self._pull.begin(message, now)
 
     def _refresh(self, now: float) -> None:
-        """Announce what is new here, then plan what to ask for."""
+        """Announce what is new here, then ask for what is lacking."""
         if not self.is_open:
             return
-        known = self._me.known()
+        known = self._known()
         # While a round comes in, what the peer itself sends is not told back piece by piece.
         apart_from = self.peer_known if self._pull.in_burst else _NOTHING
         news = self._news.news(known, apart_from)
         if news:
-            self._show(news)
+            self._out += self._news.showing(news)
             self._send(Known(news))
-        self._pull.plan(self.peer_known, known, now)
+        self._pull.ask(self.peer_known, known, now)
         self._lacking = not (
             known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
         )
-
-    def _show(self, known: KnownSet) -> None:
-        """Have it stored that own seqs are shown, before a message shows them (R13)."""
-        seq = known.highest(self._me.origin)
-        if seq > self._shown:
-            self._shown = seq
-            self._emit(Show(seq))
 
     # Time
 
     def _agenda(self) -> list[tuple[float, Callable[[float], None]]]:
         """What is to be done when, as things stand."""
+        timing = self._timing
         match self._link.state:
             case "greeting" | "comparing" | "leaving":
-                return [(self._limit_at, self._on_limit)]
+                return [(timing.limit_at, self._on_limit)]
             case "open":
-                keepalive = self._settings.keepalive
-                silent_at = self._heard_at + SILENCES_MAX * keepalive
+                idle = self._pull.is_idle and self._serve.is_idle
                 return [
-                    (silent_at if self.wants_input else inf, self._on_silence),
+                    (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),
-                    (self._sent_at + keepalive, self._on_keepalive),
+                    (timing.ping_at, self._on_keepalive),
                     (self._retry_at, self._refresh),
-                    (self._quiet_at(), self._leave),
+                    (timing.quiet_at(self._lacking) if idle else inf, self._leave),
                 ]
             case _:
                 return []
 
-    def _quiet_at(self) -> float:
-        """When it has been idle for long enough: longer where one side still lacks something that
-        it has perhaps asked from others, and longer for the side that was dialled."""
-        if not (self._pull.is_idle and self._serve.is_idle):
-            return inf
-        waiting = self._settings.reask_timeout if self._lacking else 0.0
-        return self._active_at + self._patience + waiting
-
     def _on_limit(self, now: float) -> None:
         if self._link.state == "leaving":
-            self._end("idle", "nothing more to say", bye=False)
+            self._end("idle", "nothing more to say", tell=False)
         else:
             self._end("silent", f"no greeting within {self._settings.connect_timeout:g} s")
 
@@ -409,7 +317,7 @@ class Conversation:
 
     def _leave(self, now: float) -> None:
         self._link.step("leave")
-        self._limit_at = now + self._settings.connect_timeout
+        self._timing.limit(now)
         self._send(Bye("nothing more to say", "idle"))
 
     # The end
@@ -418,26 +326,25 @@ class Conversation:
         self._end(
             cast(CloseCode, message.code),
             message.reason,
-            bye=message.code == "idle" and not is_answer,
+            tell=message.code == "idle" and not is_answer,
             by_peer=True,
         )
 
     def _fail(self, error: Exception) -> None:
-        kinds = (code for kind, code in _CODES.items() if isinstance(error, kind))
-        self._end(next(kinds, "failed"), str(error), fork=isinstance(error, ForkError))
+        self._end(code_of(error), str(error), fork=isinstance(error, ForkError))
 
     def _end(
         self,
         code: CloseCode,
         reason: str,
         *,
-        bye: bool = True,
+        tell: bool = True,
         by_peer: bool = False,
         fork: bool = False,
     ) -> None:
         """Say so, let go of everything, and close once nothing is being applied any more."""
-        if bye:
-            self._send(_bye(code, reason))
+        if tell:
+            self._send(bye(code, reason))
         self._serve.abandon()
         self._pull.abandon()
         if self._link.state != "ending":
@@ -481,41 +388,11 @@ class Conversation:
         for effect in out:
             match effect:
                 case Send(message):
-                    self._sent_at = now
-                    if not isinstance(message, Ping | Pong):
-                        self._active_at = now
+                    self._timing.sent(now, active=not isinstance(message, Ping | Pong))
                 case Report():
-                    self.counters = _counted(self.counters, effect)
+                    self.counters = self.counters.after(effect)
         if not self.wants_input:
-            self._heard_at = now  # a peer that is not read is not silent
+            self._timing.heard_at = now  # a peer that is not read is not silent
         waits = self._lacking and self._pull.is_idle
         self._retry_at = self._pulls.retry_at(self.conversation_id, now) if waits else inf
         return out
-
-
-def _bye(code: CloseCode, reason: str) -> Bye:
-    """A `Bye` within its limits. What goes wrong inside this node is its own business."""
-    if code == "failed":
-        reason = "the store of this node failed"
-    text = reason.encode(errors="replace")[:REASON_BYTES_MAX].decode(errors="ignore")
-    return Bye(text, code if code in BYE_CODES else "closing")
-
-
-def _counted(counters: Counters, report: Report) -> Counters:
-    match report.kind:
-        case "round":
-            return replace(
-                counters,
-                rounds=counters.rounds + 1,
-                records=counters.records + report.records,
-                size_bytes=counters.size_bytes + report.size_bytes,
-            )
-        case "served":
-            return replace(
-                counters,
-                rounds_served=counters.rounds_served + 1,
-                records_served=counters.records_served + report.records,
-                size_bytes_served=counters.size_bytes_served + report.size_bytes,
-            )
-        case _:
-            return counters

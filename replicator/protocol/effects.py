@@ -4,7 +4,8 @@ A conversation returns *effects*; a driver carries them out and answers with *ev
 driver owes:
 
 - Effects are begun in the order in which they were returned, those of one call before those of
-  the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is.
+  the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is;
+  where one fails, what follows it in the same call is not begun but for `Close`.
 - The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
   and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
   but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.

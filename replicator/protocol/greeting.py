@@ -8,11 +8,71 @@ from collections.abc import Iterator
 
 from replicator.config import CLUSTER_DEFAULT
 from replicator.core.dots import format_origin
-from replicator.errors import PeerRefusedError
-from replicator.protocol.effects import Report
+from replicator.core.known import BLOCKS, KnownSet
+from replicator.errors import ForkError, PeerError, PeerRefusedError
+from replicator.protocol.effects import AdoptCluster, Effect, Report
+from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
 
 CLUSTER_ID_BYTES = 16
+
+
+class GreetAgainError(PeerError):
+    """What this node said of itself in its `Hello` is no longer so."""
+
+
+class Greeting:
+    """One side's part in one greeting.
+
+    Args:
+        me: this node.
+        explicit: whether a person told it the peer's address.
+
+    Attributes:
+        known: what the first `Known` is about: the store's known set as it was when the greeting
+            began, without own dots that were never shown to anyone (R13).
+        hello: what is said first.
+    """
+
+    __slots__ = ("_me", "hello", "known")
+
+    def __init__(self, me: Me, explicit: bool) -> None:
+        self._me = me
+        self.known = me.presentable()
+        self.hello = me.hello(self.known, explicit)
+
+    def meet(self, peer: Hello) -> tuple[KnownSet, KnownSet]:
+        """The peer's `Hello` has come.
+
+        Returns:
+            What both know, and what the peer is to be told.
+
+        Raises:
+            PeerRefusedError: see `check_peer`.
+            ForkError: the peer lives under this node's origin: this directory, or the peer's, was
+                copied or cloned (R13).
+        """
+        check_peer(self.hello, peer)
+        if peer.origin == self.hello.origin:
+            raise ForkError(f"node {peer.node!r} lives under this node's origin")
+        differing = differing_blocks(self.hello, peer)
+        equal = set(range(BLOCKS)) - differing
+        return self.known.blocks(equal), self.known.blocks(differing)
+
+    def settle(self, peer: Hello, peer_known: KnownSet) -> list[Effect]:
+        """The peer's known set has come as well: whether the two belong to one cluster.
+
+        Raises:
+            PeerRefusedError: they do not, see `choose_cluster`.
+            GreetAgainError: another conversation has settled the cluster id meanwhile.
+        """
+        chosen = choose_cluster(self.hello, peer, bool(self.known.intersection(peer_known)))
+        current = self._me.cluster_id()
+        if chosen == current:
+            return []
+        if (current, self._me.has_data()) != (self.hello.cluster_id, self.hello.has_data):
+            raise GreetAgainError("the cluster id was settled with another peer: greet again")
+        return [AdoptCluster(chosen)]
 
 
 def check_peer(mine: Hello, theirs: Hello) -> None:
@@ -35,11 +95,6 @@ def check_peer(mine: Hello, theirs: Hello) -> None:
         )
     if theirs.instance == mine.instance:
         raise PeerRefusedError("self: this address leads to this very node; leave it out")
-
-
-def same_origin(mine: Hello, theirs: Hello) -> bool:
-    """Whether the peer lives under this node's origin: a copied or cloned directory (R13)."""
-    return theirs.origin == mine.origin
 
 
 def differing_blocks(mine: Hello, theirs: Hello) -> set[int]:

@@ -45,6 +45,7 @@ class _Round:
 
     Attributes:
         withheld: what it was asked to leave out (R5).
+        announced: what it had announced by then, and so must have.
         remote_known, floor, full: from its `Begin`.
         queue: chunks received and not yet applied.
         origins: what the origin numbers stand for.
@@ -57,6 +58,7 @@ class _Round:
 
     number: int
     withheld: KnownSet
+    announced: KnownSet
     remote_known: KnownSet = field(default_factory=KnownSet)
     floor: Mapping[int, int] = field(default_factory=dict)
     full: bool = False
@@ -165,43 +167,29 @@ class PullHalf:
         owes = self.state in ("asked", "log", "full") and not self.in_flight and self.wants_input
         return self._heard_at + STALL_TIMEOUTS * self._settings.reask_timeout if owes else inf
 
-    def plan(self, peer_known: KnownSet, known: KnownSet, now: float) -> None:
-        """Claim what has become ripe, else ask the peer if it has something to ask for."""
-        if not self.is_idle or self._claim_ripe(known):
+    def ask(self, peer_known: KnownSet, known: KnownSet, now: float) -> None:
+        """Ask the peer for a round, if it has something that nobody else is asked for."""
+        if not self.is_idle:
             return
         ask = self._pulls.plan(self._id, peer_known, known, now)
         if ask is None:
             return
         self._machine.step("ask")
         self._rounds += 1
-        self._round = _Round(self._rounds, ask.withheld)
+        self._round = _Round(self._rounds, ask.withheld, peer_known.copy())
         self._heard_at = now
         self._emit(Send(Want(self._rounds, ask.withheld)))
-
-    def _claim_ripe(self, known: KnownSet) -> bool:
-        """Commit the pending claims whose time has come, of whichever peer (R5)."""
-        if not self._pulls.pending or not self._pulls.begin_apply(self._id):
-            return False
-        ripe = self._pulls.ripe(known)
-        if not ripe:
-            self._pulls.end_apply(self._id)
-            return False
-        claims, floors = KnownSet(), dict[int, int]()
-        for claim, floor in ripe:
-            claims.update(claim)
-            floors = merge_contexts(floors, floor)
-        self._machine.step("claim")
-        self._apply(Finish(Chunk(), claims, claims, floors))
-        return True
 
     def begin(self, message: Begin, now: float) -> None:
         """The peer's snapshot is open: its known set comes before its first record (R2).
 
         Raises:
-            ProtocolError: nobody asked.
+            ProtocolError: nobody asked, or the snapshot is older than the question.
         """
         self._machine.step("Begin full" if message.full else "Begin")
         current = self._current(message.round, now)
+        if not message.known.issuperset(current.announced):
+            raise ProtocolError("the known set of a snapshot lacks what was announced before")
         current.remote_known, current.floor = message.known, message.floor
         current.full = message.full
         if message.full:
@@ -245,13 +233,30 @@ class PullHalf:
         self._pulls.progress(self._id, now)
 
     def advance(self) -> None:
-        """Begin to apply the next piece, if there is one and it is this conversation's turn."""
+        """Begin to apply the next piece, if there is one and it is this conversation's turn; or,
+        between two rounds, a claim that has become ripe."""
         current = self._round
-        if current is None or self.in_flight or not self._is_ready(current):
+        if self.is_idle:
+            self._claim_ripe()
+        elif current is not None and not self.in_flight and self._is_ready(current):
+            turn = self._pulls.exclusive if current.full else self._pulls.begin_apply
+            if turn(self._id):
+                self._apply(self._next_full(current) if current.full else self._next_log(current))
+
+    def _claim_ripe(self) -> None:
+        """Commit the pending claims whose time has come, of whichever peer (R5)."""
+        if not self._pulls.pending or not self._pulls.begin_apply(self._id):
             return
-        turn = self._pulls.exclusive if current.full else self._pulls.begin_apply
-        if turn(self._id):
-            self._apply(self._next_full(current) if current.full else self._next_log(current))
+        ripe = self._pulls.ripe(self._known())
+        if not ripe:
+            self._pulls.end_apply(self._id)
+            return
+        claims, floors = KnownSet(), dict[int, int]()
+        for claim, floor in ripe:
+            claims.update(claim)
+            floors = merge_contexts(floors, floor)
+        self._machine.step("claim")
+        self._apply(Finish(Chunk(), claims, claims, floors))
 
     def _is_ready(self, current: _Round) -> bool:
         match self.state:
@@ -305,8 +310,7 @@ class PullHalf:
             self._round.changed += event.changed
         if self.is_idle:
             self._complete(now)
-        else:
-            self.advance()
+        self.advance()
 
     def _landed(self) -> None:
         self.in_flight = False

@@ -81,6 +81,11 @@ class Reader:
 
 
 def within(value: int, low: int, high: int, what: str) -> int:
+    """The value, if it lies within ``low … high``.
+
+    Raises:
+        ProtocolError: it does not.
+    """
     if not low <= value <= high:
         raise ProtocolError(f"{what} is {value}, not within {low} and {high}")
     return value

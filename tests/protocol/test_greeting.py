@@ -12,7 +12,6 @@ from replicator.protocol.greeting import (
     check_peer,
     choose_cluster,
     differing_blocks,
-    same_origin,
     warnings,
 )
 from replicator.protocol.messages import Hello
@@ -46,11 +45,6 @@ def test_overlapping_versions_are_enough() -> None:
     check_peer(MINE, theirs(versions=(1, 4)))
     with pytest.raises(PeerRefusedError, match="upgrade"):
         check_peer(replace(MINE, versions=(3, 4)), theirs(versions=(1, 2)))
-
-
-def test_two_nodes_of_one_origin() -> None:
-    assert same_origin(MINE, theirs(origin=ME))
-    assert not same_origin(MINE, theirs())
 
 
 def test_only_blocks_that_differ_need_be_sent() -> None:
