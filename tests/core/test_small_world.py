@@ -12,8 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from replicator.core.dots import Dot
+from replicator.core.merge import write
+from replicator.core.record import Record, Version
 from tests.core import worlds
-from tests.core.worlds import Node, Round, Write
+from tests.core.worlds import Node, Round, Write, apply_record
 
 
 class World(NamedTuple):
@@ -143,3 +145,53 @@ def explore(world: World, steps: int, kinds: tuple[Steps, ...]) -> int:
 )
 def test_every_schedule(nodes: int, keys: int, steps: int, kinds: tuple[Steps, ...]) -> None:
     assert explore(World(worlds.new_nodes(nodes, keys)), steps, kinds) > 5_000
+
+
+def claim_the_scanned_range(target: Node, round_: Round, key: int) -> Node:
+    """What R3 forbids: to know all of an origin because its log was walked."""
+    source = round_.source
+    scanned = {dot for dot in source.known if dot.origin == source.origin}
+    after = apply_record(target, round_, key)
+    return after._replace(known=after.known | scanned)
+
+
+def apply_without_contexts(target: Node, round_: Round, key: int) -> Node:
+    """What R2 forbids: to keep of a context only what the live versions say."""
+    after = apply_record(target, round_, key)
+    return after._replace(records=tuple(map(_with_live_context, after.records)))
+
+
+def write_without_context(record: Record, version: Version) -> Record:
+    """What R1 forbids: to forget what the superseded versions had superseded."""
+    return _with_live_context(write(record, version))
+
+
+def clock_from_zero(record: Record) -> int:
+    """What R1 forbids: a clock that does not count what was seen."""
+    return 0
+
+
+def _with_live_context(record: Record) -> Record:
+    return Record(record.versions, dict(version.dot for version in record.versions))
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake", "nodes", "keys"),
+    [
+        ("apply_record", claim_the_scanned_range, 2, 2),
+        ("apply_record", apply_without_contexts, 3, 1),
+        ("write", write_without_context, 3, 1),
+        ("next_clock", clock_from_zero, 2, 1),
+    ],
+)
+def test_a_mistake_is_found(
+    name: str,
+    mistake: Callable[..., object],
+    nodes: int,
+    keys: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The check itself, checked: these shortcuts look harmless and lose or resurrect data."""
+    monkeypatch.setattr(worlds, name, mistake)
+    with pytest.raises(AssertionError):
+        explore(World(worlds.new_nodes(nodes, keys)), 4, (writes, whole_and_cut_rounds))

@@ -24,6 +24,7 @@ class Write(NamedTuple):
     dot: Dot
     key: int
     is_delete: bool
+    clock: int
     past: Dots
     """The writes of the same key that its node had seen."""
 
@@ -82,7 +83,7 @@ def put_or_delete(
         records=_with(node.records, key, write(record, version)),
         seen=_with(node.seen, key, node.seen[key] | {dot}),
     )
-    return after, Write(dot, key, is_delete, node.seen[key])
+    return after, Write(dot, key, is_delete, clock, node.seen[key])
 
 
 def begin(source: Node, target: Node) -> Round:
@@ -145,30 +146,32 @@ def check(node: Node, history: dict[Dot, Write]) -> None:
     - The live versions are exactly the causally maximal writes among those seen.
     - A context and a known set speak only of writes whose effect is there, and every live
       version is in both.
+    - A clock is above those of all writes that its write had seen.
     """
-    for key, (record, seen) in enumerate(zip(node.records, node.seen, strict=True)):
+    for record, seen in zip(node.records, node.seen, strict=True):
         live = {version.dot for version in record.versions}
-        assert live == maximal(seen, history), (node, key)
+        assert live == maximal(seen, history), node
         assert live <= node.known
-        assert all(record.covers(dot) for dot in live)
-        for dot, past_write in history.items():
-            if past_write.key == key and (dot in node.known or record.covers(dot)):
-                assert dot in seen, (node, key, dot)
+        for dot in live:
+            assert record.covers(dot)
+            assert all(history[past].clock < history[dot].clock for past in history[dot].past)
+    for dot, write_ in history.items():
+        if dot in node.known or node.records[write_.key].covers(dot):
+            assert dot in node.seen[write_.key], (node, dot)
 
 
 def check_agreement(nodes: list[Node], history: dict[Dot, Write]) -> None:
     """What must hold once all have exchanged everything: the same live versions everywhere,
     the causally maximal ones of the whole history, and the same one shown."""
+    first = nodes[0]
+    check(first, history)
     for node in nodes:
         assert node.known == history.keys()
-        for key, record in enumerate(node.records):
-            everything = frozenset(dot for dot in history if history[dot].key == key)
-            live = {version.dot for version in record.versions}
-            assert live == maximal(everything, history), (node, key)
-            first = nodes[0].records[key]
-            assert record.versions == first.versions
-            if len(live) > 1:
-                assert resolve(record.versions, in_circles) == resolve(first.versions, in_circles)
+        assert node.seen == first.seen
+        for ours, theirs in zip(node.records, first.records, strict=True):
+            assert ours.versions == theirs.versions
+            if len(ours.versions) > 1:
+                assert resolve(ours.versions, in_circles) == resolve(theirs.versions, in_circles)
 
 
 def in_circles(a: Version, b: Version) -> bool:
