@@ -26,6 +26,7 @@ def test_membership_and_size(dots: frozenset[Dot], others: frozenset[Dot]) -> No
     assert {dot for dot in others if dot in known} == dots & others
     assert (0x77, 1) not in known
     assert known.count() == len(dots)
+    assert {origin: known.bounds(origin) for origin in known.origins()} == dict(known.items())
     assert bool(known) == bool(dots)
 
 
@@ -139,5 +140,6 @@ def test_block_hashes_do_not_depend_on_the_way_there(dots: frozenset[Dot]) -> No
 def test_block_hashes_golden() -> None:
     """They go over the wire: these bytes never change within a protocol version."""
     hashes = KnownSet.of((1, 1), (1, 2), (2, 5), (15 << 60, 1)).block_hashes()
+    assert len(hashes) == 16
     assert [hashes[0].hex(), hashes[15].hex()] == ["82946e6c5f63ee1d", "49336a174629e76c"]
     assert set(hashes[1:15]) == {b""}
