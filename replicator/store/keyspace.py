@@ -27,7 +27,8 @@ lose an older batch and keep a newer one at a power cut (R11), and then each key
 Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, directory inode, lock
 inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
 known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
-present until adoption is complete; ``fork`` [number, shown], present until a fork is mended.
+present until adoption is complete; ``fork`` [number, shown, fresh origin], present until a fork is
+mended.
 
 Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
 
@@ -63,30 +64,37 @@ NUMBER_SEQ = struct.Struct(">IQ")
 
 
 def index_key(key: bytes) -> bytes:
+    """The row of the log index for a user's key."""
     return INDEX + key
 
 
 def log_key(number: int, seq: int) -> bytes:
+    """The log entry of a dot, by the number of its origin."""
     return LOG + NUMBER_SEQ.pack(number, seq)
 
 
 def value_key(number: int, seq: int) -> bytes:
+    """The row of a value kept aside, by the dot that wrote it."""
     return VALUE + NUMBER_SEQ.pack(number, seq)
 
 
 def known_key(number: int, start: int) -> bytes:
+    """The row of the known range of an origin that begins at `start`."""
     return KNOWN + NUMBER_SEQ.pack(number, start)
 
 
 def origin_key(number: int) -> bytes:
+    """The row that says which origin a number stands for."""
     return ORIGIN + NUMBER.pack(number)
 
 
 def floor_key(number: int) -> bytes:
+    """The row of the purge floor of an origin."""
     return FLOOR + NUMBER.pack(number)
 
 
 def meta_key(name: str) -> bytes:
+    """The row of a named value of the store itself."""
     return META + name.encode()
 
 
@@ -109,6 +117,7 @@ def number_seq(row_key: bytes) -> tuple[int, int]:
 
 
 def pack_meta(value: object) -> bytes:
+    """The meta row that holds a value."""
     return bytes(msgpack.packb(value))
 
 
@@ -125,6 +134,7 @@ def unpack_meta(name: str, row: bytes) -> Any:
 
 
 def pack_known(known: KnownSet) -> bytes:
+    """The meta row that holds a known set."""
     return pack_meta({SEQ.pack(origin): bounds for origin, bounds in known.items()})
 
 
@@ -135,6 +145,11 @@ def unpack_known(name: str, row: bytes) -> KnownSet:
         FormatError: it does not decode, or its ranges are malformed.
     """
     table = unpack_meta(name, row)
-    if not all(ranges.is_valid(bounds) for bounds in table.values()):
+    try:
+        valid = all(ranges.is_valid(bounds) for bounds in table.values())
+        known = {SEQ.unpack(origin)[0]: bounds for origin, bounds in table.items() if bounds}
+    except (AttributeError, TypeError, struct.error):
+        valid = False
+    if not valid:
         raise FormatError(f"the row {name!r} holds malformed ranges; restore from a backup")
-    return KnownSet({SEQ.unpack(origin)[0]: bounds for origin, bounds in table.items() if bounds})
+    return KnownSet(known)

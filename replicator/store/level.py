@@ -14,7 +14,9 @@ import os
 import re
 import struct
 import threading
+import weakref
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import plyvel
@@ -28,7 +30,7 @@ from replicator.errors import (
     StoreFailedError,
     UsageError,
 )
-from replicator.store.keyspace import ROOT
+from replicator.store.keyspace import RESERVED, ROOT
 
 _LOG_NAME = re.compile(r"[0-9]+\.log")
 _BYTEWISE = b"leveldb.BytewiseComparator"
@@ -46,6 +48,8 @@ class Level:
         lock: held for every read-modify-write of every namespace.
         failed: why commits are refused until the LevelDB is reopened, or None.
         commit_failures: how many commits raised.
+        updating: the thread that runs a user's function under the lock, or None.
+        stores: the open stores.
     """
 
     def __init__(self, db: plyvel.DB) -> None:
@@ -54,6 +58,8 @@ class Level:
         self.lock = threading.Lock()
         self.failed: str | None = None
         self.commit_failures = 0
+        self.updating: int | None = None
+        self.stores: weakref.WeakSet[Any] = weakref.WeakSet()
         self._prefixes: set[bytes] = set()
         self._sync_turn = threading.Condition()
         self._sync_running = False
@@ -68,10 +74,13 @@ class Level:
         Raises:
             DoubleWrapError: this prefix, or one that contains it or lies in it, is wrapped.
             FormatError: the LevelDB has a custom comparator.
-            UsageError: `db` is closed, or no plyvel handle.
+            UsageError: `db` is closed, or no plyvel handle, or its prefix meets the reserved range.
         """
         root, prefix = split(db)
         with _open_levels_lock:
+            for place, other in list(_open_levels.items()):
+                if other.db.closed:
+                    del _open_levels[place]
             level = _open_levels.get(id(root))
             if level is None:
                 level = cls(root)
@@ -81,10 +90,13 @@ class Level:
         return level
 
     def release(self, prefix: bytes) -> None:
-        """Forget an acquired prefix; the last one out forgets the level. Never closes `db`."""
+        """Forget an acquired prefix; the last one out forgets the level. Never closes `db`.
+
+        A failed level is kept as long as its LevelDB is open: wrapped again, it refuses as before.
+        """
         with _open_levels_lock:
             self._prefixes.discard(prefix)
-            if not self._prefixes:
+            if not self._prefixes and self.failed is None:
                 _open_levels.pop(id(self.db), None)
 
     def _claim(self, prefix: bytes) -> None:
@@ -105,11 +117,29 @@ class Level:
         self._prefixes.add(prefix)
 
     def enter_registry(self, prefix: bytes) -> None:
-        """Write the prefix into the registry row: it holds a replicated store from now on."""
+        """Write the prefix into the registry row: it holds a replicated store from now on.
+
+        Raises:
+            CommitError, StoreFailedError: see `commit`.
+        """
         with self.lock:
             registered = read_registry(self.db)
             if prefix not in registered:
-                self.db.put(ROOT, msgpack.packb(sorted([*registered, prefix])))
+                batch = self.db.write_batch()
+                batch.put(ROOT, msgpack.packb(sorted([*registered, prefix])))
+                self.commit(batch)
+
+    def refuse_in_update(self) -> None:
+        """Refuse what would wait for ever for the lock that this very thread holds.
+
+        Raises:
+            UsageError: the caller is a function that `update` runs.
+        """
+        if self.updating is not None and self.updating == threading.get_ident():
+            raise UsageError(
+                "the store was used inside update(): return the new value instead, and do "
+                "everything else before or after"
+            )
 
     def commit(self, batch: WriteBatch) -> None:
         """Write a batch under the lock, which the caller holds.
@@ -132,17 +162,21 @@ class Level:
         open: the log is rotated before any further commit, or none is accepted.
         """
         self.commit_failures += 1
-        before = self._newest_log()
         try:
+            before = self._newest_log()
             self.db.compact_range(start=b"\0", stop=b"\0")
             rotated = self._newest_log() > before and self._accepts_writes()
         except (plyvel.Error, OSError):
             rotated = False
         if rotated:
             return CommitError(f"the commit failed and was not done: {error}")
+        return self.fail(f"a commit failed ({error}; what was acknowledged is there)")
+
+    def fail(self, what: str) -> StoreFailedError:
+        """Refuse all commits from now on; what to raise for it."""
         self.failed = (
-            f"{self.path} refuses writes since a commit failed ({error}): make room or mend the "
-            "disk, then close the store and open it again; what was acknowledged is there"
+            f"{self.path} refuses writes since {what}: make room or mend the disk, then close the "
+            "LevelDB and open it again"
         )
         return StoreFailedError(self.failed)
 
@@ -163,31 +197,32 @@ class Level:
         Raises:
             StoreFailedError: the disk failed to sync; commits are refused from then on.
         """
-        with self._sync_turn:
-            mine = self._syncs_started + 1
-            while self._sync_running and self._syncs_done < mine:
-                self._sync_turn.wait()
-            if self._syncs_done >= mine:
-                return self._raise_if_failed()
-            self._sync_running = True
-            self._syncs_started += 1
-            mine = self._syncs_started
+        leading = done = False
+        mine = 0
         try:
-            self._sync_files()
+            with self._sync_turn:
+                mine = self._syncs_started + 1
+                while self._sync_running and self._syncs_done < mine:
+                    self._sync_turn.wait()
+                if self._syncs_done < mine:
+                    self._sync_running = leading = True
+                    self._syncs_started = mine
+            if leading:
+                self._sync_files()
+            done = True
         except OSError as error:
             # After a failed fsync the kernel forgets what it could not write: nothing that was
             # committed since the last sync can be promised any more.
-            self.failed = (
-                f"{self.path} refuses writes since the disk failed to sync ({error}): mend it, "
-                "then close the store and open it again"
-            )
+            self.fail(f"the disk failed to sync ({error})")
         finally:
-            with self._sync_turn:
-                self._syncs_done = mine
-                self._sync_running = False
-                self._sync_turn.notify_all()
+            # An interrupt (Ctrl-C) in between hands over to the next in line, as not done.
+            if leading:
+                with self._sync_turn:
+                    if done:
+                        self._syncs_done = mine
+                    self._sync_running = False
+                    self._sync_turn.notify_all()
         self._raise_if_failed()
-        return None
 
     def _raise_if_failed(self) -> None:
         if self.failed is not None:
@@ -222,7 +257,7 @@ def split(db: plyvel.DB | PrefixedDB) -> tuple[plyvel.DB, bytes]:
     """The root handle and the prefix of a plyvel handle.
 
     Raises:
-        UsageError: `db` is something else, or closed.
+        UsageError: `db` is something else, or closed, or its prefix meets the reserved range.
     """
     if isinstance(db, PrefixedDB):
         root, prefix = db.db, db.prefix
@@ -234,6 +269,11 @@ def split(db: plyvel.DB | PrefixedDB) -> tuple[plyvel.DB, bytes]:
         )
     if root.closed:
         raise UsageError("the LevelDB is closed: open it, then wrap it")
+    if prefix and (prefix.startswith(RESERVED) or RESERVED.startswith(prefix)):
+        raise UsageError(
+            f"the prefix {prefix!r} meets the range that begins with ff ff ff ff, which is "
+            "reserved for the replicator's own rows: choose another prefix"
+        )
     return root, prefix
 
 
@@ -264,12 +304,15 @@ def check_comparator(path: Path) -> None:
     plyvel does not tell a handle's comparator; the first record of the MANIFEST holds its name.
 
     Raises:
-        FormatError: the comparator is a custom one.
+        FormatError: the comparator is a custom one, or this is no LevelDB that can be read.
     """
-    manifest = path / (path / "CURRENT").read_text().strip()
-    with manifest.open("rb") as stream:
-        head = stream.read(7)
-        record = stream.read(struct.unpack("<H", head[4:6])[0])
+    try:
+        manifest = path / (path / "CURRENT").read_text().strip()
+        with manifest.open("rb") as stream:
+            head = stream.read(7)
+            record = stream.read(struct.unpack("<H", head[4:6])[0])
+    except (OSError, UnicodeDecodeError, struct.error) as error:
+        raise FormatError(f"{path} is no LevelDB that can be read: {error}") from error
     if record[:1] == b"\x01" and record[2 : 2 + record[1]] != _BYTEWISE:
         name = record[2 : 2 + record[1]].decode(errors="replace")
         raise FormatError(
