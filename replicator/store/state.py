@@ -11,6 +11,7 @@ mutation owes, in one WriteBatch:
 Lock order: apply mutex, then the level's lock. `learnt` changes under both.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,9 +27,11 @@ from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
 from replicator.errors import ClosedError, CorruptionError
 from replicator.store.absent import AbsentFilter
-from replicator.store.keyspace import INDEX, LOG, NUMBER, SEQ, known_key, log_key, value_key
+from replicator.store.keyspace import INDEX, LOG, NUMBER, SEQ, after, known_key, log_key, value_key
 from replicator.store.level import Level
 from replicator.store.origins import Origins
+
+logger = logging.getLogger("replicator")
 
 Reader = Callable[[bytes], "bytes | None"]
 """``get`` of a handle or of a snapshot."""
@@ -98,8 +101,30 @@ class State:
         self.level.commit(batch)
         if self.armed:
             self.armed = False
+            self._tell()
+
+    def commit_quietly(self, batch: WriteBatch) -> None:
+        """Like `commit`, for what no peer would ask for. The caller holds the lock."""
+        self.refuse_closed()
+        self.level.commit(batch)
+
+    def refuse_closed(self) -> None:
+        """Raise ClosedError where the store is closed: its LevelDB may be, too."""
+        if self.closed is not None:
+            raise ClosedError(self.closed)
+
+    def _tell(self) -> None:
+        """Call `on_change`; the commit has happened, whatever that raises."""
+        try:
             if self.on_change is not None:
                 self.on_change()
+        except Exception:
+            logger.exception("the callback for changes of %s failed", self.level.path)
+
+    def has_data(self) -> bool:
+        """Whether the store holds any record."""
+        with self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False) as index:
+            return next(index, None) is not None
 
     def own_known_row(self, batch: WriteBatch) -> None:
         """Make the own seqs last although an own log entry goes."""
