@@ -22,7 +22,7 @@ from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolution, default_resolver
-from replicator.errors import ClosedError, ReservedKeyError, UsageError
+from replicator.errors import ClosedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
 from replicator.store.keyspace import INDEX, RESERVED, SEQ, meta_key
 from replicator.store.level import Level
@@ -60,8 +60,9 @@ class LocalWrites(State):
         self.settler = Settler(default_resolver, "concurrent", settings.resolver_timeout)
         self.writes = 0
         self._slow = True
-        self._updating: int | None = None
         self._lock = level.lock
+        with level.lock:
+            level.stores.add(self)
         self._batch = db.write_batch()
         self._sync_default = settings.sync
 
@@ -109,13 +110,11 @@ class LocalWrites(State):
                         INDEX + key,
                         _pack_single(_SINGLE, 0, self.number, self.seq + 1, 0, now, crc32(value)),
                     )
-                self.commit(batch)
-                self.seq += 1
-                self.writes += 1
+                if self.dirty is not None:
+                    self.dirty.add(key)
+                self._issue(batch, 1)
             finally:
                 batch.clear()
-            if self.dirty is not None:
-                self.dirty.add(key)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
 
@@ -142,13 +141,11 @@ class LocalWrites(State):
             batch = self._batch
             try:
                 self._stage_many(batch, folded)
-                self.commit(batch)
-                self.seq += len(folded)
-                self.writes += len(folded)
+                if self.dirty is not None:
+                    self.dirty.update(folded)
+                self._issue(batch, len(folded))
             finally:
                 batch.clear()
-            if self.dirty is not None:
-                self.dirty.update(folded)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
 
@@ -163,8 +160,9 @@ class LocalWrites(State):
 
         Args:
             fn: gets the live versions, winner first (none for an absent key), returns the new
-                value or None to delete. It runs under the write lock: keep it short; writing to
-                this store in it raises UsageError. What it raises is passed on, nothing written.
+                value or None to delete. It runs under the write lock of the LevelDB: keep it
+                short. It may read; writing to a store of this LevelDB in it raises UsageError.
+                What it raises is passed on, nothing written.
 
         Returns:
             What `fn` returned.
@@ -173,28 +171,50 @@ class LocalWrites(State):
         if self._slow:
             self._admit()
         with self._lock:
-            self._updating = threading.get_ident()
-            self._slow = True  # so that a write in `fn` is noticed instead of waiting for ever
-            try:
-                value = fn(self.ordered(self.read(key)))
-            finally:
-                self._updating = None
-                self._slow = self.closed is not None
+            self.refuse_closed()
+            value = self._run(fn, self.ordered(self.read(key)))
             if value is not None:
                 value = bytes(memoryview(value))
                 check_value(key, value)
             try:
                 self._stage(self._batch, key, value)
-                self.commit(self._batch)
-                self.seq += 1
-                self.writes += 1
+                if self.dirty is not None:
+                    self.dirty.add(key)
+                self._issue(self._batch, 1)
             finally:
                 self._batch.clear()
-            if self.dirty is not None:
-                self.dirty.add(key)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return value
+
+    def _run(
+        self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]
+    ) -> bytes | None:
+        """Run a user's function under the lock, so that a write in it is noticed instead of
+        waiting for ever: every store of the LevelDB looks twice meanwhile."""
+        level = self.level
+        level.updating = threading.get_ident()
+        try:
+            for store in level.stores:
+                store._slow = True
+            return fn(versions)
+        finally:
+            level.updating = None
+            self._slow = self.closed is not None
+
+    def _issue(self, batch: WriteBatch, count: int) -> None:
+        """Commit a batch with the next `count` own seqs. The caller holds the lock.
+
+        They are taken before the commit, and given back only where it surely did not happen: an
+        interrupt (Ctrl-C) right behind the commit would make two writes of one dot (R13).
+        """
+        self.seq += count
+        try:
+            self.commit(batch)
+        except (StorageError, ClosedError):
+            self.seq -= count
+            raise
+        self.writes += count
 
     def _stage_many(self, batch: WriteBatch, folded: Mapping[bytes, bytes | None]) -> None:
         """Put the writes of several keys into `batch`; the seqs follow `self.seq` in order."""
@@ -230,6 +250,7 @@ class LocalWrites(State):
         timestamp: int | None = None,
     ) -> None:
         """Put one write into `batch`, after a look at the record there is."""
+        self.refuse_closed()
         if seq is None:
             seq = self.seq + 1
         if timestamp is None:
@@ -280,29 +301,28 @@ class LocalWrites(State):
 
     def _admit(self) -> None:
         """What the first own write waits for, and why one may be refused."""
-        if self.closed is not None:
-            raise ClosedError(self.closed)
-        if self._updating == threading.get_ident():
-            raise UsageError(
-                "a write to the store inside update(): return the new value instead, and write "
-                "other keys before or after"
-            )
+        self.refuse_closed()
+        self.level.refuse_in_update()
         self.gate.wait()
         with self.apply_mutex:
+            self.refuse_closed()
             if not self.number:
                 self.origins.intern(self.origin)
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.adopt_cluster(os.urandom(16))
-            self._slow = self.closed is not None or self._updating is not None
+        with self._lock:
+            self._slow = self.closed is not None
 
     def adopt_cluster(self, cluster_id: bytes) -> None:
-        """Belong to this cluster from now on (R15)."""
+        """Belong to this cluster from now on (R15), durably: data that survives a power cut
+        without it would belong to another one."""
         batch = self.db.write_batch()
         batch.put(meta_key("cluster"), cluster_id)
         with self._lock:
-            self.level.commit(batch)
+            self.commit_quietly(batch)
             self.cluster_id = cluster_id
+        self.level.sync()
 
     def ordered(self, record: Record) -> list[Version]:
         """The versions of a record, values loaded, winner first."""
