@@ -22,7 +22,6 @@ from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
-from replicator.errors import ClosedError
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
 from replicator.store.digest import digest
@@ -64,6 +63,7 @@ class Store(LocalWrites):
         super().__init__(db, level, prefix, settings)
         self.sync_points = 0
         self._filler: threading.Thread | None = None
+        self._sync_point_turn = threading.Lock()
         self._applier = Applier(self, self.settler)
         self._fork = Fork(self, self.settler)
 
@@ -110,6 +110,7 @@ class Store(LocalWrites):
 
     def record(self, key: bytes) -> Record:
         """All of one key, values loaded; without versions where there is none."""
+        self.refuse_closed()
         with self.db.snapshot() as snapshot:
             return self.read(key, snapshot.get)
 
@@ -122,6 +123,7 @@ class Store(LocalWrites):
 
         As of the moment of the first step; closes its snapshot at the end or when dropped.
         """
+        self.refuse_closed()
         with (
             self.db.snapshot() as snapshot,
             snapshot.iterator(start=INDEX, stop=after(INDEX)) as index,
@@ -142,19 +144,16 @@ class Store(LocalWrites):
         Args:
             moment_ms: what expired before this wall clock does not count; None is now.
         """
+        self.refuse_closed()
         with self.db.snapshot() as snapshot:
             moment_ms = time.time_ns() // 1_000_000 if moment_ms is None else moment_ms
             return digest(snapshot, self.origins.by_number, moment_ms)
 
     def known(self) -> KnownSet:
         """The known set, own seqs included, as of now."""
+        self.level.refuse_in_update()
         with self._lock:
             return self.known_now()
-
-    def has_data(self) -> bool:
-        """Whether the store holds any record."""
-        with self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False) as index:
-            return next(index, None) is not None
 
     def counters(self) -> StoreCounters:
         """What happened since opening."""
@@ -173,20 +172,25 @@ class Store(LocalWrites):
     # Replication
 
     def show(self, seq: int) -> None:
-        """Remember that peers may know own seqs up to `seq` (R13), before they are told."""
+        """Remember that peers may know own seqs up to `seq` (R13), before they are told.
+
+        Args:
+            seq: counts as at most the last own seq: a fork may have come in between.
+        """
         if seq <= self.shown:
             return
         batch = self.db.write_batch()
-        batch.put(meta_key("shown"), pack_meta(seq))
         with self._lock:
-            self.level.commit(batch)
-            self.shown = max(self.shown, seq)
+            seq = min(seq, self.seq)
+            if seq > self.shown:
+                batch.put(meta_key("shown"), pack_meta(seq))
+                self.commit_quietly(batch)
+                self.shown = seq
 
     def open_source(self) -> Source:
         """One snapshot to serve a round from; the caller closes it."""
         with self._lock:
-            if self.closed is not None:
-                raise ClosedError(self.closed)
+            self.refuse_closed()
             return Source(self.db.snapshot(), self.known_now(), dict(self.floor), self.origins)
 
     def apply(self, chunk: Chunk, remote_known: KnownSet) -> Applied:
@@ -248,20 +252,28 @@ class Store(LocalWrites):
         """Make all commits so far survive a power cut, and note the known set as durable (R11).
 
         Raises:
+            CommitError: the row could not be written; nothing is called durable.
             StoreFailedError: the disk failed to sync.
         """
-        with self._lock:
-            known = self.known_now()
-        self.level.sync()
-        if known == self.durable:
-            return
-        batch = self.db.write_batch()
-        batch.put(meta_key("durable"), pack_known(known))
-        with self._lock:
-            self.level.commit(batch)
-        self.level.sync()
-        self.durable = known
-        self.sync_points += 1
+        self.level.refuse_in_update()
+        with self._sync_point_turn:
+            with self._lock:
+                self.refuse_closed()
+                known, origin = self.known_now(), self.origin
+            self.level.sync()
+            if known == self.durable:
+                return
+            batch = self.db.write_batch()
+            batch.put(meta_key("durable"), pack_known(known))
+            with self._lock:
+                if self.origin != origin:
+                    return  # a fork meanwhile: what it gave up must not be called durable
+                self.commit_quietly(batch)
+            self.level.sync()
+            with self._lock:
+                if self.origin == origin:
+                    self.durable = known
+                    self.sync_points += 1
 
     def durable_known(self) -> KnownSet:
         """The known set as of the last sync point."""
@@ -271,7 +283,12 @@ class Store(LocalWrites):
         """Leave everything synced and marked as cleanly closed. Never closes the LevelDB.
 
         Calls in flight finish first; later ones raise ClosedError. Idempotent.
+
+        Raises:
+            UsageError: it is called in a function that `update` runs.
+            StorageError: the mark could not be written; the next open takes the store for killed.
         """
+        self.level.refuse_in_update()
         with self.apply_mutex, self._lock:
             if self.closed is not None:
                 return
@@ -317,6 +334,9 @@ class Store(LocalWrites):
         """Refuse everything from now on, without touching the LevelDB (a forked child)."""
         self.closed = why
         self._slow = True
+        # Threads that held these are not there any more.
+        self.apply_mutex = threading.Lock()
+        self._lock = self.level.lock = threading.Lock()
 
 
 _stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
