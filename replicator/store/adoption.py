@@ -6,6 +6,7 @@ before this is complete; it goes on where it was cut.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from zlib import crc32
 
 from replicator.core import rows
@@ -17,6 +18,7 @@ from replicator.store.keyspace import (
     pack_meta,
     unpack_meta,
 )
+from replicator.store.local import check_key, check_value
 from replicator.store.state import State
 
 KEYS_PER_COMMIT = 1000
@@ -30,43 +32,50 @@ def adopt(state: State, progress: Callable[[int], None] | None) -> None:
 
     Raises:
         CommitError, StoreFailedError: a commit failed; the next open goes on.
+        ReservedKeyError: a key or value is too large to be replicated.
     """
     state.origins.intern(state.origin)
     state.set_origin(state.origin)
-    row = state.db.get(meta_key("adopt"))
-    cursor = unpack_meta("adopt", row) if row is not None else None
-    done = 0
-    while True:
-        count, cursor = _adopt_some(state, cursor)
+    cursor = unpack_meta("adopt", state.db.get(meta_key("adopt")) or pack_meta(None))
+    # After a machine crash it begins again: some keys were adopted before.
+    again = cursor is None and state.has_data()
+    done, count = 0, KEYS_PER_COMMIT
+    while count == KEYS_PER_COMMIT:
+        count, cursor = _adopt_some(state, cursor, again)
         done += count
         if progress is not None:
             progress(done)
-        if cursor is None:
-            break
+    state.level.sync()  # before: a power cut may keep what comes now and lose older batches (R11)
+    batch = state.db.write_batch()
+    batch.delete(meta_key("adopt"))
+    with state.level.lock:
+        state.commit(batch)
     state.level.sync()
 
 
-def _adopt_some(state: State, cursor: bytes | None) -> tuple[int, bytes | None]:
-    """One commit's worth. Returns the number of keys and the last one, None at the end."""
+def _adopt_some(state: State, cursor: bytes | None, again: bool) -> tuple[int, bytes | None]:
+    """One commit's worth. Returns the number of keys looked at and the last one.
+
+    Args:
+        again: whether keys that have a record already are to be passed over.
+    """
     batch = state.db.write_batch()
-    seq, key = state.seq, None
+    seq, count = state.seq, 0
     with state.db.iterator(start=cursor, include_start=False, stop=RESERVED) as existing:
-        for key, value in existing:
+        for cursor, value in islice(existing, KEYS_PER_COMMIT):
+            count += 1
+            if again and state.db.get(INDEX + cursor) is not None:
+                continue
+            check_key(cursor)
+            check_value(cursor, value)
             seq += 1
-            batch.put(state.log_prefix + SEQ.pack(seq), key)
+            batch.put(state.log_prefix + SEQ.pack(seq), cursor)
             batch.put(
-                INDEX + key,
+                INDEX + cursor,
                 rows.SINGLE_ROW.pack(rows.SINGLE, 0, state.number, seq, 0, 0, crc32(value)),
             )
-            if seq - state.seq == KEYS_PER_COMMIT:
-                break
-    count = seq - state.seq
-    if count < KEYS_PER_COMMIT:
-        key = None
-        batch.delete(meta_key("adopt"))
-    else:
-        batch.put(meta_key("adopt"), pack_meta(key))
+    batch.put(meta_key("adopt"), pack_meta(cursor))
     with state.level.lock:
         state.commit(batch)
         state.seq = seq
-    return count, key
+    return count, cursor

@@ -48,10 +48,15 @@ class Identity:
 
     @classmethod
     def from_row(cls, row: Any) -> "Identity":
-        try:
-            origin, machine, directory_inode, lock_inode, boot, clean = row
-        except (TypeError, ValueError) as error:
-            raise FormatError("the identity row is malformed; restore from a backup") from error
+        """The identity that a row describes.
+
+        Raises:
+            FormatError: it is malformed.
+        """
+        kinds = [int, str, int, int, str, bool]
+        if not isinstance(row, list) or [type(field) for field in row] != kinds:
+            raise FormatError("the identity row is malformed; restore from a backup")
+        origin, machine, directory_inode, lock_inode, boot, clean = row
         return cls(origin, Surroundings(machine, directory_inode, lock_inode, boot), clean)
 
     def reopened(self, here: Surroundings) -> "Identity":
@@ -70,8 +75,9 @@ class Identity:
         )
 
     def lost_commits(self, here: Surroundings) -> bool:
-        """Whether the machine went down while the store was open (R11)."""
-        return not self.clean and self.surroundings.boot != here.boot
+        """Whether older commits may be missing where newer ones are there: the machine went down
+        while the store was open (R11), or this copy was taken file by file while it was."""
+        return not self.clean and (self.surroundings.boot != here.boot or self.was_copied(here))
 
 
 def new_origin() -> int:

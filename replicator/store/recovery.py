@@ -3,7 +3,8 @@
 LevelDB may have lost older batches and kept newer ones. Each key is whole all the same (every
 batch that writes an index row rewrites all of the key), so the index is the truth: the known set
 becomes the durable one plus the dots of the live index rows, and the log and the values aside are
-made to fit the index. Cut anywhere, it begins again: the identity row that ends it comes last.
+made to fit the index. Cut anywhere, it begins again: the identity row that ends it comes last. An
+adoption that was under way begins again at the first key.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from replicator.store.keyspace import (
     after,
     known_key,
     log_key,
+    meta_key,
+    pack_meta,
 )
 from replicator.store.state import State
 
@@ -40,6 +43,8 @@ def recover(state: State) -> None:
     _commit(state, _stale_values(state), delete=True)
     _commit(state, _keys(state, KNOWN), delete=True)
     _commit(state, _known_rows(state, known))
+    if state.db.get(meta_key("adopt")) is not None:
+        _commit(state, [(meta_key("adopt"), pack_meta(None))])
     state.level.sync()
 
 
