@@ -9,9 +9,12 @@ a marker row, and goes on at the next open if it is cut.
 from dataclasses import replace
 from itertools import islice
 
+from plyvel._plyvel import WriteBatch
+
 from replicator.core import ranges
 from replicator.core.dots import Dot
 from replicator.core.record import Record
+from replicator.errors import StorageError
 from replicator.store.identity import Identity, look_around, new_origin
 from replicator.store.keyspace import (
     SEQ,
@@ -19,6 +22,7 @@ from replicator.store.keyspace import (
     known_key,
     log_key,
     meta_key,
+    pack_known,
     pack_meta,
 )
 from replicator.store.resolving import Settler
@@ -42,57 +46,91 @@ class Fork:
     def mend(self) -> None:
         """Take a new origin; issue again under it what no peer was shown.
 
-        Local writes and applies wait meanwhile. Raises CommitError or StoreFailedError where a
-        commit failed; then it is finished by the next call or open.
+        Local writes and applies wait meanwhile.
+
+        Raises:
+            ClosedError: the store is closed.
+            CommitError: it has not begun; nothing has changed.
+            StoreFailedError: a commit failed on the way: half of it is done, so nothing may come
+                between, and the next open finishes it.
         """
         state = self._state
         with state.apply_mutex:
+            state.refuse_closed()
             fresh = new_origin()
             state.origins.intern(state.origin, fresh)
-            self._begin(state.origins.number(state.origin), state.shown, fresh)
-            state.level.sync()
-            self.resume(state.origins.number(state.origin), state.shown, fresh)
+            with state.level.lock:
+                number, shown = state.origins.number(state.origin), state.shown
+                self._begin(number, shown, fresh)
+                try:
+                    state.level.sync()
+                    self._resume(number, shown, fresh)
+                except StorageError as error:
+                    raise state.level.fail(f"taking a new origin failed ({error})") from error
             self.count += 1
+
+    def resume(self, number: int, shown: int, fresh: int) -> None:
+        """Finish at opening what the marker row says: origin `number` was shown up to `shown`."""
+        state = self._state
+        state.origins.intern(state.origin)  # a copy or a crash took yet another one in between
+        with state.level.lock:
+            if not state.number:
+                state.set_origin(state.origin)
+            self._resume(number, shown, fresh)
 
     def _begin(self, number: int, shown: int, fresh: int) -> None:
         batch = self._state.db.write_batch()
         batch.put(meta_key("fork"), pack_meta([number, shown, fresh]))
-        with self._state.level.lock:
-            self._state.commit(batch)
+        self._state.commit(batch)
 
-    def resume(self, number: int, shown: int, fresh: int) -> None:
-        """Finish what the marker row says: origin `number` was shown up to `shown`."""
+    def _resume(self, number: int, shown: int, fresh: int) -> None:
+        """All of it behind the marker row. The caller holds the lock."""
         state = self._state
-        with state.level.lock:
-            old = state.origins.by_number[number]
-            if state.origin == old:
-                self._switch(number, shown, fresh)
-            while keys := self._unshown(number, shown):
-                self._reissue(old, shown, keys)
-            batch = state.db.write_batch()
-            batch.delete(meta_key("fork"))
-            state.commit(batch)
+        self._leave(number, shown, fresh)
+        while keys := self._unshown(number, shown):
+            self._reissue(state.origins.by_number[number], shown, keys)
+        state.level.sync()  # before: a power cut may keep what comes now and lose the rest (R11)
+        batch = state.db.write_batch()
+        batch.delete(meta_key("fork"))
+        state.commit(batch)
         state.level.sync()
 
-    def _switch(self, number: int, shown: int, fresh: int) -> None:
-        """Write and be the new origin; the old one is known up to `shown`."""
+    def _leave(self, number: int, shown: int, fresh: int) -> None:
+        """Know the old origin up to `shown` only, in every row; be the new one if still the old."""
         state = self._state
-        old = state.origin
+        old = state.origins.by_number[number]
+        known = state.known_now()
+        known.discard_above(old, shown)
+        durable = state.durable.copy()
+        durable.discard_above(old, shown)
+        floor = min(state.floor.get(old, 0), shown)
         batch = state.db.write_batch()
-        batch.put(known_key(number, 1), SEQ.pack(shown + 1))
-        if state.floor.get(old, 0) > shown:
-            batch.put(floor_key(number), SEQ.pack(shown))
-        batch.put(meta_key("shown"), pack_meta(0))
-        identity = Identity(fresh, look_around(state.level.path), clean=False)
-        batch.put(meta_key("identity"), pack_meta(identity.row()))
+        self._known_rows(batch, number, known.bounds(old))
+        if durable != state.durable:
+            batch.put(meta_key("durable"), pack_known(durable))
+        if old in state.floor:
+            batch.put(floor_key(number), SEQ.pack(floor))
+        if state.origin == old:
+            identity = Identity(fresh, look_around(state.level.path), clean=False)
+            batch.put(meta_key("identity"), pack_meta(identity.row()))
+            batch.put(meta_key("shown"), pack_meta(0))
         state.commit(batch)
-        if state.floor.get(old, 0) > shown:
-            state.floor[old] = shown
-        known: ranges.Bounds = []
-        ranges.add(known, 1, shown + 1)
-        state.learnt.replace(old, known)
-        state.seq = state.shown = 0
-        state.set_origin(fresh)
+        state.learnt.replace(old, known.bounds(old))
+        state.durable = durable
+        if old in state.floor:
+            state.floor[old] = floor
+        if state.origin == old:
+            state.seq = state.shown = 0
+            state.set_origin(fresh)
+
+    def _known_rows(self, batch: WriteBatch, number: int, bounds: ranges.Bounds) -> None:
+        with self._state.db.iterator(
+            start=known_key(number, 0), stop=known_key(number + 1, 0), include_value=False
+        ) as rows:
+            for row_key in rows:
+                batch.delete(row_key)
+        for start, stop in ranges.pairs(bounds):
+            batch.put(known_key(number, start), SEQ.pack(stop))
 
     def _unshown(self, number: int, shown: int) -> list[bytes]:
         """Some keys that hold a live version of the old origin above `shown`."""
