@@ -18,12 +18,18 @@ from replicator.config import CHUNK_RECORDS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core import rows
 from replicator.core.chunk import Chunk, fill
 from replicator.core.clock import TIMESTAMP_MAX
-from replicator.core.dots import SEQ_MAX
+from replicator.core.dots import SEQ_MAX, Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import merge, raise_context
 from replicator.core.ranges import Bounds
-from replicator.core.record import ABSENT, Record, Version
-from replicator.errors import ForkError, FormatError, ProtocolError
+from replicator.core.record import ABSENT, Record, Version, merge_contexts
+from replicator.errors import (
+    CorruptionError,
+    ForkedContentsError,
+    ForkError,
+    FormatError,
+    ProtocolError,
+)
 from replicator.store.keyspace import INDEX, RESERVED, SEQ, after, floor_key, log_key
 from replicator.store.knowledge import SWALLOWED_ROWS_MAX, OriginChange
 from replicator.store.resolving import Settler
@@ -123,10 +129,11 @@ class Applier:
     ) -> Applied:
         """See `Store.finish`."""
         with self._state.apply_mutex:
+            self._state.refuse_closed()
             self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, claim or KnownSet(), floor)
             make_plan = partial(self._plan, chunk, remote_known)
-            return self._do(make_plan, set(chunk.keys), claim, floor)
+            return self._do(make_plan, set(chunk.keys), claim, {} if claim is None else floor)
 
     def apply_full(
         self,
@@ -139,6 +146,7 @@ class Applier:
         """See `Store.apply_full`. Works in steps of bounded size, each of which may stand alone:
         a cut full-state round begins again at the first key."""
         with self._state.apply_mutex:
+            self._state.refuse_closed()
             self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, KnownSet(), floor)
             remote = _checked(chunk)
@@ -158,7 +166,8 @@ class Applier:
     ) -> None:
         """Give numbers to new origins; notice a fork of this very store (R13)."""
         state = self._state
-        if max(remote_known.highest(state.origin), claim.highest(state.origin)) > state.shown:
+        own = state.origin
+        if max(remote_known.highest(own), claim.highest(own), floor.get(own, 0)) > state.shown:
             raise _forked(state)
         state.origins.intern(*chunk.origins.values(), *claim.origins(), *floor)
 
@@ -171,15 +180,22 @@ class Applier:
     ) -> Applied:
         """Plan without the lock, commit with it."""
         state = self._state
-        state.dirty = set()
+        plan: _Plan | None
+        dirty: set[bytes] = set()
+        state.dirty = dirty
         try:
-            plan = make_plan()
+            try:
+                plan = make_plan()
+            except CorruptionError:
+                plan = None  # or a local write came between two reads of one key
             with state.level.lock:
-                if not state.dirty.isdisjoint(keys):
+                if plan is None or not dirty.isdisjoint(keys):
+                    state.refuse_closed()
                     plan = make_plan()
                 stale = plan.commit(claim, floor)
         finally:
-            state.dirty = None
+            with state.level.lock:
+                state.dirty = None
         self._remove_stale(stale)
         self.applied += plan.changed
         self.conflicts += len(plan.conflicts)
@@ -270,6 +286,7 @@ class _Plan:
         self._knows = knows
         self._batch = state.db.write_batch()
         self._learnt: dict[int, _Origin] = {}
+        self._floor: dict[int, int] = {}
         self._stamps: list[int] = []
         self._fresh: list[bytes] = []
         self._own_went = False
@@ -316,6 +333,7 @@ class _Plan:
             local = get(INDEX + key) if absent.may_contain(key) else None
             if local is None:
                 if not unknown:
+                    self._refuse_elsewhere(key, Dot(origin.origin, seq))
                     origin.seqs.append(seq)
                     continue
                 self._fresh.append(key)
@@ -344,6 +362,8 @@ class _Plan:
             self.changed += 1
         if next(values, None) is not None:
             raise ProtocolError("a chunk has more values than its rows have puts")
+        if any(len(set(origin.seqs)) != len(origin.seqs) for origin in self._learnt.values()):
+            raise ProtocolError("a chunk names a dot twice")
         self.records += len(chunk.keys)
 
     def _add_row(
@@ -372,11 +392,14 @@ class _Plan:
         row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
         local = rows.unpack(row, key, state.origins.by_number)[0] if row is not None else ABSENT
         merged = merge(local, self._knows, remote, remote_known)
+        here = _dots(local)
         for version in remote.versions:
+            if version.dot not in here and version.dot in self._knows:
+                self._refuse_elsewhere(key, version.dot)
             if version.dot.origin != state.origin:
                 self._origin(version.dot.origin).seqs.append(version.dot.seq)
             self._stamps.append(version.timestamp)
-        if _dots(merged) == _dots(local) and merged.context == local.context:
+        if _dots(merged) == here and merged.context == local.context:
             return
         if merged.versions:
             self._install(key, local, merged)
@@ -384,14 +407,28 @@ class _Plan:
             return
         elif may_vanish:
             self._own_went |= state.remove(self._batch, key, local)
+            self._floor = merge_contexts(self._floor, local.context)  # R8: in the same batch
         else:
             raise ProtocolError(
                 f"the record of key {key[:40]!r} contradicts the known set sent with it"
             )
         self.changed += 1
 
+    def _refuse_elsewhere(self, key: bytes, dot: Dot) -> None:
+        """Refuse a known dot of `key` that is live here under another key (R13)."""
+        state = self._state
+        other = state.db.get(log_key(state.origins.number(dot.origin), dot.seq))
+        if other is not None and other != key:
+            raise ForkedContentsError(
+                f"dot {dot} is a write of key {other[:40]!r} here, and of key {key[:40]!r} at the "
+                "peer: two forks of one directory both served peers; keep one of the two nodes "
+                "and start the other with an empty directory"
+            )
+
     def _install(self, key: bytes, local: Record, merged: Record) -> None:
         state = self._state
+        if len(merged.versions) > rows.VERSIONS_MAX:
+            raise ProtocolError(f"key {key[:40]!r} gets more than {rows.VERSIONS_MAX} versions")
         self._fresh.append(key)
         ours = _dots(local)
         if any(version.dot in ours for version in merged.versions):
@@ -425,6 +462,7 @@ class _Plan:
         state, batch = self._state, self._batch
         changes = self._changes(claim)
         stale = [row_key for change in changes.values() for row_key in change.write(batch)]
+        floor = merge_contexts(self._floor, floor)
         risen = {origin: seq for origin, seq in floor.items() if seq > state.floor.get(origin, 0)}
         for origin, seq in risen.items():
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
@@ -498,6 +536,8 @@ def _checked(chunk: Chunk) -> dict[bytes, Record]:
     Raises:
         ProtocolError: the chunk is malformed.
     """
+    if len(chunk.keys) != len(chunk.rows):
+        raise ProtocolError("a chunk has not one row per key")
     values = iter(chunk.values)
     result = {}
     for key, row in zip(chunk.keys, chunk.rows, strict=True):
