@@ -107,9 +107,9 @@ class Source:
 
     def _wanted(self, lack: KnownSet) -> Callable[[bytes], bool]:
         """Whether a record row has a live dot in `lack`."""
-        bounds_of = {
-            number: lack.bounds(origin) for number, origin in self._origins.by_number.items()
-        }
+        # A copy: another round may meet new origins meanwhile.
+        by_number = self._origins.by_number.copy()
+        bounds_of = {number: lack.bounds(origin) for number, origin in by_number.items()}
 
         def wanted(row: bytes) -> bool:
             if row[0] == _SINGLE:
@@ -170,12 +170,12 @@ class _Packer:
             raise CorruptionError(f"the log names key {key!r}, which has no index row")
         if row[0] != _SINGLE:
             record, _ = rows.unpack(row, key, self._origins.by_number)
-            first = next(version.dot for version in record.versions if version.dot in lack)
-            origin, seq = first
+            lacked = [version.dot for version in record.versions if version.dot in lack]
+            if not lacked:
+                raise CorruptionError(f"the log names a dot of key {key!r} that is not live")
+            origin = lacked[0].origin
             # The walk goes by ascending origin, then down: of one origin the highest comes first.
-            for version in record.versions:
-                if version.dot.origin == origin and version.dot in lack:
-                    seq = version.dot.seq
+            seq = max(dot.seq for dot in lacked if dot.origin == origin)
             if row_key != log_key(self._origins.numbers[origin], seq):
                 return False
         return self.add(key, row)
