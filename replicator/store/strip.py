@@ -9,7 +9,7 @@ from pathlib import Path
 import plyvel
 
 from replicator.errors import FormatError, StorageError, UsageError
-from replicator.store.keyspace import RESERVED, ROOT
+from replicator.store.keyspace import RESERVED, ROOT, meta_key
 from replicator.store.level import check_comparator, read_registry
 
 ROWS_PER_COMMIT = 5000
@@ -19,7 +19,7 @@ def strip(path: str | os.PathLike[str], progress: Callable[[int], None] | None =
     """Remove all rows of the replicator from a LevelDB that no one has open.
 
     The visible values stay; the losing versions of conflicts and the history of deletes go. Cut
-    anywhere, a second call finishes it.
+    anywhere, a second call finishes it; in between the directory is refused as a store.
 
     Args:
         path: the directory.
@@ -43,13 +43,21 @@ def strip(path: str | os.PathLike[str], progress: Callable[[int], None] | None =
         raise UsageError(
             f"{path} cannot be opened ({error}): stop the program that uses it"
         ) from error
+    except plyvel.Error as error:
+        raise StorageError(f"{path} cannot be opened: {error}") from error
     try:
         prefixes = read_registry(db)
         if not prefixes:
             raise FormatError(f"{path} holds nothing of the replicator")
+        for prefix in prefixes:
+            # First: without its format row the rest is foreign data, which no store opens.
+            db.delete(prefix + meta_key("format"), sync=True)
         removed = sum(_remove(db, prefix, progress) for prefix in prefixes)
+        # Compacting makes the removals durable (a synced write alone would not, R11); only then
+        # goes the row that tells a second call what there is to remove.
+        for prefix in prefixes:
+            db.compact_range(start=prefix + RESERVED, stop=prefix + RESERVED + b"\xff")
         db.delete(ROOT, sync=True)
-        db.compact_range(start=RESERVED, stop=RESERVED + b"\xff")
     except plyvel.Error as error:
         raise StorageError(f"{path}: {error}") from error
     finally:
