@@ -3,13 +3,18 @@
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from replicator.core.record import Version
 from replicator.core.resolve import Resolution, Resolver, ResolverMode, resolve
 from replicator.core.resolvers import is_trusted
 
 logger = logging.getLogger("replicator")
+
+
+HUNG_MAX = 8
+"""Calls of a resolver that may be left behind, each in its thread; beyond that the resolver is
+not called until one of them comes back."""
 
 
 class Settler:
@@ -28,6 +33,8 @@ class Settler:
         self.mode: ResolverMode = mode
         self.faults = 0
         self._timeout = timeout
+        self._hung = 0
+        self._hung_lock = threading.Lock()
 
     def resolve(self, versions: Sequence[Version]) -> Resolution:
         """What the key of these live versions shows, whatever the resolver does."""
@@ -47,17 +54,60 @@ class Settler:
         return resolution
 
     def _resolve_in_time(self, versions: Sequence[Version]) -> Resolution:
-        answer: queue.SimpleQueue[Resolution] = queue.SimpleQueue()
-        threading.Thread(
-            target=lambda: answer.put(resolve(versions, self.resolver, self.mode)),
-            name="replicator resolver",
-            daemon=True,
-        ).start()
+        fault: Exception
+        if self._hung < HUNG_MAX:
+            call = _Call(lambda: resolve(versions, self.resolver, self.mode))
+            try:
+                return call.answer.get(timeout=self._timeout)
+            except queue.Empty:
+                fault = TimeoutError(f"it took longer than {self._timeout} s")
+                self._leave_behind(call)
+        else:
+            fault = TimeoutError(f"{HUNG_MAX} earlier calls of it have not come back")
+        return resolve(versions, _raising(fault), self.mode)
+
+    def _leave_behind(self, call: "_Call") -> None:
+        with self._hung_lock:
+            self._hung += 1
+
+        def came_back() -> None:
+            with self._hung_lock:
+                self._hung -= 1
+
+        call.when_over(came_back)
+
+
+class _Call:
+    """One call in a thread of its own.
+
+    Attributes:
+        answer: gets what the call returns; nothing where it ends its thread.
+    """
+
+    def __init__(self, function: Callable[[], Resolution]) -> None:
+        self.answer: queue.SimpleQueue[Resolution] = queue.SimpleQueue()
+        self._function = function
+        self._lock = threading.Lock()
+        self._over = False
+        self._then: Callable[[], None] | None = None
+        threading.Thread(target=self._run, name="replicator resolver", daemon=True).start()
+
+    def when_over(self, then: Callable[[], None]) -> None:
+        """Call `then` when the call has ended, in its thread, or at once."""
+        with self._lock:
+            if not self._over:
+                self._then = then
+                return
+        then()
+
+    def _run(self) -> None:
         try:
-            return answer.get(timeout=self._timeout)
-        except queue.Empty:
-            fault = TimeoutError(f"it took longer than {self._timeout} s")
-            return resolve(versions, _raising(fault), self.mode)
+            self.answer.put(self._function())
+        finally:
+            with self._lock:
+                self._over = True
+            if self._then is not None:
+                self._then()
 
 
 def _raising(error: Exception) -> Resolver:
