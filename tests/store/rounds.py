@@ -1,0 +1,100 @@
+"""Rounds between two stores, as a conversation drives them, one step at a time."""
+
+from collections.abc import Iterable, Iterator
+
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet, below_floor
+from replicator.store.apply import Applied
+from replicator.store.store import Store
+
+
+def join(chunks: Iterable[Chunk]) -> Chunk:
+    """One chunk of several of the same snapshot."""
+    whole = Chunk(origins={})
+    for chunk in chunks:
+        whole.origins = {**whole.origins, **chunk.origins}
+        whole.keys += chunk.keys
+        whole.rows += chunk.rows
+        whole.values += chunk.values
+        whole.size_bytes += chunk.size_bytes
+    return whole
+
+
+class Round:
+    """One side's catch-up with one snapshot of the other (R3, R4). Abandon it anywhere: a cut.
+
+    Args:
+        withheld: dots not asked for; then nothing is claimed, see `claim`.
+    """
+
+    def __init__(self, target: Store, source: Store, withheld: KnownSet | None = None) -> None:
+        self.target = target
+        self.withheld = withheld or KnownSet()
+        self.done = False
+        source.show(source.seq)
+        self._source = source.open_source()
+        self.known = self._source.known
+        self.floor = self._source.floor
+        lack = self.known.difference(target.known()).difference(self.withheld)
+        self._chunks = self._source.read(lack)
+
+    def steps(self) -> Iterator[Applied]:
+        """Apply chunk by chunk, claim with the last."""
+        chunks = list(self._chunks)
+        self._source.close()
+        for chunk in chunks[:-1]:
+            yield self.target.apply(chunk, self.known)
+        yield self._finish(chunks[-1] if chunks else Chunk())
+
+    def whole(self) -> Applied:
+        """Apply all of it in one commit."""
+        chunk = join(self._chunks)
+        self._source.close()
+        return self._finish(chunk)
+
+    def _finish(self, chunk: Chunk) -> Applied:
+        claim = None if self.withheld else self.known
+        self.done = True
+        return self.target.finish(chunk, self.known, claim, self.floor)
+
+    def claim(self) -> bool:
+        """Claim a finished round whose withheld dots have come from elsewhere since (R5)."""
+        if not self.target.known().issuperset(self.withheld):
+            return False
+        self.target.finish(Chunk(), self.known, self.known, self.floor)
+        return True
+
+
+class FullRound:
+    """A full-state round (R9), one stretch a step."""
+
+    def __init__(self, target: Store, source: Store) -> None:
+        self.target = target
+        source.show(source.seq)
+        self._source = source.open_source()
+
+    def steps(self) -> Iterator[Applied]:
+        source, target = self._source, self.target
+        after: bytes | None = None
+        for chunk in source.read_all():
+            yield target.apply_full(chunk, source.known, source.floor, after, chunk.keys[-1])
+            after = chunk.keys[-1]
+        yield target.apply_full(Chunk(), source.known, source.floor, after, None)
+        yield target.finish(Chunk(), source.known, source.known, source.floor)
+        source.close()
+
+
+def pull(target: Store, source: Store) -> int:
+    """One complete round, full where the floor asks for it. Returns the records changed."""
+    if below_floor(target.known(), source.floor):
+        return sum(applied.changed for applied in FullRound(target, source).steps())
+    return Round(target, source).whole().changed
+
+
+def exchange(*stores: Store) -> None:
+    """Rounds both ways between all, until nobody lacks anything."""
+    for _ in range(len(stores) + 1):
+        for target in stores:
+            for source in stores:
+                if target is not source:
+                    pull(target, source)
