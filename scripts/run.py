@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from mainjob.nodes import Node, NodeError
 from mainjob.plan import NAMES, Plan, made_records, make_plan, read_records, write_records
@@ -32,7 +33,6 @@ from mainjob.summary import Outcome, print_summary
 
 KILLED = "c"
 AGREEMENT_SECONDS_MAX = 300
-POLL_SECONDS = 0.3
 
 
 class MainJob:
@@ -65,8 +65,9 @@ class MainJob:
             self._clean_up()
 
     def _write_apart(self) -> None:
-        for node in self._nodes.values():
-            node.start(peers=[])
+        with self._screen.doing("starting three nodes that know of no other"):
+            for node in self._nodes.values():
+                node.start(peers=[])
         total = sum(len(turn) for turn in chain.from_iterable(self._plan.apart.values()))
         with self._screen.bars({"apart": total}) as (advance,):
             done = 0
@@ -75,16 +76,18 @@ class MainJob:
                     records = self._plan.apart[name][turn]
                     self._load(node, self._file(f"{name}-apart-{turn}", records))
                     advance(done := done + len(records))
-        for node in self._nodes.values():
-            node.stop()
+        with self._screen.doing("stopping them"):
+            for node in self._nodes.values():
+                node.stop()
         self._screen.say(
-            f"{self._plan.contested:,} keys written on two nodes each, which did not know of each "
-            "other"
+            f"{self._plan.contested:,} keys were written on two nodes each, which did not know of "
+            "each other"
         )
 
     def _load_together(self) -> Outcome:
-        for node in self._nodes.values():
-            self._start(node)
+        with self._screen.doing("starting them as each other's peers"):
+            for node in self._nodes.values():
+                self._start(node)
         started = time.monotonic()
         reports = self._load_shares()
         self._screen.say(
@@ -92,14 +95,15 @@ class MainJob:
             f"{self._away_seconds:.1f} s; loading again it found {reports[KILLED]['unchanged']:,} "
             "unchanged"
         )
-        agreed = self._agree()
-        return Outcome(
-            plan=self._plan,
-            seconds=agreed - started,
-            digests=self._digests(),
-            conflicts=list(self._nodes[NAMES[0]].ask_lines("conflicts")),
-            contents={name: dict(node.items()) for name, node in self._nodes.items()},
-        )
+        agreed = self._wait_for_agreement()
+        with self._screen.doing("looking for every record on every node"):
+            return Outcome(
+                plan=self._plan,
+                seconds=agreed - started,
+                digests=self._digests(),
+                conflicts=list(self._nodes[NAMES[0]].ask_lines("conflicts")),
+                contents={name: dict(node.items()) for name, node in self._nodes.items()},
+            )
 
     def _load_shares(self) -> dict[str, dict[str, int]]:
         """Every node loads its share, all at once."""
@@ -141,29 +145,33 @@ class MainJob:
         self._start(node)
         self._away_seconds = time.monotonic() - killed
 
-    def _agree(self) -> float:
-        """Wait until nobody lacks anything, and all digests are equal; since when that is so."""
+    def _wait_for_agreement(self) -> float:
+        """Return once nobody lacks anything and all digests are equal: since when that is so."""
         deadline = time.monotonic() + AGREEMENT_SECONDS_MAX
-        with self._screen.bars({"agreeing": self._lacking()}) as (advance,):
-            most = 0
-            while True:
-                lacking = self._lacking()
-                most = max(most, lacking)
-                advance(most - lacking)
+        most = lacking = self._lacking()
+        with self._screen.bars({"agreeing": most}) as (advance,):
+            while time.monotonic() < deadline:
                 moment = time.monotonic()
                 if not lacking and len(set(self._digests().values())) == 1:
                     return moment
-                if moment > deadline:
-                    raise NodeError(f"no agreement within {AGREEMENT_SECONDS_MAX} s")
-                time.sleep(POLL_SECONDS)
+                lacking = self._lacking()
+                advance(most - lacking)
+        raise NodeError(f"no agreement within {AGREEMENT_SECONDS_MAX} s")
 
     def _lacking(self) -> int:
         """How many entries nodes know of that their peers are not known to have."""
-        peers = chain.from_iterable(node.ask("status")["peers"] for node in self._nodes.values())
+        peers = chain.from_iterable(status["peers"] for status in self._ask_all("status"))
         return sum(1 if peer["lag_entries"] is None else peer["lag_entries"] for peer in peers)
 
     def _digests(self) -> dict[str, str]:
-        return {name: node.ask("digest")["digest"] for name, node in self._nodes.items()}
+        return dict(
+            zip(NAMES, (answer["digest"] for answer in self._ask_all("digest")), strict=True)
+        )
+
+    def _ask_all(self, command: str) -> list[Any]:
+        """What the nodes answer to a command, all asked at once."""
+        with ThreadPoolExecutor(len(NAMES)) as pool:
+            return list(pool.map(lambda node: node.ask(command), self._nodes.values()))
 
     def _start(self, node: Node) -> None:
         node.start(peers=[peer for peer in self._nodes.values() if peer is not node])
@@ -213,7 +221,8 @@ def main() -> int:
     """Run the main job; the exit code."""
     arguments = parse_arguments()
     screen = Screen()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         records = made_records() if arguments.file is None else read_records(arguments.file)
         plan = make_plan(records)
@@ -222,7 +231,10 @@ def main() -> int:
             outcome = MainJob(home, plan, screen).run()
         print_summary(screen, outcome)
         return 0 if outcome.agrees else 1
-    except (NodeError, OSError, ValueError) as error:
+    except OSError as error:
+        screen.complain(f"{error.filename}: {error.strerror}")
+        return 2
+    except (NodeError, ValueError) as error:
         screen.complain(str(error))
         return 2
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """What people watch: lines and progress bars. Nothing from the file reaches it unescaped."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +18,13 @@ class Screen:
         self.console = Console(highlight=False)
 
     def say(self, text: str) -> None:
-        self.console.print(escape(printable(text)), soft_wrap=True)
+        self.console.print(escape(printable(text)))
+
+    def doing(self, text: str) -> AbstractContextManager[object]:
+        """Show what is done while the context is open; on a terminal alone."""
+        if not self.console.is_terminal:
+            return nullcontext()
+        return self.console.status(escape(printable(text)))
 
     def fact(self, name: str, *lines: str) -> None:
         """Print lines behind a name."""

@@ -10,7 +10,7 @@ from mainjob.plan import Plan
 from mainjob.screen import Screen
 
 EXAMPLES = 3
-VALUE_CHARACTERS_MAX = 60
+VALUE_CHARACTERS_MAX = 70
 
 Conflict = dict[str, Any]
 """As ``replicator conflicts --json`` prints it: key and versions, winner first."""
@@ -77,15 +77,13 @@ def _conflicts(conflicts: list[Conflict]) -> Iterator[str]:
     ways = Counter(settled_by(conflict["versions"]) for conflict in conflicts)
     how = ", ".join(f"{count:,} by the {way}" for way, count in ways.most_common())
     yield f"{len(conflicts):,}, settled alike on all nodes: {how}" if conflicts else "none"
-    # One example of each way first.
     by_way = {settled_by(conflict["versions"]): conflict for conflict in reversed(conflicts)}
     for way, conflict in by_way.items():
         yield ""
-        yield f"{text_of(bytes_of(conflict['key']))}   (by the {way})"
+        yield f"for example {text_of(bytes_of(conflict['key']))}, by the {way}:"
         for place, version in enumerate(conflict["versions"]):
-            value = "(deleted)" if version["value"] is None else text_of(bytes_of(version["value"]))
-            yield f"  {'>' if place == 0 else ' '} {_shortened(value)}"
-            yield f"      {version['dot']}, clock {version['clock']}"
+            yield f"{'>' if place == 0 else ' '} {_value(version)}"
+            yield f"    {version['dot']}, clock {version['clock']}"
     if by_way:
         yield ""
 
@@ -116,9 +114,16 @@ def _digests(outcome: Outcome) -> Iterator[str]:
     yield "equal" if outcome.equal else "NOT EQUAL"
 
 
+def _value(version: dict[str, Any]) -> str:
+    value = version["value"]
+    return "(deleted)" if value is None else _shortened(text_of(bytes_of(value)))
+
+
 def text_of(data: bytes) -> str:
     return data.decode(errors="backslashreplace")
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"
+    """The beginning and the end of a long text: the end tells values apart here."""
+    half = VALUE_CHARACTERS_MAX // 2
+    return text if len(text) <= 2 * half else f"{text[:half]} … {text[-half:]}"

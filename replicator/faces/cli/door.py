@@ -6,7 +6,7 @@ Python objects: bytes, int, float, bool, None, lists, and dicts with bytes as ke
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,9 @@ class SocketDoor(Door):
     Args:
         connection: connected; taken over.
         data: the directory, for messages.
+
+    Raises:
+        UnreachableError: the daemon does not greet, or has no room.
     """
 
     running = True
@@ -73,9 +76,15 @@ class SocketDoor(Door):
     def __init__(self, connection: socket.socket, data: Path) -> None:
         super().__init__()
         self._connection = connection
-        self._data = data
+        self._daemon = f"the daemon on {data}"
         connection.settimeout(GREETING_SECONDS)
-        self.call(b"HELLO", b"3")
+        try:
+            self.call(b"HELLO", b"3")
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, RefusedError):
+                raise UnreachableError(f"{self._daemon} refuses: {error}") from error
+            raise
         connection.settimeout(ANSWER_SECONDS)
 
     def close(self) -> None:
@@ -83,16 +92,19 @@ class SocketDoor(Door):
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
         try:
-            self._connection.sendall(encode_request(*arguments))
+            # A daemon that has no room says so and hangs up: its words may be there although
+            # ours do not arrive.
+            with suppress(BrokenPipeError):
+                self._connection.sendall(encode_request(*arguments))
             while (reply := self._reader.gets()) is False:
                 data = self._connection.recv(READ_BYTES)
                 if not data:
-                    raise UnreachableError(f"the daemon on {self._data} went away")
+                    raise UnreachableError(f"{self._daemon} went away")
                 self._reader.feed(data)
         except TimeoutError as error:
-            raise UnreachableError(f"the daemon on {self._data} does not answer") from error
+            raise UnreachableError(f"{self._daemon} does not answer") from error
         except (OSError, hiredis.ProtocolError) as error:
-            raise UnreachableError(f"the daemon on {self._data} went away: {error}") from error
+            raise UnreachableError(f"{self._daemon} went away: {error}") from error
         return reply
 
 

@@ -55,18 +55,15 @@ def digest(where: Where, others: tuple[Path, ...], as_json: bool) -> int:
     \b
         replicator digest --data ./a --with ./b --with ./c
     """
-    digests = {}
+    digests = []
     for directory in (where.directory, *others):
         with open_door(directory, where.config) as door:
-            digests[str(directory)] = door.call(b"REPL.DIGEST").decode()
-    equal = len(set(digests.values())) == 1
-    if as_json:
-        print_json({"equal": equal, "digests": digests})
-    elif others:
-        click.echo("\n".join(f"{value}  {escaped(name)}" for name, value in digests.items()))
-    else:
-        click.echo(next(iter(digests.values())))
-    return Exit.OK if equal else Exit.NO
+            digests.append(door.call(b"REPL.DIGEST").decode())
+        if as_json:
+            print_json({"data": str(directory), "digest": digests[-1]})
+        else:
+            click.echo(f"{digests[-1]}  {escaped(str(directory))}" if others else digests[-1])
+    return Exit.OK if len(set(digests)) == 1 else Exit.NO
 
 
 @click.command()

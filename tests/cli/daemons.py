@@ -1,0 +1,95 @@
+"""Daemons for tests: real processes of the command ``replicator serve``."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPLICATOR = str(Path(sys.executable).parent / "replicator")
+WAIT_SECONDS = 30
+
+
+class Daemon:
+    """A running daemon.
+
+    Attributes:
+        ready: what it said when it was ready.
+    """
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self.data = data
+        self._log = data.parent / f"{data.name}.log"
+        with self._log.open("a") as log:
+            self.process = subprocess.Popen(
+                [REPLICATOR, "serve", "--data", str(data), "--json", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log
+        self.ready = json.loads(line)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def address(self) -> str:
+        address = self.ready["address"]
+        assert isinstance(address, str)
+        return address
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and give the exit status."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(WAIT_SECONDS)
+        finally:
+            self.clean_up()
+
+    def clean_up(self) -> None:
+        """Leave no process, whatever happened."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def serving(data: Path, *arguments: str) -> Iterator[Daemon]:
+    """A daemon for as long as the context is open; its end is not looked at."""
+    daemon = Daemon(data, *("--listen", "127.0.0.1:0", "--name", data.name), *arguments)
+    try:
+        yield daemon
+    finally:
+        daemon.clean_up()
+
+
+def replicator(*arguments: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    result = subprocess.run(
+        [REPLICATOR, *arguments], input=stdin, capture_output=True, check=False, timeout=60
+    )
+    return subprocess.CompletedProcess(
+        result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
+    )
+
+
+def documents(*arguments: str) -> list[Any]:
+    """What a command prints with ``--json``."""
+    return [json.loads(line) for line in replicator(*arguments, "--json").stdout.splitlines()]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
