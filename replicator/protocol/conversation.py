@@ -261,8 +261,6 @@ class Conversation:
     # What the two sides know
 
     def _on_begin(self, message: Begin, now: float) -> None:
-        if any(seq > message.known.highest(origin) for origin, seq in message.floor.items()):
-            raise ProtocolError("a purge floor lies above the known set")
         self._news.learn(message.known)
         self._pull.begin(message, now)
 
