@@ -112,7 +112,7 @@ def number_seq(row_key: bytes) -> tuple[int, int]:
     try:
         number, seq = NUMBER_SEQ.unpack(row_key[5:])
     except struct.error as error:
-        raise FormatError(f"the row key {row_key!r} is malformed; run replicator verify") from error
+        raise FormatError(f"the row key {row_key!r} is malformed; restore the directory") from error
     return number, seq
 
 
