@@ -123,7 +123,7 @@ def choose_cluster(mine: Hello, theirs: Hello, shared: bool) -> bytes:
         raise PeerRefusedError(
             f"node {theirs.node!r} (origin {format_origin(theirs.origin)}) holds data of another "
             f"cluster of the name {mine.cluster!r}. To merge the two for good, give its address as "
-            "a peer, run `replicator join` or give both the same cluster name of your own; else "
+            "a peer, or give both the same cluster name of your own; else "
             "give them different cluster names"
         )
     if mine.has_data == theirs.has_data:
