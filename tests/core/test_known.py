@@ -57,7 +57,7 @@ def test_changes_stay_in_one_set(
     known.update(other)
     copy = known.copy()
     copy.add_range(origin, start, stop)
-    assert as_set(copy) == a | b | {Dot(origin, seq) for seq in range(start, stop)}
+    assert copy == KnownSet.of(*a, *b, *(Dot(origin, seq) for seq in range(start, stop)))
     assert as_set(known) == a | b
     assert as_set(other) == b
 
@@ -94,6 +94,17 @@ def test_edges(dots: frozenset[Dot], origin: int) -> None:
 def test_below_floor(dots: frozenset[Dot], floor: dict[int, int]) -> None:
     wanted = {Dot(origin, seq) for origin, top in floor.items() for seq in range(1, top + 1)}
     assert below_floor(KnownSet.of(*dots), floor) == (not wanted <= dots)
+
+
+def test_an_empty_range_leaves_no_trace() -> None:
+    known = KnownSet()
+    known.add_range(1, 5, 5)
+    assert known == KnownSet()
+    assert not known
+
+
+def test_only_a_known_set_equals_one() -> None:
+    assert KnownSet() != {}
 
 
 def test_gaps() -> None:
