@@ -9,7 +9,9 @@ Three things need more than one conversation to be seen together:
   only the other round may say that it is known. Such a claim waits here until all its withheld
   dots are known to the store. Two claims that wait for each other's dots never complete one
   another; they are settled by a round with nothing withheld, which the next plan makes once nobody
-  else is asked, and at the latest when a claim has waited for the re-ask timeout.
+  else is asked, and at the latest when a claim has waited for the re-ask timeout. Until then a
+  dot of a pending claim is not asked for again with anything withheld: that brings no record, and
+  two conversations that kept doing so would withhold from each other for ever.
 - *Turns.* While a full-state round is open, nothing from another peer is applied. Turns are taken
   apply by apply: a log round is safe at every cut (R4), so it may stand still while a full-state
   round passes, and nobody waits for a slow peer.
@@ -93,37 +95,52 @@ class Pulls:
             known: what the store knows.
 
         Returns:
-            None where the peer has nothing new, or nothing that others are not asked for.
+            None where the peer has nothing new, or nothing that others are not asked for, or
+            nothing that a round with dots withheld could settle.
         """
         if self._exclusive not in (None, conversation_id):
             return None
         lack = peer_known.difference(known)
         if not lack:
             return None
-        withheld = self._withheld(conversation_id, lack, now)
-        wanted = lack.difference(withheld)
-        if not wanted:
-            return None
-        self._asked[conversation_id] = _Asked(wanted, now)
+        if self._is_overdue(lack, now):
+            withheld = KnownSet()
+        else:
+            elsewhere = self._asked_elsewhere(conversation_id, now)
+            withheld = lack.intersection(elsewhere)
+            if not lack.difference(elsewhere).difference(self._hoped_for(elsewhere)):
+                return None
+        self._asked[conversation_id] = _Asked(lack.difference(withheld), now)
         return Ask(withheld)
 
-    def _withheld(self, conversation_id: ConversationId, lack: KnownSet, now: float) -> KnownSet:
-        """What of `lack` is left to others; nothing once a claim that this peer can settle has
-        waited for too long."""
+    def _asked_elsewhere(self, conversation_id: ConversationId, now: float) -> KnownSet:
+        """What others are asked for and may still send."""
+        elsewhere = KnownSet()
+        for other, asked in self._asked.items():
+            if other != conversation_id and now - asked.at < self._timeout:
+                elsewhere.update(asked.dots)
+        return elsewhere
+
+    def _hoped_for(self, elsewhere: KnownSet) -> KnownSet:
+        """What a pending claim will make known once others have sent what it waits for: to ask
+        for it again meanwhile would bring the same answer."""
+        hoped_for = KnownSet()
+        for pending in self._pending:
+            if pending.withheld.intersection(elsewhere):
+                hoped_for.update(pending.claim)
+        return hoped_for
+
+    def _is_overdue(self, lack: KnownSet, now: float) -> bool:
+        """Whether a claim that a round for `lack` could settle has waited for too long; if so, it
+        begins to wait anew, for one such round at a time is enough."""
         overdue = [
             pending
             for pending in self._pending
             if now - pending.at >= self._timeout and lack.intersection(pending.claim)
         ]
-        if overdue:
-            for pending in overdue:
-                pending.at = now
-            return KnownSet()
-        elsewhere = KnownSet()
-        for other, asked in self._asked.items():
-            if other != conversation_id and now - asked.at < self._timeout:
-                elsewhere.update(asked.dots)
-        return lack.intersection(elsewhere)
+        for pending in overdue:
+            pending.at = now
+        return bool(overdue)
 
     def retry_at(self, conversation_id: ConversationId, now: float) -> float:
         """When a plan may come out otherwise although nothing was heard, in seconds like `now`."""
@@ -152,8 +169,9 @@ class Pulls:
         self, claim: KnownSet, floor: Mapping[int, int], withheld: KnownSet, now: float
     ) -> None:
         """Keep a claim until all of `withheld` is known. Beyond `PENDING_CLAIMS_MAX` the oldest is
-        given up."""
-        self._pending.append(_Pending(claim, floor, withheld, now))
+        given up; one that claims all that an older one does has waited for as long as that."""
+        waits = [pending.at for pending in self._pending if claim.issuperset(pending.claim)]
+        self._pending.append(_Pending(claim, floor, withheld, min([now, *waits])))
         del self._pending[:-PENDING_CLAIMS_MAX]
 
     def ripe(self, known: KnownSet) -> list[tuple[KnownSet, Mapping[int, int]]]:

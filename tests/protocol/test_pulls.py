@@ -125,11 +125,38 @@ def test_an_overdue_claim_is_settled_by_a_round_with_nothing_withheld() -> None:
     shared = pulls()
     shared.pend(known(peer=9), {}, known(third=3), now=0)
     shared.plan(1, known(third=5), NOTHING, now=TIMEOUT - 1)
-    assert shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT - 1) == Ask(known(third=5))
+    early = shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT - 1)
+    assert early is None, "all records of the peer's dots have come with the claim"
     assert shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT) == Ask(NOTHING)
     shared.finished(2)
     again = shared.plan(2, known(peer=9, third=5), NOTHING, now=TIMEOUT)
-    assert again == Ask(known(third=5)), "once a timeout, or traffic doubles for good"
+    assert again is None, "once a timeout, or traffic doubles for good"
+
+
+def test_two_conversations_do_not_withhold_from_each_other_for_ever() -> None:
+    """Each has claimed what the other is asked for; without waiting, each would ask again for its
+    own dot and withhold the other's, as fast as the peers answer."""
+    shared = pulls()
+    assert shared.plan(1, known(peer=4), NOTHING, now=0) == Ask(NOTHING)
+    assert shared.plan(2, known(peer=4, third=6), NOTHING, now=0) == Ask(known(peer=4))
+    shared.pend(known(peer=4, third=6), {}, known(peer=4), now=0)
+    shared.finished(2)
+    assert shared.plan(2, known(peer=4, third=6), NOTHING, now=0) is None
+    shared.pend(known(peer=4, third=6), {}, known(third=6), now=0)
+    shared.finished(1)
+    assert shared.plan(1, known(peer=4, third=6), NOTHING, now=0) == Ask(NOTHING), "nobody asked"
+    assert shared.plan(2, known(peer=4, third=6), NOTHING, now=0) is None
+
+
+def test_claims_that_replace_older_ones_wait_no_longer() -> None:
+    """More new claims in a timeout than there is room for: still one of them becomes overdue."""
+    shared = pulls()
+    shared.plan(1, known(third=5), NOTHING, now=0)
+    for seq in range(1, PENDING_CLAIMS_MAX + 2):
+        shared.pend(known(peer=seq), {}, known(third=3), now=seq / 100)
+    later = TIMEOUT + 0.01
+    shared.progress(1, later)
+    assert shared.plan(2, known(peer=99, third=5), NOTHING, now=later) == Ask(NOTHING)
 
 
 def test_an_overdue_claim_waits_for_a_peer_that_can_settle_it() -> None:
@@ -138,6 +165,22 @@ def test_an_overdue_claim_waits_for_a_peer_that_can_settle_it() -> None:
     shared.plan(1, known(third=5), NOTHING, now=TIMEOUT - 1)
     assert shared.plan(2, known(third=6), NOTHING, now=TIMEOUT) == Ask(known(third=5))
     assert shared.plan(3, known(peer=1, third=6), NOTHING, now=TIMEOUT) == Ask(NOTHING)
+
+
+def test_what_a_pending_claim_will_bring_is_not_asked_again_meanwhile() -> None:
+    """Seqs 1 … 8 of the peer are superseded: only the claim makes them known."""
+    shared = pulls()
+    shared.plan(1, known(third=3), NOTHING, now=0)
+    assert shared.plan(2, known(peer=9, third=3), NOTHING, now=0) == Ask(known(third=3))
+    shared.finished(2)
+    shared.pend(known(peer=9, third=3), {}, known(third=3), now=0)
+    assert shared.plan(2, known(peer=9, third=3), known(peer=(9, 9)), now=0) is None
+    assert shared.plan(2, known(peer=10, third=3), known(peer=(9, 9)), now=0) is not None
+    shared.finished(2)
+    shared.finished(1)
+    assert shared.plan(2, known(peer=9, third=3), known(peer=(9, 9)), now=0) == Ask(NOTHING), (
+        "nobody is asked for what it waits for, so waiting would be in vain"
+    )
 
 
 # Turns
