@@ -5,6 +5,7 @@ about peers through the node. What plyvel documents for ``DB`` holds here, same 
 where it raises RuntimeError for a closed database so does this one (ClosedError is one).
 """
 
+import atexit
 import os
 import threading
 import weakref
@@ -71,6 +72,7 @@ class Replica(Writable):
         self._lease = lend(engine.db.get, engine.store)
         self._iterators = engine.iterators
         self._finalizer = weakref.finalize(self, engine.close)
+        self._finalizer.atexit = False  # `_at_exit` closes it, which minds calls in daemon threads
         _replicas.add(self)
 
     @property
@@ -426,3 +428,9 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for replica in list(_replicas):
+        replica.close()

@@ -17,6 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from replicator.errors import ClosedError
@@ -138,8 +139,16 @@ def is_held_here(lease: Lease) -> bool:
     """Whether this thread is inside a call that holds `lease`: a callback or a signal handler."""
     frame = sys._getframe(1).f_back
     while frame is not None:
-        # Only frames of ours are looked into: to read a frame's locals keeps them alive.
-        if "lease" in frame.f_code.co_varnames and frame.f_locals.get("lease") is lease:
+        if "lease" in frame.f_code.co_varnames and _variable(frame, "lease") is lease:
             return True
         frame = frame.f_back
     return False
+
+
+def _variable(frame: FrameType, name: str) -> object:
+    """A local variable of a running call, without leaving a reference to it behind."""
+    variables = frame.f_locals
+    value = variables.get(name)
+    if type(variables) is dict:  # before Python 3.13: a copy, which the frame keeps
+        variables.clear()
+    return value

@@ -6,6 +6,7 @@ import pytest
 
 from replicator.errors import ClosedError
 from replicator.faces.lease import Lease, Recall, Shut, is_held_here, leased, lend
+from tests.faces.waiting import until
 
 
 class Door:
@@ -94,8 +95,7 @@ def test_waiting_says_so(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
     calls = door.shut()
     waiter = threading.Thread(target=calls.wait, args=("the store",))
     waiter.start()
-    while not caplog.records:
-        pass
+    until(lambda: caplog.records)
     assert "'the store' still waits for calls" in caplog.text
     door.go_on.set()
     thread.join()
