@@ -23,7 +23,7 @@ from typing import cast
 
 from replicator.config import Settings
 from replicator.core.known import KnownSet
-from replicator.errors import ForkError, PeerError, ProtocolError
+from replicator.errors import ForkError, PeerError
 from replicator.protocol.announcing import Announcements
 from replicator.protocol.counters import Counters
 from replicator.protocol.effects import (

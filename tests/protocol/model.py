@@ -193,6 +193,7 @@ class ModelStore:
                 self.records[key] = merged
             else:
                 self.records.pop(key, None)
+                self.floor = merge_contexts(self.floor, before.context)
             for version in merged.versions:
                 self.known.add(*version.dot)
         return Applied(len(records), changed)

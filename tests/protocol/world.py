@@ -1,7 +1,7 @@
 """Whole conversations between model stores, over streams of frames, step by step at random.
 
 Everything that takes time in a real driver takes a step here: a frame's way, a source's chunk, an
-apply. So every order in which they may happen does happen.
+apply, and the news of each. So every order in which they may happen does happen.
 """
 
 from collections import deque
@@ -55,6 +55,8 @@ class Side:
     outbox: deque[bytes] = field(default_factory=deque)
     work: deque[Effect] = field(default_factory=deque)
     reading: deque[Effect] = field(default_factory=deque)
+    applied: Event | None = None
+    read: Event | None = None
     frames: FrameReader = field(default_factory=FrameReader)
     source: Source | None = None
     chunks: Iterator[Chunk] | None = None
@@ -75,7 +77,7 @@ class Side:
                 case AdoptCluster(cluster_id):
                     self.party.store.cluster_id = cluster_id
                 case Apply() | Finish() | ApplyFull():
-                    assert not self.work, "a second apply in flight"
+                    assert not self.work and not self.applied, "a second apply in flight"
                     self.work.append(effect)
                 case OpenSource() | ReadChunk() | CloseSource():
                     self.reading.append(effect)
@@ -95,9 +97,13 @@ class Side:
     def steps(self) -> list[str]:
         """What could happen here next."""
         possible = []
-        if self.work:
+        if self.applied:
+            possible.append("tell applied")
+        elif self.work:
             possible.append("apply")
-        if self.reading and (not isinstance(self.reading[0], ReadChunk) or not self.outbox):
+        if self.read:
+            possible.append("tell read")
+        elif self.reading and (not isinstance(self.reading[0], ReadChunk) or not self.outbox):
             possible.append("read")
         if self.inbox and self.closed is None and self.conversation.wants_input:
             possible.append("receive")
@@ -108,9 +114,15 @@ class Side:
     def step(self, name: str, now: float) -> None:
         match name:
             case "apply":
-                self._apply(now)
+                self._apply()
             case "read":
-                self._read(now)
+                self._read()
+            case "tell applied" if self.applied:
+                event, self.applied = self.applied, None
+                self.handle(event, now)
+            case "tell read" if self.read:
+                event, self.read = self.read, None
+                self.handle(event, now)
             case "receive":
                 for payload in self.frames.feed(self.inbox.popleft()):
                     self.do(self.conversation.receive(decode(payload), now))
@@ -121,36 +133,35 @@ class Side:
     def handle(self, event: Event, now: float) -> None:
         self.do(self.conversation.handle(event, now))
 
-    def _apply(self, now: float) -> None:
+    def _apply(self) -> None:
         effect = self.work.popleft()
         store = self.party.store
         self.party.take_turn(self, isinstance(effect, ApplyFull))
         try:
             match effect:
                 case Apply(chunk, remote_known):
-                    event: Event = store.apply(chunk, remote_known)
+                    self.applied = store.apply(chunk, remote_known)
                 case Finish(chunk, remote_known, claim, floor):
-                    event = store.finish(chunk, remote_known, claim, floor)
+                    self.applied = store.finish(chunk, remote_known, claim, floor)
                 case ApplyFull(chunk, remote_known, floor, after, upto):
-                    event = store.apply_full(chunk, remote_known, floor, after, upto)
+                    self.applied = store.apply_full(chunk, remote_known, floor, after, upto)
                 case _:
                     raise AssertionError(effect)
         except ReplicatorError as error:
-            event = StoreFailed(effect, error)
+            self.applied = StoreFailed(effect, error)
         self.party.changed()
-        self.handle(event, now)
 
-    def _read(self, now: float) -> None:
+    def _read(self) -> None:
         match self.reading.popleft():
             case OpenSource():
                 assert self.source is None
                 self.source = Source(self.party.store)
-                self.handle(SourceOpened(self.source.known, self.source.floor), now)
+                self.read = SourceOpened(self.source.known, self.source.floor)
             case ReadChunk(lack):
                 assert self.source is not None
                 if self.chunks is None:
                     self.chunks = self.source.read(lack)
-                self.handle(ChunkRead(next(self.chunks, None)), now)
+                self.read = ChunkRead(next(self.chunks, None))
             case CloseSource():
                 assert self.source is not None
                 self.source.is_open = False
@@ -276,10 +287,10 @@ class World:
             for side, peer in (link, link[::-1]):
                 if side.closed and not side.outbox and not peer.inbox and peer.closed is None:
                     peer.handle(Lost("closed"), self.now)
-            if all(side.closed and not side.work for side in link):
+            if all(side.closed and not side.work and not side.applied for side in link):
                 for side in link:
-                    while side.reading:
-                        side.step("read", self.now)
+                    while side.reading or side.read:
+                        side.step("tell read" if side.read else "read", self.now)
                     assert side.source is None, "a source outlives its conversation"
                     side.party.sides.remove(side)
                 self.links.remove(link)
