@@ -68,3 +68,24 @@ class History:
             assert store.known() == first.known()
             assert store.digest(0) == first.digest(0)
             assert contents(store) == contents(first)
+
+    def all_covered(self, store: Store) -> dict[bytes, Dots]:
+        """What the store covers, by key."""
+        return {key: self.covered(store, key) for key in self.pasts}
+
+    def check_after_loss(self, store: Store, promised: dict[bytes, Dots]) -> None:
+        """After a power cut: what was promised is covered, what is known is covered (R11)."""
+        self._covered = {
+            (place, key): covered
+            for (place, key), covered in self._covered.items()
+            if place != id(store.db)
+        }
+        for key, covered in promised.items():
+            assert covered <= self.covered(store, key), f"{key!r}: promised and lost"
+        self.check(store)
+
+    def forget_lost(self, *stores: Store) -> None:
+        """Writes that no store covers any more have never been."""
+        for key, pasts in self.pasts.items():
+            kept = frozenset().union(*(self.covered(store, key) for store in stores))
+            self.pasts[key] = {dot: past & kept for dot, past in pasts.items() if dot in kept}

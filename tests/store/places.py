@@ -70,10 +70,11 @@ class Place:
 
     def kill(self) -> None:
         """What SIGKILL leaves: nothing more is written, the kernel has every commit."""
-        store = self.store
-        store.abandon("killed by a test")
-        store.level.release(store.prefix)
-        assert self.db is not None
+        if self.db is None or self.db.closed:
+            return
+        if self._store is not None and self._store.closed is None:
+            self._store.abandon("killed by a test")
+            self._store.level.release(self._store.prefix)
         self.db.close()
 
     def reopen(self) -> Store:
