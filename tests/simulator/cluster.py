@@ -1,0 +1,359 @@
+"""One run: the cluster of a plan, its workload and faults, until quiet, and then the judgement."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.pulls import Pulls
+
+from .disk import Batch
+from .loop import Loop
+from .model_store import ModelStore
+from .network import Link, topology
+from .node import Node
+from .oracle import Masks, Oracle, Violation
+from .plan import Plan
+from .transcript import Transcript
+
+QUIET_WITHIN = 90.0
+"""Seconds of virtual time in which a healed cluster has to agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a cluster is built of; planted bugs put others in place."""
+
+    store: type[ModelStore] = ModelStore
+    pulls: type[Pulls] = Pulls
+    conversation: type[Conversation] = Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of a node's directory, or a snapshot of its machine."""
+
+    node: Node
+    image: Batch
+    number: int
+
+
+class Cluster:
+    """A cluster in virtual time.
+
+    Attributes:
+        settled: whether all agree and no new conversations begin.
+        counts: what happened how often.
+    """
+
+    def __init__(self, plan: Plan, parts: Parts, transcript: Transcript) -> None:
+        self.plan = plan
+        self.parts = parts
+        self.transcript = transcript
+        self.loop = Loop()
+        self.oracle = Oracle()
+        self.settled = False
+        self.counts: Counter[str] = Counter()
+        self._numbers = 0
+        self._rollbacks: dict[str, tuple[int, int]] = {}
+        self._values = 0
+        self._random = plan.random
+        self.nodes = {name: Node(self, name) for name in plan.names}
+        self.links: dict[frozenset[str], Link] = {}
+        for pair in topology(plan.topology, plan.names):
+            slow = "slow" in plan.faults and self._random.random() < 0.3
+            self.links[frozenset(pair)] = Link(self.loop, self._random, pair, slow)
+            for name, peer in (pair, pair[::-1]):
+                self.nodes[name].peers.append(peer)
+
+    def next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+
+    # The run
+
+    def run(self) -> None:
+        """The whole run.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        self.transcript.say(0, "", str(self.plan))
+        self._schedule()
+        self.loop.run(self.plan.profile.seconds, lambda: False)
+        self._heal()
+        end = self.loop.now + QUIET_WITHIN
+        if not self.loop.run(end, self._is_quiet):
+            raise Violation(self._why_not_quiet())
+        self.settled = True
+        if not self.loop.run(self.loop.now + 30, self._is_silent):
+            raise Violation("an idle conversation does not end")
+        self.oracle.judge([node.store for node in self.nodes.values()])
+
+    def _schedule(self) -> None:
+        seconds, random = self.plan.profile.seconds, self._random
+        self._start()
+        if "burst" in self.plan.faults:
+            self._burst(random.choice(self.plan.names))
+        for _ in range(self.plan.writes):
+            self.loop.after(random.uniform(0, seconds), self._write)
+        strikes = self._strikes()
+        for _ in range(random.randint(0, self.plan.profile.faults) if strikes else 0):
+            self.loop.after(random.uniform(0, seconds), random.choice(strikes))
+        if "absence" in self.plan.faults:
+            name = random.choice(self.plan.names)
+            self.loop.after(random.uniform(0, 0.5) * seconds, lambda: self._absent(name))
+        for fault, strike in (("restore", self._restore), ("rollback", self._roll_back)):
+            if fault in self.plan.faults:
+                for _ in range(random.randint(1, 2)):
+                    self._plan_return(strike)
+
+    def _start(self) -> None:
+        """Bring the nodes up; a newcomer joins later, with nothing."""
+        newcomer = self._random.choice(self.plan.names) if "newcomer" in self.plan.faults else ""
+        for name, node in self.nodes.items():
+            if name == newcomer:
+                self._start_later(node, self._random.uniform(0.2, 0.8) * self.plan.profile.seconds)
+            else:
+                node.start()
+
+    def _heal(self) -> None:
+        """No more faults: everything is up again, and stays so."""
+        self.transcript.say(self.loop.now, "", "all faults end")
+        for link in self.links.values():
+            self._link_up(link)
+        for node in self.nodes.values():
+            node.disk.fuse = None
+            node.disk.fail_next = False
+            if not node.up:
+                node.start()
+
+    def _is_quiet(self) -> bool:
+        first, *others = (node.store.known_now() for node in self.nodes.values())
+        return all(known == first for known in others) and all(
+            node.is_quiet and not self._is_quarantined(node) for node in self.nodes.values()
+        )
+
+    def _is_silent(self) -> bool:
+        return not any(node.sessions for node in self.nodes.values())
+
+    def _why_not_quiet(self) -> str:
+        known = {name: node.store.known_now() for name, node in self.nodes.items()}
+        for name, own in known.items():
+            for peer, other in known.items():
+                lack = other.difference(own)
+                if lack:
+                    return (
+                        f"after {QUIET_WITHIN:.0f} quiet seconds {name} still lacks "
+                        f"{lack!r} of {peer}"
+                    )
+        return f"after {QUIET_WITHIN:.0f} quiet seconds a round or a claim is still open"
+
+    # Workload
+
+    def _write(self) -> None:
+        node = self.nodes[self._random.choice(self.plan.names)]
+        count = 1 if self._random.random() < 0.85 else self._random.randint(2, 3)
+        operations = [self._operation() for _ in range(count)]
+        if node.up and all(self.oracle.may_write(node.store, key) for key, _ in operations):
+            self.count("writes")
+            node.write(operations, sync=self._random.random() < 0.2)
+
+    def _operation(self) -> tuple[bytes, bytes | None]:
+        # The lower a key, the hotter it is.
+        keys = self.plan.keys
+        key = keys[min(self._random.randrange(len(keys)), self._random.randrange(len(keys)))]
+        chance = self._random.random()
+        if chance < 0.3:
+            return key, None
+        self._values += 1
+        number = 0 if chance < 0.37 else self._values
+        return key, b"%c%d" % (self._random.choice(b"RPS"), number)
+
+    def _burst(self, name: str) -> None:
+        """Many writes of one node before anyone meets anyone."""
+        for link in self.links.values():
+            link.go_down(freeze=False)
+            self.loop.after(0.5, lambda link=link: self._link_up(link))  # type: ignore[misc]
+        for _ in range(self.plan.profile.burst):
+            self.count("writes")
+            if self.nodes[name].up:
+                self.nodes[name].write([self._operation()], sync=False)
+
+    # Faults
+
+    def _strikes(self) -> list[Callable[[], None]]:
+        known = {
+            "cut": self._cut,
+            "partition": self._partition,
+            "kill": lambda: self._down(power=False),
+            "power": lambda: self._down(power=True),
+            "full disk": self._fill_disk,
+        }
+        return [strike for name, strike in known.items() if name in self.plan.faults]
+
+    def _cut(self) -> None:
+        self._random.choice(list(self.links.values())).cut()
+
+    def _partition(self) -> None:
+        link = self._random.choice(list(self.links.values()))
+        link.go_down(freeze=self._random.random() < 0.5)
+        self.transcript.say(self.loop.now, "", f"link {'-'.join(link.names)} is down")
+        self.loop.after(self._random.uniform(0.1, 3), lambda: self._link_up(link))
+
+    def _link_up(self, link: Link) -> None:
+        if not link.up:
+            self.transcript.say(self.loop.now, "", f"link {'-'.join(link.names)} is up")
+            link.come_up()
+
+    def _some_node(self) -> Node | None:
+        node = self.nodes[self._random.choice(self.plan.names)]
+        return node if node.up else None
+
+    def _fill_disk(self) -> None:
+        if node := self._some_node():
+            node.disk.fail_next = True
+
+    def _down(self, power: bool) -> None:
+        """Now, or behind one of the next commits."""
+        node = self._some_node()
+        if node is None or (power and self._is_quarantined(node)):
+            return
+        if self._random.random() < 0.3:
+            self.crash(node, power)
+        else:
+            node.disk.fuse = self._random.randint(1, 4)
+            node.disk.fuse_is_power = power
+
+    def crash(self, node: Node, power: bool) -> None:
+        """The process, or the machine, of a node dies; it comes back after a while."""
+        fault = "a power cut" if power else "a kill"
+        self.count("power cuts" if power else "kills")
+        node.say(f"down by {fault}")
+        before = self.oracle.held(node.store)
+        node.stop(hear=not power)
+        node.disk.reopen(power_lost=power)
+        node.open_store(lost_power=power, copied=False)
+        promised = self.oracle.promised(node.name) if power else before
+        self.came_back(node, before, fault, promised)
+        self._start_later(node, self._random.uniform(0.05, 2))
+
+    def came_back(self, node: Node, before: Masks, fault: str, promised: Masks) -> None:
+        """The store of a node is another one than before."""
+        others = [other.store for other in self.nodes.values() if other is not node]
+        self.oracle.came_back(node.store, before, others, fault, promised)
+
+    def _start_later(self, node: Node, delay: float) -> None:
+        life = node.life
+
+        def start() -> None:
+            if node.life == life and not node.up:
+                node.start()
+
+        self.loop.after(delay, start)
+
+    def _absent(self, name: str) -> None:
+        node = self.nodes[name]
+        if node.up:
+            node.say("is away")
+            node.stop(hear=True)
+            node.disk.reopen(power_lost=False)
+            node.open_store(lost_power=False, copied=False)
+            self._start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
+
+    def _plan_return(self, strike: Callable[[_Copy], None]) -> None:
+        """Some time, lay a copy of a node aside; some time later, put it in place."""
+        random, seconds = self._random, self.plan.profile.seconds
+        node = self.nodes[random.choice(self.plan.names)]
+        copy_at = random.uniform(0, 0.7) * seconds
+        strike_at = random.uniform(copy_at, seconds)
+
+        def lay_aside() -> None:
+            if not node.up or self._is_quarantined(node):
+                return
+            node.say("is copied")
+            self.oracle.copied(node.store)
+            copy = _Copy(node, node.disk.image(), self.next_number())
+            self.loop.after(strike_at - copy_at, lambda: strike(copy))
+
+        self.loop.after(copy_at, lay_aside)
+
+    def _restore(self, copy: _Copy) -> None:
+        """An older copy of the directory takes the place of the disk: a new origin (R13)."""
+        if self._is_void(copy):
+            return
+        self.count("restores")
+        self._replace(copy.node, copy, "a restore", copied=True)
+
+    def _roll_back(self, copy: _Copy) -> None:
+        """The machine goes back to a snapshot, identity and all, and cannot see it (R13).
+
+        Only a peer that knows more of its origin than it has ever shown can tell. Had it served
+        others before, both forks would have: R13 stops there and calls for a person. So its first
+        contact is with such a peer.
+        """
+        node = copy.node
+        origin, shown = copy.image["origin"], copy.image["shown"]
+        if self._is_void(copy):
+            return
+        forked = (
+            node.quarantine == origin
+            or origin != node.store.origin
+            or shown != node.store.shown
+        )
+        if forked and not any(self.can_tell(node, peer, copy) for peer in node.peers):
+            return
+        self.count("rollbacks")
+        self._rollbacks[node.name] = (copy.number, self.next_number())
+        self._replace(node, copy, "a rollback", copied=False)
+        self.oracle.rolled_back(origin, node.store.seq)
+        node.quarantine = origin if forked else None
+
+    def _is_void(self, copy: _Copy) -> bool:
+        """Whether the copy is of a course of events that a rollback has undone: to bring that
+        back too would give dots of one origin two meanings, and no rule undoes that."""
+        undone = self._rollbacks.get(copy.node.name)
+        return undone is not None and undone[0] < copy.number < undone[1]
+
+    def can_tell(self, node: Node, peer: str, copy: _Copy | None = None) -> bool:
+        """Whether `peer` knows of dots that `node`, or the copy, never showed."""
+        image = node.disk.rows if copy is None else copy.image
+        known = self.nodes[peer].store.known_now()
+        return known.highest(image["origin"]) > image["shown"]
+
+    def _is_quarantined(self, node: Node) -> bool:
+        """Whether a fork is yet to be noticed, and somebody is left to notice it."""
+        return node.quarantine == node.store.origin and any(
+            self.can_tell(node, name) for name in self.nodes if name != node.name
+        )
+
+    def _replace(self, node: Node, copy: _Copy, fault: str, copied: bool) -> None:
+        node.say(f"down for {fault}")
+        before = self.oracle.held(node.store)
+        if node.up:
+            node.stop(hear=True)
+        node.disk.restore(copy.image)
+        node.open_store(lost_power=False, copied=copied)
+        node.quarantine = None
+        self.oracle.replaced(node.name)
+        self.came_back(node, before, fault, {})
+        self._start_later(node, self._random.uniform(0.05, 1))
+
+    # Connections
+
+    def connect(self, node: Node, peer_name: str) -> None:
+        """`node` dials a peer."""
+        peer = self.nodes[peer_name]
+        link = self.links[frozenset((node.name, peer_name))]
+        if not (link.up and peer.up):
+            return
+        for one, other in ((node, peer), (peer, node)):
+            if self._is_quarantined(one) and not self.can_tell(one, other.name):
+                return
+        connection = link.connect()
+        ends = node.join(peer_name, connection, 0), peer.join(node.name, connection, 1)
+        for session in ends:
+            self.loop.after(link.latency(), session.start)

@@ -1,0 +1,542 @@
+"""A store in memory: the rules on top of `Disk`, one commit a batch, nothing else remembered.
+
+It has the interface that conversations drive (write, open_source, apply, finish, apply_full,
+show, fork, sync_point …) and follows R1–R3, R6, R8, R9 and R11–R13 in the shortest way, so that
+each rule is one place to read and one to break (`planted`). Records are stored whole: a batch
+leaves every key that it names consistent, whatever older batch a power cut took.
+
+Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
+seqs included), ``"floor"``, ``"durable"``, ``"full"`` (a full-state round began and is not
+complete).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Protocol
+from zlib import crc32
+
+from replicator.core import ranges, rows
+from replicator.core.chunk import Chunk
+from replicator.core.clock import HybridClock
+from replicator.core.dots import Dot
+from replicator.core.known import KnownSet
+from replicator.core.merge import merge, next_clock, raise_context
+from replicator.core.merge import write as write_record
+from replicator.core.record import ABSENT, Context, Record, Version
+from replicator.core.resolve import Resolver, ResolverMode, resolve
+from replicator.errors import CommitError, ForkError
+
+from .disk import Batch, Disk
+
+SKEW_MAX_MS = 3_600_000
+
+
+class Ledger(Protocol):
+    """Who keeps the books outside of the system: `oracle.Oracle`."""
+
+    def issued(self, node: str, version: Version, record: Record) -> None:
+        """A write over `record` is about to be committed at `node`."""
+
+    def withdrawn(self, version: Version) -> None:
+        """It was not committed."""
+
+    def reissued(self, version: Version, old: Version, shown: int) -> None:
+        """`version` is about to be committed: `old` under a new dot (R13)."""
+
+    def may_collect(self, record: Record) -> bool:
+        """Whether nothing outside of the cluster, such as an old copy, stands in the way."""
+
+    def collected(self, record: Record) -> None:
+        """A record of tombstones was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The row of one key: its record and the value it shows, None where it shows nothing."""
+
+    record: Record
+    visible: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one apply did: records looked at, records changed, conflicts among them."""
+
+    records: int
+    changed: int
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What every member holds durably (R7), and what whoever uses it must know (R8).
+
+    Attributes:
+        covered: per origin, the seq up to which every acknowledgement is contiguous.
+        needs: every dot in the acknowledgements that it was taken from.
+    """
+
+    covered: Mapping[int, int]
+    needs: KnownSet
+
+    @classmethod
+    def of(cls, acknowledged: Sequence[KnownSet]) -> "Watermark":
+        needs = KnownSet()
+        for known in acknowledged:
+            needs.update(known)
+        return cls(
+            {
+                origin: min(known.contiguous(origin) for known in acknowledged)
+                for origin in needs.origins()
+            },
+            needs,
+        )
+
+
+@dataclass(slots=True)
+class Habits:
+    """What a store is given from outside.
+
+    Attributes:
+        node: the node's name.
+        random: makes origins.
+        wall_ms: this node's wall clock.
+        resolver, mode: how siblings are settled.
+        chunk_records: the most records of one chunk.
+    """
+
+    node: str
+    random: Random
+    wall_ms: Callable[[], int]
+    resolver: Resolver
+    mode: ResolverMode
+    chunk_records: int
+
+
+class Source:
+    """One snapshot to serve a round from."""
+
+    def __init__(self, snapshot: Batch, known: KnownSet, floor: dict[int, int], most: int) -> None:
+        self.known = known
+        self.floor = floor
+        self._most = most
+        self._numbers: dict[int, int] = {}
+        self._records: dict[bytes, Record] = {
+            key: row.record for key, row in snapshot.items() if type(key) is bytes
+        }
+
+    def read(self, lack: KnownSet) -> Iterator[Chunk]:
+        """The records of the live dots in `lack`: each origin's log in reverse, a key once."""
+        log = {v.dot: key for key, record in self._records.items() for v in record.versions}
+        keys: dict[bytes, None] = {}
+        for origin, bounds in sorted(lack.items()):
+            for start, stop in reversed(list(ranges.pairs(bounds))):
+                for seq in range(stop - 1, start - 1, -1):
+                    key = log.get(Dot(origin, seq))
+                    if key is not None:
+                        keys[key] = None
+        return self._chunks(list(keys))
+
+    def read_all(self) -> Iterator[Chunk]:
+        """All records in key order."""
+        return self._chunks(sorted(self._records))
+
+    def _chunks(self, keys: Sequence[bytes]) -> Iterator[Chunk]:
+        for place in range(0, len(keys), self._most):
+            chunk = Chunk()
+            for key in keys[place : place + self._most]:
+                record = self._records[key]
+                values = [v.value for v in record.versions if v.value is not None]
+                chunk.append(key, rows.pack(record, self._number_of), values)
+            chunk.origins = {number: origin for origin, number in self._numbers.items()}
+            yield chunk
+
+    def _number_of(self, origin: int) -> int:
+        """The same in all chunks of this source."""
+        return self._numbers.setdefault(origin, len(self._numbers) + 1)
+
+
+class ModelStore:
+    """One open store.
+
+    Attributes:
+        origin: who issues this store's writes.
+        touched: keys whose row changed since whoever looks here last cleared it.
+    """
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        self.disk = disk
+        self.habits = habits
+        self.ledger = ledger
+        self.touched: dict[bytes, None] = {}
+        self._clock = HybridClock(SKEW_MAX_MS)
+
+    # Opening
+
+    @classmethod
+    def open(
+        cls, disk: Disk, habits: Habits, ledger: Ledger, *, lost_power: bool, copied: bool
+    ) -> "ModelStore":
+        """Open what lies on the disk.
+
+        Args:
+            lost_power: the machine went down since the last open (R11).
+            copied: the directory is not the one it was (R13).
+        """
+        store = cls(disk, habits, ledger)
+        if lost_power:
+            store.recover()
+        if lost_power or copied or "origin" not in disk.rows:
+            store.take_new_origin()
+        store.catch_up_clock()
+        disk.sync()
+        return store
+
+    def recover(self) -> None:
+        """After a power cut, know what the durable row says and what is live (R11).
+
+        The floor says nothing beyond what is known: one that was raised with a claim that is
+        lost would, raised into the contexts of a full-state round, deny what is not known here.
+        """
+        known = self.durable_known()
+        for record in self.records().values():
+            for version in record.versions:
+                known.add(*version.dot)
+        floor = {
+            origin: min(seq, known.contiguous(origin))
+            for origin, seq in self.floor().items()
+            if known.contiguous(origin)
+        }
+        self.disk.commit({"known": known, "floor": floor})
+
+    def take_new_origin(self) -> None:
+        origin = self.habits.random.getrandbits(64) or 1
+        self.disk.commit({"origin": origin, "shown": 0})
+
+    def catch_up_clock(self) -> None:
+        for record in self.records().values():
+            for version in record.versions:
+                self._clock.observe(version.timestamp, self.habits.wall_ms())
+
+    # Reads
+
+    @property
+    def origin(self) -> int:
+        return self.disk.rows["origin"]  # type: ignore[no-any-return]
+
+    @property
+    def seq(self) -> int:
+        """The last own seq."""
+        return self.known_now().highest(self.origin)
+
+    @property
+    def shown(self) -> int:
+        return self.disk.rows["shown"]  # type: ignore[no-any-return]
+
+    @property
+    def cluster_id(self) -> bytes | None:
+        return self.disk.rows.get("cluster")
+
+    @property
+    def in_full_round(self) -> bool:
+        return "full" in self.disk.rows
+
+    def known_now(self) -> KnownSet:
+        """The known set itself; never to be changed."""
+        return self.disk.rows.get("known") or KnownSet()
+
+    def known(self) -> KnownSet:
+        """A copy of the known set, own seqs included."""
+        return self.known_now().copy()
+
+    def durable_known(self) -> KnownSet:
+        """A copy of the known set as of the last sync point."""
+        return (self.disk.rows.get("durable") or KnownSet()).copy()
+
+    def floor(self) -> dict[int, int]:
+        return dict(self.disk.rows.get("floor", {}))
+
+    def records(self) -> dict[bytes, Record]:
+        """All records, in no order."""
+        return {key: row.record for key, row in self.disk.rows.items() if type(key) is bytes}
+
+    def record(self, key: bytes) -> Record:
+        entry = self.disk.rows.get(key)
+        return ABSENT if entry is None else entry.record
+
+    def visible(self) -> dict[bytes, bytes]:
+        """What users see."""
+        return {
+            key: row.visible
+            for key, row in self.disk.rows.items()
+            if type(key) is bytes and row.visible is not None
+        }
+
+    def has_data(self) -> bool:
+        return any(type(key) is bytes for key in self.disk.rows)
+
+    def digest(self) -> frozenset[tuple[bytes, tuple[Version, ...]]]:
+        """What R16's digest covers: records with a put, their live versions, values included."""
+        return frozenset(
+            (key, row.record.versions)
+            for key, row in self.disk.rows.items()
+            if type(key) is bytes and not _all_deletes(row.record)
+        )
+
+    # Local writes
+
+    def write(self, operations: Sequence[tuple[bytes, bytes | None]]) -> list[Version]:
+        """One batch, folded to the last operation per key; None deletes (R1).
+
+        Raises:
+            CommitError: it did not happen.
+        """
+        known = self.known()
+        batch: Batch = {"known": known}
+        versions = []
+        for key, value in dict(operations).items():
+            record = self.record(key)
+            dot = Dot(self.origin, known.highest(self.origin) + 1)
+            version = _version(key, dot, record, self._clock.tick(self.habits.wall_ms()), value)
+            self.ledger.issued(self.habits.node, version, record)
+            known.add(*dot)
+            batch[key] = self.entry(write_record(record, version))
+            versions.append(version)
+        try:
+            self.commit(batch)
+        except CommitError:
+            for version in versions:
+                self.ledger.withdrawn(version)
+            raise
+        return versions
+
+    def commit(self, batch: Batch) -> None:
+        """Write one batch."""
+        self.touched.update((key, None) for key in batch if type(key) is bytes)
+        try:
+            self.disk.commit(batch)
+        except CommitError:
+            self.commit_failed()
+            raise
+
+    def commit_failed(self) -> None:
+        """What must happen before the next commit (R12)."""
+        self.disk.rotate()
+
+    def entry(self, record: Record) -> Entry | None:
+        """The row of a record; none for one without versions."""
+        if not record.versions:
+            return None
+        shown = resolve(record.versions, self.habits.resolver, self.habits.mode).visible
+        return Entry(record, shown.value)
+
+    # Replication
+
+    def show(self, seq: int) -> None:
+        """Remember that own seqs up to `seq` were sent to a peer (R13)."""
+        if seq > self.shown:
+            self.commit({"shown": seq})
+
+    def open_source(self) -> Source:
+        return Source(self.disk.rows, self.known(), self.floor(), self.habits.chunk_records)
+
+    def apply(self, chunk: Chunk, remote_known: KnownSet) -> Outcome:
+        """A piece of a larger round: the live dots of its records become known (R3)."""
+        return self.finish(chunk, remote_known, None, {})
+
+    def finish(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        claim: KnownSet | None,
+        floor: Mapping[int, int],
+    ) -> Outcome:
+        """The last or only piece, with the claim and the floor that goes with it (R3)."""
+        self.refuse_fork(remote_known)
+        remote = dict(chunk.records())
+        batch, outcome = self.merged(remote, list(remote), remote_known, {})
+        if claim is not None:
+            self.refuse_fork(claim)
+            batch["known"].update(claim)
+            batch["floor"] = _maximum(self.floor(), floor)
+            batch["full"] = None
+        self.commit(batch)
+        return outcome
+
+    def apply_full(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        after: bytes | None,
+        upto: bytes | None,
+    ) -> Outcome:
+        """A stretch of a full-state round: all keys of both sides, absence counting (R9)."""
+        self.refuse_fork(remote_known)
+        remote = dict(chunk.records())
+        keys = sorted({*remote, *self.records()})
+        stretch = [
+            key
+            for key in keys
+            if (after is None or key > after) and (upto is None or key <= upto)
+        ]
+        assert set(remote) <= set(stretch), "a record lies outside of its stretch"
+        batch, outcome = self.merged(remote, stretch, remote_known, floor)
+        batch["full"] = True
+        self.commit(batch)
+        return outcome
+
+    def merged(
+        self,
+        remote: Mapping[bytes, Record],
+        keys: Iterable[bytes],
+        remote_known: KnownSet,
+        floor: Context,
+    ) -> tuple[Batch, Outcome]:
+        """The batch that merges `remote` into the store (R2), with what becomes known (R3)."""
+        known = self.known()
+        batch: Batch = {"known": known}
+        changed = conflicts = count = 0
+        for key in keys:
+            count += 1
+            theirs = remote.get(key, ABSENT)
+            if theirs.context.get(self.origin, 0) > self.shown:
+                raise ForkError(f"the context of {key!r} holds own dots that were never shown")
+            ours = self.record(key)
+            record = self.merge(ours, self.raised(theirs, floor), remote_known)
+            if record != ours:
+                batch[key] = self.entry(record)
+                changed += 1
+                conflicts += len(record.versions) > 1
+            self.learn(known, theirs)
+        return batch, Outcome(count, changed, conflicts)
+
+    def raised(self, record: Record, floor: Context) -> Record:
+        """The record as a full-state round sends it (R9); an absent one has no context."""
+        return raise_context(record, floor) if record.versions else record
+
+    def merge(self, ours: Record, theirs: Record, remote_known: KnownSet) -> Record:
+        return merge(ours, self.known_now(), theirs, remote_known)
+
+    def learn(self, known: KnownSet, record: Record) -> None:
+        """The dots of an applied record's live versions become known, and no others (R3)."""
+        for version in record.versions:
+            known.add(*version.dot)
+            self._clock.observe(version.timestamp, self.habits.wall_ms())
+
+    def refuse_fork(self, remote_known: KnownSet) -> None:
+        """Nobody can know own dots that were never shown (R13)."""
+        if remote_known.highest(self.origin) > self.shown:
+            raise ForkError("a peer knows own dots that were never shown")
+
+    def adopt_cluster(self, cluster_id: bytes) -> None:
+        self.commit({"cluster": cluster_id})
+
+    def fork(self) -> None:
+        """Take a new origin; issue again what was never shown (R13), in one batch.
+
+        The durable row and the floor forget the dots above `shown` too: what those numbers
+        stand for is the other fork's.
+        """
+        old, shown = self.origin, self.shown
+        new = self.habits.random.getrandbits(64) or 1
+        known, durable = self.known(), self.durable_known()
+        known.discard_above(old, shown)
+        durable.discard_above(old, shown)
+        floor = self.floor()
+        if old in floor:
+            floor[old] = min(floor[old], shown)
+        batch: Batch = {
+            "origin": new,
+            "shown": 0,
+            "known": known,
+            "durable": durable,
+            "floor": floor,
+        }
+        for key, record in sorted(self.records().items()):
+            if record.context.get(old, 0) > shown:
+                batch[key] = self.entry(self._reissue(record, old, new, known))
+        self.commit(batch)
+        self.disk.sync()
+
+    def _reissue(self, record: Record, old: int, new: int, known: KnownSet) -> Record:
+        context = {**record.context, old: self.shown}
+        if not self.shown:
+            del context[old]
+        versions = []
+        for version in record.versions:
+            if version.dot.origin == old and version.dot.seq > self.shown:
+                again = replace(version, dot=Dot(new, known.highest(new) + 1))
+                self.ledger.reissued(again, version, self.shown)
+                known.add(*again.dot)
+                context[new] = again.dot.seq
+                version = again
+            versions.append(version)
+        return Record(tuple(sorted(versions, key=lambda version: version.dot)), context)
+
+    # Durability and collecting
+
+    def sync_point(self) -> None:
+        """Make everything so far survive a power cut, then say so in a synced row (R11)."""
+        known = self.known()
+        self.disk.sync()
+        self.commit({"durable": known})
+        self.disk.sync()
+
+    def collect(self, watermark: Watermark) -> int:
+        """Drop tombstones and shrink contexts that every member has (R8).
+
+        Returns:
+            How many records were dropped or shrunk.
+        """
+        if not self.known_now().issuperset(watermark.needs):
+            return 0
+        count = 0
+        for key, record in sorted(self.records().items()):
+            covered = watermark.covered
+            if all(seq <= covered.get(origin, 0) for origin, seq in record.context.items()):
+                count += self._collect(key, record)
+        return count
+
+    def _collect(self, key: bytes, record: Record) -> bool:
+        live: dict[int, int] = {}
+        for version in record.versions:
+            live[version.dot.origin] = version.dot.seq
+        if self.disposable(record):
+            live = {}
+        removed = {o: seq for o, seq in record.context.items() if live.get(o) != seq}
+        if not removed or not self.ledger.may_collect(record):
+            return False
+        batch: Batch = {"floor": _maximum(self.floor(), removed)}
+        if live:
+            batch[key] = self.entry(Record(record.versions, live))
+        else:
+            batch[key] = None
+            self.ledger.collected(record)
+        self.commit(batch)
+        return True
+
+    def disposable(self, record: Record) -> bool:
+        """Whether a record under the watermark goes as a whole."""
+        return _all_deletes(record)
+
+
+def _version(
+    key: bytes, dot: Dot, record: Record, timestamp: int, value: bytes | None
+) -> Version:
+    checksum = 0 if value is None else crc32(value)
+    return Version(
+        key, dot, next_clock(record), timestamp, value is None, value, None, checksum
+    )
+
+
+def _all_deletes(record: Record) -> bool:
+    return all(version.is_delete for version in record.versions)
+
+
+def _maximum(a: Mapping[int, int], b: Mapping[int, int]) -> dict[int, int]:
+    result = dict(a)
+    for origin, seq in b.items():
+        result[origin] = max(seq, result.get(origin, 0))
+    return result

@@ -1,0 +1,282 @@
+"""One node of the cluster: a store, its conversations, and what goes on by itself."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from replicator.errors import CommitError, ReplicatorError
+from replicator.protocol.conversation import Conversation, Me
+from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
+
+from .disk import Crash, Disk
+from .model_store import Habits, ModelStore, Outcome, Watermark
+from .network import Connection
+from .session import Session
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+T = TypeVar("T")
+
+EPOCH_MS = 1_790_000_000_000
+"""The wall clock at the beginning of virtual time."""
+
+
+class Node:
+    """One node.
+
+    Attributes:
+        name: a letter.
+        life: counts processes; whatever belongs to an earlier one is void.
+        up: whether a process runs.
+        joined: whether one ever ran: then it is a member (R7).
+        store: the open store; of a node that is down, what its next process will find.
+        sessions: its conversations.
+        quarantine: the origin of a machine that was rolled back, until the fork is noticed.
+    """
+
+    def __init__(self, cluster: "Cluster", name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.loop = cluster.loop
+        self.transcript = cluster.transcript
+        self.life = 0
+        self.up = self.joined = False
+        self.sessions: list[Session] = []
+        self.peers: list[str] = []
+        self.quarantine: int | None = None
+        self._random = cluster.plan.random
+        plan = cluster.plan
+        self.disk = Disk(plan.random, plan.switch)
+        self._pulls = cluster.parts.pulls(plan.settings.reask_timeout)
+        self._instance = b""
+        self._announced: object = None
+        self._slowness = 40.0 if name in plan.slow else 1.0
+        self._habits = Habits(
+            node=name,
+            random=plan.random,
+            wall_ms=self.wall_ms,
+            resolver=plan.resolver,
+            mode=plan.mode,
+            chunk_records=plan.chunk_records,
+        )
+        self.store: ModelStore
+        self.open_store(lost_power=False, copied=False)
+
+    def wall_ms(self) -> int:
+        return EPOCH_MS + self.cluster.plan.skew_ms[self.name] + int(self.loop.now * 1000)
+
+    def delay(self) -> float:
+        """How long the next call to the store, or the next turn of the loop, takes."""
+        return self._random.random() * 0.004 * self._slowness
+
+    def say(self, text: str) -> None:
+        self.transcript.say(self.loop.now, self.name, text)
+
+    # Up and down
+
+    def open_store(self, *, lost_power: bool, copied: bool) -> None:
+        """Open what is on the disk, as a new process does first."""
+        self.store = self.cluster.parts.store.open(
+            self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
+        )
+        self.transcript.name_origin(self.store.origin, self.name)
+
+    def start(self) -> None:
+        """A process is up: it dials, syncs and collects from now on."""
+        self.up = self.joined = True
+        self.life += 1
+        self._pulls = self.cluster.parts.pulls(self.cluster.plan.settings.reask_timeout)
+        self._instance = self._random.randbytes(8)
+        self._announced = self.store.known_now()
+        self.say(f"up as {self.store.origin:016x}")
+        for peer in self.peers:
+            self._every(0.1, 0.8, partial(self._dial, peer))
+        self._every(0.2, 1.5, self.sync)
+        if "collect" in self.cluster.plan.faults:
+            self._every(0.2, 0.8, self._collect)
+
+    def stop(self, hear: bool) -> None:
+        """The process is gone; its peers hear of it at once or later."""
+        self.up = False
+        self.life += 1
+        for session in self.sessions:
+            session.cut(hear)
+        self.sessions.clear()
+
+    def _every(self, least: float, most: float, action: Callable[[], None]) -> None:
+        """Do something again and again while this process lives."""
+        life = self.life
+
+        def again() -> None:
+            if self.life == life:
+                action()
+                if self.life == life:
+                    self.loop.after(self._random.uniform(least, most), again)
+
+        self.loop.after(self._random.uniform(0, most), again)
+
+    # The store
+
+    def attempt(
+        self, operation: Callable[[], T], then: Callable[[T | ReplicatorError], None]
+    ) -> None:
+        """Call the store; `then` gets what it returned or raised, unless the node went down."""
+        result: T | ReplicatorError
+        try:
+            result = operation()
+        except Crash as crash:
+            self.cluster.crash(self, crash.power)
+            return
+        except ReplicatorError as error:
+            result = error
+        self._look()
+        then(result)
+
+    def _look(self) -> None:
+        """Let the oracle look at what changed, and the conversations too."""
+        store = self.store
+        keys = list(store.touched)
+        store.touched.clear()
+        self.cluster.oracle.check(store, keys)
+        if store.known_now() is not self._announced:
+            self._announced = store.known_now()
+            for session in self.sessions:
+                session.known_changed()
+        self._compare()
+
+    def _compare(self) -> None:
+        """Compare digests with whoever knows the same, as R16 allows."""
+        if not self.is_comparable:
+            return
+        known = self.store.known_now()
+        for other in self.cluster.nodes.values():
+            if other is not self and other.store.known_now() == known and other.is_comparable:
+                self.cluster.oracle.check_digests(self.store, other.store)
+
+    def write(self, operations: list[tuple[bytes, bytes | None]], sync: bool) -> None:
+        """A user's write; with `sync` it is acknowledged after a sync point (R11)."""
+
+        def written(result: object) -> None:
+            self.say(f"writes {operations} → {_names(result)}")
+            if sync:
+                self.sync()
+
+        self.attempt(lambda: self.store.write(operations), written)
+
+    def sync(self) -> None:
+        def operation() -> None:
+            self.store.sync_point()
+            self.cluster.oracle.durable(self.store)
+
+        self.attempt(operation, lambda result: self.say("sync point"))
+
+    def _collect(self) -> None:
+        """Take a watermark now, use it later (R8)."""
+        members = [node for node in self.cluster.nodes.values() if node.joined]
+        watermark = Watermark.of([node.store.durable_known() for node in members])
+        life = self.life
+
+        def use() -> None:
+            if self.life == life:
+                self.attempt(lambda: self.store.collect(watermark), self._collected)
+
+        self.loop.after(self._random.uniform(0, 0.5), use)
+
+    def _collected(self, result: int | ReplicatorError) -> None:
+        if result:
+            self.say(f"collects: {result}")
+
+    def apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+        store = self.store
+        match effect:
+            case Apply(chunk, remote_known):
+                return store.apply(chunk, remote_known)
+            case Finish(chunk, remote_known, claim, floor):
+                return store.finish(chunk, remote_known, claim, floor)
+            case ApplyFull(chunk, remote_known, floor, after, upto):
+                return store.apply_full(chunk, remote_known, floor, after, upto)
+
+    def fork(self) -> None:
+        """Take a new origin, by the book."""
+        oracle = self.cluster.oracle
+        before, promised = oracle.held(self.store), oracle.recorded(self.store)
+        self.store.fork()
+        self.cluster.count("forks")
+        self.transcript.name_origin(self.store.origin, self.name)
+        self.say(f"forked: goes on as {self.store.origin:016x}")
+        self.quarantine = None
+        self.cluster.came_back(self, before, "a fork", promised)
+        oracle.forked(self.name, promised)
+
+    # Conversations
+
+    def _dial(self, peer: str) -> None:
+        busy = any(session.peer == peer and session.dialled for session in self.sessions)
+        if not busy and not self.cluster.settled:
+            self.cluster.connect(self, peer)
+
+    def join(self, peer: str, connection: Connection, end: int) -> Session:
+        """Take one end of a connection."""
+        plan = self.cluster.plan
+        store = self.store
+        me = Me(
+            cluster=plan.settings.cluster,
+            node=self.name,
+            origin=store.origin,
+            instance=self._instance,
+            resolver=plan.resolver_name,
+            known=store.known,
+            shown=lambda: store.shown,
+            cluster_id=lambda: store.cluster_id,
+            has_data=store.has_data,
+            wall_ms=self.wall_ms,
+        )
+        conversation = self.cluster.parts.conversation(
+            self.cluster.next_number(),
+            me,
+            self._pulls,
+            plan.settings,
+            dialled=end == 0,
+            explicit=end == 0,
+            now=self.loop.now,
+        )
+        session = Session(self, peer, connection, end, conversation)
+        self.sessions.append(session)
+        return session
+
+    def stop_others(self, session: Session, code: str, reason: str) -> None:
+        for other in list(self.sessions):
+            if other is not session:
+                other.tell(Stop(code, reason))  # type: ignore[arg-type]
+
+    def ended(self, session: Session) -> None:
+        self.sessions.remove(session)
+
+    def reported(self, session: Session, report: Report) -> None:
+        if report.kind == "round":
+            self.cluster.count("full-state rounds" if report.full else "rounds")
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether no round is open here and no claim is pending, and none was cut that counts
+        absence: its keys are ahead of the known set until it is complete. A fork that is not
+        noticed yet has dots of two meanings."""
+        return (
+            self.quarantine is None
+            and not self._pulls.pending
+            and not self.store.in_full_round
+            and all(session.is_idle and session.pull_is_idle for session in self.sessions)
+        )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no round is under way. A claim may be pending for good: for a dot that was lost
+        everywhere."""
+        return all(session.is_idle for session in self.sessions)
+
+
+def _names(result: object) -> str:
+    if isinstance(result, CommitError):
+        return f"failed: {result}"
+    return ", ".join(str(version.dot) for version in result)  # type: ignore[attr-defined]

@@ -1,0 +1,413 @@
+"""The causal oracle: outside of the system, it keeps who wrote what having seen what.
+
+Per key, every write has a *bit*, and its *past*: the bits of the writes that its writer held or
+held as superseded. A node *covers* a write of a key when one of its live versions is that write
+or has it in its past, or when it knows of it and it was collected with everybody's agreement (R8).
+
+What is held against the system, sentence by sentence:
+
+After every step, for the node that changed:
+- whatever its known set names, its record of that key covers (R3);
+- what it covered it goes on covering;
+- what was superseded here is never live here again;
+- its purge floor names nothing that it does not know.
+
+When a node goes down and comes back:
+- a killed process covers what it covered;
+- after a power cut, it covers at least what it covered at its last sync point (R11).
+
+At quiet:
+- every node's live versions are exactly the causally maximal ones of the writes that survive;
+- all nodes show the same values, and their digests are equal.
+
+A write *survives* unless every node that covered it lost it by a fault that the rules allow to
+lose it: a power cut before a sync point, a disk replaced by an older copy.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from replicator.core.dots import Dot
+from replicator.core.known import KnownSet
+from replicator.core.record import Record, Version
+
+from .model_store import ModelStore
+
+Masks = dict[bytes, int]
+"""Key → bits of its writes."""
+
+
+class Violation(Exception):
+    """An invariant does not hold. The message is a sentence about what is wrong where."""
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One write.
+
+    Attributes:
+        node: where it was issued.
+        bit: its own bit among the writes of its key.
+        past: the bits of those that it supersedes.
+        again: the bit of the write that it is again, after a fork (R13).
+        excused: whether all that covered it was lost by a fault that may lose it.
+        withdrawn: whether its commit failed.
+    """
+
+    node: str
+    version: Version
+    bit: int
+    past: int
+    again: int = 0
+    excused: bool = False
+    withdrawn: bool = False
+
+    def __str__(self) -> str:
+        operation = "delete" if self.version.is_delete else f"put {self.version.value!r}"
+        return f"{operation} of {self.version.key!r} by {self.node}"
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What the oracle saw of one node when it last looked."""
+
+    known: KnownSet = field(default_factory=KnownSet)
+    known_masks: Masks = field(default_factory=dict)
+    covered: Masks = field(default_factory=dict)
+    live: Masks = field(default_factory=dict)
+
+
+class Oracle:
+    """The books, and the judge. It is each store's `Ledger`."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, list[Write]] = {}
+        self._by_version: dict[tuple[Dot, int], Write] = {}
+        self._by_dot: dict[Dot, list[Write]] = {}
+        self._collected: dict[bytes, list[tuple[int, int]]] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._durable: dict[str, Masks] = {}
+        self._copies: list[tuple[Masks, set[bytes]]] = []
+        self._rolled_back: dict[int, int] = {}
+        self._returned = False
+
+    # The books
+
+    def issued(self, node: str, version: Version, record: Record) -> None:
+        """A write over `record` is about to be committed at `node`."""
+        dot = version.dot
+        for other in self._by_dot.get(dot, ()):
+            if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
+                raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
+        key = version.key
+        past = self._closure(record) | self._gone(key) & self._known_mask(node, key)
+        self._enter(node, version, past)
+
+    def _known_mask(self, node: str, key: bytes) -> int:
+        watched = self._watched.get(node)
+        return watched.known_masks.get(key, 0) if watched else 0
+
+    def _enter(self, node: str, version: Version, past: int, again: int = 0) -> None:
+        writes = self._by_key.setdefault(version.key, [])
+        write = Write(node, version, 1 << len(writes), past, again)
+        writes.append(write)
+        self._by_version[version.dot, version.timestamp] = write
+        self._by_dot.setdefault(version.dot, []).append(write)
+
+    def withdrawn(self, version: Version) -> None:
+        """The commit of a write failed; its dot is free again (R12)."""
+        write = self._write(version)
+        write.withdrawn = write.excused = True
+        self._by_dot[version.dot].remove(write)
+
+    def reissued(self, version: Version, old: Version, shown: int) -> None:
+        """A fork issues `old` again: a write of its own that saw what the old one saw.
+
+        What it saw of its own origin above `shown` is no longer known to be what that dot names
+        (R13), so it may come back beside it, as far as anybody else has it.
+        """
+        write = self._write(old)
+        doubtful = 0
+        for other in self._by_key[old.key]:
+            dot = other.version.dot
+            if dot.origin == old.dot.origin and dot.seq > shown:
+                doubtful |= other.bit
+                other.excused = True
+        again = write.bit | write.again | write.past & doubtful
+        self._enter(write.node, version, write.past & ~doubtful, again)
+
+    def may_collect(self, record: Record) -> bool:
+        """Whether no copy of a directory holds what would be concurrent to a collected delete.
+
+        R10 lets such a delete lose, but only at nodes that have collected it already: the others
+        keep it as a sibling, and R16's mending has to make them equal. That is not simulated.
+        """
+        key = record.versions[0].key
+        closure = self._closure(record) | self._gone(key)
+        return all(
+            not masks.get(key, 0) & ~closure and key not in unshown
+            for masks, unshown in self._copies
+        ) and not (self._returned and self._is_concurrent(key, closure))
+
+    def _is_concurrent(self, key: bytes, closure: int) -> bool:
+        """Whether somebody holds a write of the key that neither is in `closure` nor saw it."""
+        return any(
+            not write.withdrawn
+            and not write.excused
+            and not write.bit & closure
+            and closure & ~write.past
+            for write in self._by_key[key]
+        )
+
+    def may_write(self, store: ModelStore, key: bytes) -> bool:
+        """Whether a write of this node would not be concurrent to a collected delete (above)."""
+        held = self._closure(store.record(key)) | self._known_mask(store.habits.node, key)
+        return not self._gone(key) & ~held
+
+    def collected(self, record: Record) -> None:
+        """A record of tombstones was dropped: what it covered is gone by agreement."""
+        drops = self._collected.setdefault(record.versions[0].key, [])
+        drops.append((self._live(record), self._closure(record)))
+
+    def _gone(self, key: bytes) -> int:
+        """The bits of the writes that were collected."""
+        mask = 0
+        for _, closure in self._collected.get(key, ()):
+            mask |= closure
+        return mask
+
+    # Faults
+
+    def copied(self, store: ModelStore) -> None:
+        """A copy of the directory was laid aside."""
+        unshown = {
+            key
+            for key, record in store.records().items()
+            if record.context.get(store.origin, 0) > store.shown
+        }
+        self._copies.append((self.held(store), unshown))
+
+    def rolled_back(self, origin: int, seq: int) -> None:
+        """A machine went back to when it had issued `seq`: it cannot help issuing again."""
+        self._rolled_back[origin] = min(seq, self._rolled_back.get(origin, seq))
+
+    def durable(self, store: ModelStore) -> None:
+        """A sync point was completed: what is held here is acknowledged as durable."""
+        self._durable[store.habits.node] = self.held(store)
+
+    def forked(self, node: str, recorded: Masks) -> None:
+        """A fork took back dots: of what was durable, what records told of stays so."""
+        durable = self._durable.get(node, {})
+        self._durable[node] = {key: mask & recorded.get(key, 0) for key, mask in durable.items()}
+
+    def recorded(self, store: ModelStore) -> Masks:
+        """What the records of a store cover."""
+        return {key: self._closure(record) for key, record in store.records().items()}
+
+    def held(self, store: ModelStore) -> Masks:
+        """What a store covers: by its records, or by knowing what was collected."""
+        masks = self.recorded(store)
+        known = store.known_now()
+        for key in self._collected:
+            gone = self._gone(key)
+            for write in self._by_key[key]:
+                if write.bit & gone and write.version.dot in known:
+                    masks[key] = masks.get(key, 0) | write.bit | write.past & gone
+        return masks
+
+    def came_back(
+        self,
+        store: ModelStore,
+        before: Masks,
+        others: Iterable[ModelStore],
+        fault: str,
+        promised: Masks,
+    ) -> None:
+        """A node is up again, or replaced by a copy; what is gone everywhere is excused.
+
+        Args:
+            before: what the node held when it went down.
+            others: all other stores, of nodes that are down too.
+            fault: what happened, for the message.
+            promised: what it must hold after that fault.
+        """
+        after = self.held(store)
+        elsewhere = [self.held(other) for other in others]
+        for key, mask in before.items():
+            here = after.get(key, 0)
+            missing = promised.get(key, 0) & ~(here | self._again(key, here))
+            if missing:
+                raise Violation(
+                    f"{store.habits.node} has lost the {self._first(key, missing)} by {fault}"
+                )
+            gone = mask & ~here
+            for other in elsewhere:
+                gone &= ~other.get(key, 0)
+            self._excuse(key, gone)
+        self._watched[store.habits.node] = _Watched()
+        self.check(store, list(store.records()))
+
+    def promised(self, node: str) -> Masks:
+        """What a node held at its last sync point."""
+        return self._durable.get(node, {})
+
+    def replaced(self, node: str) -> None:
+        """The disk of a node is an older one now: nothing that was durable is promised."""
+        self._returned = True
+        self._durable.pop(node, None)
+
+    def _excuse(self, key: bytes, mask: int) -> None:
+        """All that held these writes lost them; so nothing that they superseded is gone by them."""
+        for write in self._by_key[key]:
+            if write.bit & mask:
+                write.excused = True
+        drops = self._collected.get(key, [])
+        drops[:] = [drop for drop in drops if not drop[0] & mask]
+
+    # Judging
+
+    def check(self, store: ModelStore, keys: Sequence[bytes]) -> None:
+        """After a step that changed the records of `keys`, and perhaps the known set.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        node = store.habits.node
+        watched = self._watched.setdefault(node, _Watched())
+        known = store.known_now()
+        look = dict.fromkeys(keys)
+        if known is not watched.known:
+            for dot in known.difference(watched.known).dots():
+                look[self._learn(store, dot, watched)] = None
+            watched.known = known
+            self._check_floor(store, known)
+        for key in look:
+            self._check_key(store, key, watched)
+
+    def _learn(self, store: ModelStore, dot: Dot, watched: _Watched) -> bytes:
+        """Note a dot that became known, as the write that it must be; returns its key."""
+        writes = self._by_dot.get(dot, [])
+        for write in writes:
+            key = write.version.key
+            covered = self._closure(store.record(key)) | self._gone(key)
+            if write.bit & covered:
+                watched.known_masks[key] = watched.known_masks.get(key, 0) | write.bit
+                return key
+        node = store.habits.node
+        if not writes:
+            raise Violation(f"{node} knows the dot {dot}, which nobody issued")
+        raise Violation(f"{node} knows the {writes[0]}, whose effect it does not hold (R3)")
+
+    def _check_floor(self, store: ModelStore, known: KnownSet) -> None:
+        for origin, seq in store.floor().items():
+            if seq > known.contiguous(origin):
+                raise Violation(
+                    f"{store.habits.node} has a purge floor of {Dot(origin, seq)}, which its "
+                    "known set does not reach"
+                )
+
+    def _check_key(self, store: ModelStore, key: bytes, watched: _Watched) -> None:
+        node = store.habits.node
+        live = self._live(store.record(key))
+        collected = self._gone(key)
+        covered = self._closure(store.record(key))
+        before = watched.covered.get(key, 0)
+        if missing := watched.known_masks.get(key, 0) & ~covered & ~collected:
+            raise Violation(
+                f"{node} knows the {self._first(key, missing)}, whose effect it does not hold (R3)"
+            )
+        if missing := before & ~covered & ~collected:
+            raise Violation(f"{node} no longer holds the {self._first(key, missing)}")
+        if back := live & ~watched.live.get(key, 0) & before:
+            raise Violation(f"the {self._first(key, back)} came back at {node}")
+        watched.live[key] = live
+        watched.covered[key] = before | covered
+
+    def judge(self, stores: Sequence[ModelStore]) -> None:
+        """At quiet.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        held = [self.held(store) for store in stores]
+        for key in self._by_key:
+            expected = self._expected(key, held)
+            for store in stores:
+                self._judge_key(store, key, expected)
+        first = stores[0]
+        for store in stores[1:]:
+            where = f"{first.habits.node} and {store.habits.node}"
+            if store.visible() != first.visible():
+                raise Violation(f"{where} hold the same versions and show different values (R6)")
+            if store.digest() != first.digest():
+                raise Violation(f"the digests of {where} differ (R16)")
+
+    def _expected(self, key: bytes, stores: Sequence[Masks]) -> int:
+        """The maximal ones of the writes of a key that survive."""
+        held = 0
+        for masks in stores:
+            held |= masks.get(key, 0)
+        alive = [
+            write
+            for write in self._by_key[key]
+            if not write.withdrawn and (not write.excused or write.bit & held)
+        ]
+        superseded = bits = 0
+        for write in alive:
+            superseded |= write.past
+            bits |= write.bit
+        return bits & ~superseded
+
+    def _judge_key(self, store: ModelStore, key: bytes, expected: int) -> None:
+        node = store.habits.node
+        live = self._live(store.record(key))
+        if extra := live & ~expected:
+            raise Violation(
+                f"at quiet, the {self._first(key, extra)} is live at {node} although superseded"
+            )
+        if missing := expected & ~live & ~self._gone(key):
+            raise Violation(
+                f"at quiet, the {self._first(key, missing)} is not live at {node}, and nothing "
+                "superseded it"
+            )
+
+    def check_digests(self, a: ModelStore, b: ModelStore) -> None:
+        """Of two nodes with equal known sets, no round open and no claim pending (R16)."""
+        if a.digest() != b.digest():
+            raise Violation(
+                f"{a.habits.node} and {b.habits.node} know the same dots and their digests "
+                "differ (R16)"
+            )
+
+    # Bits
+
+    def _write(self, version: Version) -> Write:
+        return self._by_version[version.dot, version.timestamp]
+
+    def _live(self, record: Record) -> int:
+        mask = 0
+        for version in record.versions:
+            mask |= self._write(version).bit
+        return mask
+
+    def _closure(self, record: Record) -> int:
+        mask = 0
+        for version in record.versions:
+            write = self._write(version)
+            mask |= write.bit | write.past
+        return mask
+
+    def _again(self, key: bytes, mask: int) -> int:
+        """The bits of the writes that writes in `mask` are again."""
+        result = 0
+        for write in self._by_key[key]:
+            if write.bit & mask:
+                result |= write.again
+        return result
+
+    def _first(self, key: bytes, mask: int) -> Write:
+        return next(write for write in self._by_key[key] if write.bit & mask)
+
+    def writes(self) -> Mapping[bytes, Sequence[Write]]:
+        """All writes by key, in the order in which they were issued."""
+        return self._by_key

@@ -1,0 +1,291 @@
+"""Bugs put in on purpose, each a rule broken in a few lines: the simulator must find them all.
+
+A simulator that finds nothing may be blind. `BUGS` names each bug, with the rule that it breaks
+and the parts of a cluster that have it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet
+from replicator.core.record import Context, Record
+from replicator.core.resolve import resolve
+from replicator.protocol.pulls import ConversationId, Pulls
+
+from .cluster import Parts
+from .disk import Disk
+from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source, Watermark
+
+ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
+
+
+class ClaimsScannedRange(ModelStore):
+    """R3: whatever lies above the last record read counts as known."""
+
+    def learn(self, known: KnownSet, record: Record) -> None:
+        super().learn(known, record)
+        for version in record.versions:
+            origin, seq = version.dot
+            known.add_range(origin, seq, self.scanned.highest(origin) + 1)
+
+    def finish(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        claim: KnownSet | None,
+        floor: Mapping[int, int],
+    ) -> Outcome:
+        self.scanned = remote_known
+        return super().finish(chunk, remote_known, claim, floor)
+
+    scanned: KnownSet = KnownSet()
+
+
+class DropsContexts(ModelStore):
+    """R1, R2: a record keeps no trace of what it superseded."""
+
+    def entry(self, record: Record) -> Entry | None:
+        live = {version.dot.origin: version.dot.seq for version in record.versions}
+        return super().entry(Record(record.versions, live))
+
+
+class ForgetsKnownOnMerge(ModelStore):
+    """R2: what only the peer's known set says to be superseded stays."""
+
+    def merge(self, ours: Record, theirs: Record, remote_known: KnownSet) -> Record:
+        return super().merge(ours, theirs, KnownSet())
+
+
+class DiscardsLosers(ModelStore):
+    """R6: whoever loses a conflict is thrown away at once."""
+
+    def entry(self, record: Record) -> Entry | None:
+        if len(record.versions) > 1:
+            shown = resolve(record.versions, self.habits.resolver, self.habits.mode).visible
+            winners = tuple(version for version in record.versions if version is shown)
+            record = Record(winners or record.versions, record.context)
+        return super().entry(record)
+
+
+class SavesCursorFirst(ModelStore):
+    """R3: the claim is committed before the records it speaks of."""
+
+    def finish(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        claim: KnownSet | None,
+        floor: Mapping[int, int],
+    ) -> Outcome:
+        if claim is not None:
+            super().finish(Chunk(), remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor)
+
+
+class LeavesFloorBehind(ModelStore):
+    """R3: a claim comes without the purge floor that goes with it."""
+
+    def finish(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        claim: KnownSet | None,
+        floor: Mapping[int, int],
+    ) -> Outcome:
+        return super().finish(chunk, remote_known, claim, {})
+
+
+class CatchesUpByLogOnly(ModelStore):
+    """R9: nobody is ever found to lie below the purge floor."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.floor = {}
+        return source
+
+
+class DoesNotRaiseContexts(ModelStore):
+    """R9: records of a full-state round come with the contexts that they have."""
+
+    def raised(self, record: Record, floor: Context) -> Record:
+        return record
+
+
+class ReusesDots(ModelStore):
+    """R11, R13: after a power cut the node goes on under its origin."""
+
+    @classmethod
+    def open(
+        cls, disk: Disk, habits: Habits, ledger: Ledger, *, lost_power: bool, copied: bool
+    ) -> ModelStore:
+        store = cls(disk, habits, ledger)
+        if not lost_power or "origin" not in disk.rows:
+            return super().open(disk, habits, ledger, lost_power=lost_power, copied=copied)
+        store.recover()
+        store.catch_up_clock()
+        return store
+
+
+class CopyKeepsOrigin(ModelStore):
+    """R13: a copied directory goes on under the origin of the one it was copied from."""
+
+    @classmethod
+    def open(
+        cls, disk: Disk, habits: Habits, ledger: Ledger, *, lost_power: bool, copied: bool
+    ) -> ModelStore:
+        return super().open(disk, habits, ledger, lost_power=lost_power, copied=False)
+
+
+class TrustsKnownAfterPowerCut(ModelStore):
+    """R11: the known set survives a power cut, whatever became of its data."""
+
+    def recover(self) -> None:
+        pass
+
+
+class TrustsFloorAfterPowerCut(ModelStore):
+    """R11: a purge floor survives a power cut although the claim that it came with did not."""
+
+    def recover(self) -> None:
+        floor = self.floor()
+        super().recover()
+        self.commit({"floor": floor})
+
+
+class SyncsNewestLogOnly(ModelStore):
+    """R11: the durable row is on disk before what it speaks of, in older logs, is."""
+
+    def sync_point(self) -> None:
+        self.commit({"durable": self.known()})
+        self.disk.sync_newest()
+
+
+class GoesOnBehindTornCommit(ModelStore):
+    """R12: after a failed commit the log is not rotated."""
+
+    def commit_failed(self) -> None:
+        pass
+
+
+class SeesNoForks(ModelStore):
+    """R13: nothing that a peer knows is ever held against it."""
+
+    @property
+    def shown(self) -> int:
+        return 2**62
+
+
+class LooksForIssuedOnly(ModelStore):
+    """R13: a fork is seen only where a peer knows more than was *issued*, not than was shown."""
+
+    @property
+    def shown(self) -> int:
+        return max(super().shown, self.seq)
+
+
+class ForkKeepsDurableRow(ModelStore):
+    """R11, R13: a fork takes its dots back from the known set, and not from the durable row."""
+
+    def fork(self) -> None:
+        durable = self.durable_known()
+        super().fork()
+        self.commit({"durable": durable})
+
+
+class CollectsWithoutWatermark(ModelStore):
+    """R8: a tombstone is dropped once this node has it."""
+
+    def collect(self, watermark: Watermark) -> int:
+        return super().collect(Watermark.of([self.known()]))
+
+
+class CollectsWithoutKnowing(ModelStore):
+    """R8: a watermark is used before what the acknowledgements knew is known here."""
+
+    def collect(self, watermark: Watermark) -> int:
+        return super().collect(Watermark(watermark.covered, KnownSet()))
+
+
+class CollectsBesideLivePut(ModelStore):
+    """R8: a tombstone under the watermark is dropped although a put lives beside it."""
+
+    def collect(self, watermark: Watermark) -> int:
+        for key, record in sorted(self.records().items()):
+            covered = watermark.covered
+            puts = tuple(version for version in record.versions if not version.is_delete)
+            if puts and all(seq <= covered.get(o, 0) for o, seq in record.context.items()):
+                self.commit({key: self.entry(Record(puts, record.context))})
+        return super().collect(watermark)
+
+
+class ClaimsAlthoughWithheld(Pulls):
+    """R5: a claim does not wait for the dots that were withheld."""
+
+    def pend(
+        self, claim: KnownSet, floor: Mapping[int, int], withheld: KnownSet, now: float
+    ) -> None:
+        super().pend(claim, floor, KnownSet(), now)
+
+
+class ClaimsCompleteEachOther(Pulls):
+    """R5: what another pending claim claims counts as known."""
+
+    def ripe(self, known: KnownSet) -> list[ClaimAndFloor]:
+        for pending in self._pending:
+            known = known.union(pending.claim.difference(pending.withheld))
+        return super().ripe(known)
+
+
+class AppliesDuringFullRound(Pulls):
+    """R9: while a full-state round is open, records of other peers are applied too."""
+
+    def begin_apply(self, conversation_id: ConversationId) -> bool:
+        return True
+
+    def exclusive(self, conversation_id: ConversationId) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A planted bug: which rule it breaks, in a sentence, and the parts that have it."""
+
+    rule: str
+    parts: Parts
+
+
+def _store(kind: type[ModelStore]) -> Bug:
+    return Bug((kind.__doc__ or "").rstrip("."), Parts(store=kind))
+
+
+def _pulls(kind: type[Pulls]) -> Bug:
+    return Bug((kind.__doc__ or "").rstrip("."), Parts(pulls=kind))
+
+
+BUGS: Mapping[str, Bug] = {
+    "scanned-range": _store(ClaimsScannedRange),
+    "dropped-contexts": _store(DropsContexts),
+    "known-ignored-in-merge": _store(ForgetsKnownOnMerge),
+    "eager-discard": _store(DiscardsLosers),
+    "cursor-before-data": _store(SavesCursorFirst),
+    "claim-ignores-withheld": _pulls(ClaimsAlthoughWithheld),
+    "claims-complete-each-other": _pulls(ClaimsCompleteEachOther),
+    "floor-left-behind": _store(LeavesFloorBehind),
+    "log-only-catch-up": _store(CatchesUpByLogOnly),
+    "contexts-not-raised": _store(DoesNotRaiseContexts),
+    "others-during-full-round": _pulls(AppliesDuringFullRound),
+    "no-watermark": _store(CollectsWithoutWatermark),
+    "watermark-at-once": _store(CollectsWithoutKnowing),
+    "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "dot-reused": _store(ReusesDots),
+    "copy-keeps-origin": _store(CopyKeepsOrigin),
+    "known-survives-power-cut": _store(TrustsKnownAfterPowerCut),
+    "floor-survives-power-cut": _store(TrustsFloorAfterPowerCut),
+    "older-logs-unsynced": _store(SyncsNewestLogOnly),
+    "torn-log-kept": _store(GoesOnBehindTornCommit),
+    "no-fork-detection": _store(SeesNoForks),
+    "fork-by-issued": _store(LooksForIssuedOnly),
+    "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
+}
+"""Name → bug, for ``python -m tests.simulator --bug NAME``."""

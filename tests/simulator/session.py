@@ -1,0 +1,294 @@
+"""One end of one conversation: the real sans-IO one, driven as `replicator.protocol.effects` asks.
+
+Whatever the driver may take time for takes a random time here: calls to the store, reading a
+chunk, telling of changes. So everything that may come between two of them does in some seed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from replicator.core.chunk import Chunk
+from replicator.errors import ProtocolError, ReplicatorError
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import (
+    AdoptCluster,
+    Applied,
+    Apply,
+    ApplyFull,
+    ChunkRead,
+    Close,
+    CloseSource,
+    Effect,
+    Event,
+    Finish,
+    Fork,
+    KnownChanged,
+    Lost,
+    OpenSource,
+    Poke,
+    PokeOthers,
+    ReadChunk,
+    Report,
+    Send,
+    Show,
+    SourceOpened,
+    Stop,
+    StoreFailed,
+)
+from replicator.protocol.messages import decode, encode
+
+from .model_store import Outcome, Source
+from .network import Connection
+from .transcript import describe, describe_chunk, describe_known
+
+if TYPE_CHECKING:
+    from .node import Node
+
+SourceEffect = OpenSource | ReadChunk | CloseSource
+
+
+class Session:
+    """One end of a connection at one node.
+
+    Attributes:
+        node: the node.
+        peer: name of the other node.
+        dialled: whether this end opened the connection.
+        is_open: whether the conversation goes on, as far as this end knows.
+        applying: whether a piece is on its way into the store.
+    """
+
+    def __init__(
+        self,
+        node: "Node",
+        peer: str,
+        connection: Connection,
+        end: int,
+        conversation: Conversation,
+    ) -> None:
+        self.node = node
+        self.peer = peer
+        self.dialled = end == 0
+        self.is_open = True
+        self.applying = False
+        self.conversation = conversation
+        self._connection = connection
+        self._end = end
+        self._life = node.life
+        self._started = False
+        self._inbox: deque[bytes] = deque()
+        self._effects: deque[Effect] = deque()
+        self._held_back = False
+        self._source_work: deque[SourceEffect] = deque()
+        self._source_busy = False
+        self._source: Source | None = None
+        self._chunks: Iterator[Chunk] | None = None
+        self._changes_waiting = False
+        self._alarm = float("inf")
+        connection.ends.append(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no round is under way in either direction."""
+        return self._source is None and not self._source_work and not self.applying
+
+    @property
+    def pull_is_idle(self) -> bool:
+        """Whether no round is open from the peer."""
+        return self.conversation.states[1] == "idle"
+
+    # From the network
+
+    def start(self) -> None:
+        if self.alive:
+            self._started = True
+            self.do(self.conversation.start(self.node.loop.now))
+            self._take_in()
+
+    def arrived(self, payload: bytes) -> None:
+        if self.alive:
+            self._inbox.append(payload)
+            self._take_in()
+
+    def lost(self, reason: str) -> None:
+        if self.alive:
+            self.tell(Lost(reason))
+
+    @property
+    def alive(self) -> bool:
+        return self.is_open and self.node.life == self._life
+
+    def _take_in(self) -> None:
+        """Let the conversation see what arrived, as long as it wants to."""
+        while self._inbox and self.alive and self._started and self.conversation.wants_input:
+            payload = self._inbox.popleft()
+            try:
+                message = decode(payload)
+            except ProtocolError as error:
+                self.tell(Stop("protocol", str(error)))
+                return
+            self.do(self.conversation.receive(message, self.node.loop.now))
+
+    # Events and effects
+
+    def tell(self, event: Event) -> None:
+        """Hand an event to the conversation."""
+        if self.alive:
+            self.do(self.conversation.handle(event, self.node.loop.now))
+            self._take_in()
+
+    def tell_later(self, event: Event) -> None:
+        self.node.loop.after(self.node.delay(), partial(self.tell, event))
+
+    def known_changed(self) -> None:
+        """The known set has grown: say so once, when what was sent before is on its way."""
+        if not self._changes_waiting:
+            self._changes_waiting = True
+            delay = self.node.delay() + self._connection.taken(self._end)
+            self.node.loop.after(delay, self._tell_change)
+
+    def _tell_change(self) -> None:
+        self._changes_waiting = False
+        self.tell(KnownChanged())
+
+    def do(self, effects: list[Effect]) -> None:
+        self._effects.extend(effects)
+        self._work()
+        self._set_alarm()
+
+    def _work(self) -> None:
+        """Begin the effects in their order, until one has to be done before the next."""
+        while self._effects and not self._held_back and self.alive:
+            self._begin(self._effects.popleft())
+
+    def _begin(self, effect: Effect) -> None:
+        match effect:
+            case Send(message):
+                if self.node.transcript.wanted:
+                    self.node.say(f"→ {self.peer}  {describe(message)}")
+                self._connection.send(self._end, encode(message))
+            case Show(seq):
+                self._hold_back(effect, lambda: self.node.store.show(seq))
+            case AdoptCluster(cluster_id):
+                self._hold_back(effect, lambda: self.node.store.adopt_cluster(cluster_id))
+            case OpenSource() | ReadChunk() | CloseSource():
+                self._source_work.append(effect)
+                self._next_source_work()
+            case Apply() | Finish() | ApplyFull():
+                self._apply(effect)
+            case Fork():
+                self.node.stop_others(self, "fork", "this node takes a new origin")
+                self._hold_back(effect, self.node.fork)
+            case PokeOthers():
+                for other in list(self.node.sessions):
+                    if other is not self:
+                        other.tell_later(Poke())
+            case Report():
+                self.node.reported(self, effect)
+            case Close(code, reason):
+                self.close(code, reason)
+
+    def _hold_back(self, effect: Effect, operation: Callable[[], None]) -> None:
+        """An effect that is done before the next one is begun."""
+        self._held_back = True
+        self._later(
+            self.node.delay(), lambda: self.node.attempt(operation, partial(self._go_on, effect))
+        )
+
+    def _go_on(self, effect: Effect, result: None | ReplicatorError) -> None:
+        self._held_back = False
+        if isinstance(result, ReplicatorError):
+            # What was to be sent behind it must not be; that the conversation ends, stands.
+            rest = [queued for queued in self._effects if not isinstance(queued, Send)]
+            self._effects = deque(rest)
+            self.tell(StoreFailed(effect, result))
+        self.do([])
+        self._take_in()
+
+    def _later(self, delay: float, action: Callable[[], None]) -> None:
+        """Run `action` unless the node goes down before."""
+        life = self.node.life
+        self.node.loop.after(delay, lambda: action() if self.node.life == life else None)
+
+    def close(self, code: str, reason: str) -> None:
+        self.node.say(f"⊣ {self.peer}  {code}: {reason}")
+        self.is_open = False
+        self._connection.close(self._end)
+        self.node.ended(self)
+
+    def cut(self, hear: bool) -> None:
+        """This process is gone: the connection breaks; the peer hears of it soon, or not."""
+        heard: list[float | None] = [None, None]
+        heard[1 - self._end] = 0.02 if hear else None
+        self._connection.cut((heard[0], heard[1]))
+
+    def _set_alarm(self) -> None:
+        deadline = self.conversation.deadline
+        if self.alive and deadline < self._alarm:
+            self._alarm = deadline
+            self.node.loop.after(max(0.0, deadline - self.node.loop.now), self._ring)
+
+    def _ring(self) -> None:
+        if not self.alive or self.node.loop.now < self._alarm:
+            return
+        self._alarm = float("inf")
+        self.do(self.conversation.tick(self.node.loop.now))
+        self._take_in()
+
+    # The store
+
+    def _next_source_work(self) -> None:
+        if self._source_busy or not self._source_work:
+            return
+        self._source_busy = True
+        delay = self.node.delay()
+        if isinstance(self._source_work[0], ReadChunk):
+            delay += self._connection.taken(self._end)
+        self._later(delay, self._do_source_work)
+
+    def _do_source_work(self) -> None:
+        effect = self._source_work.popleft()
+        self._source_busy = False
+        match effect:
+            case OpenSource():
+                self._source = self.node.store.open_source()
+                self.tell(SourceOpened(self._source.known, self._source.floor))
+            case ReadChunk(lack):
+                assert self._source is not None
+                if self._chunks is None:
+                    source = self._source
+                    self._chunks = source.read_all() if lack is None else source.read(lack)
+                self.tell(ChunkRead(next(self._chunks, None)))
+            case CloseSource():
+                self._source = self._chunks = None
+        self._next_source_work()
+
+    def _apply(self, effect: Apply | Finish | ApplyFull) -> None:
+        self.applying = True
+        self._later(
+            self.node.delay(),
+            lambda: self.node.attempt(lambda: self.node.apply(effect), partial(self._applied, effect)),
+        )
+
+    def _applied(
+        self, effect: Apply | Finish | ApplyFull, result: Outcome | ReplicatorError
+    ) -> None:
+        self.applying = False
+        if self.node.transcript.wanted:
+            self.node.say(f"← {self.peer}  {_describe_effect(effect)} → {result!r}")
+        if isinstance(result, ReplicatorError):
+            self.tell(StoreFailed(effect, result))
+        else:
+            self.tell(Applied(result.records, result.changed))
+
+
+def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:
+    text = f"{type(effect).__name__} {describe_chunk(effect.chunk) or 'no records'}"
+    if isinstance(effect, ApplyFull):
+        return f"{text}, all keys in ({effect.after!r}, {effect.upto!r}]"
+    if isinstance(effect, Finish):
+        claim = "nothing" if effect.claim is None else describe_known(effect.claim)
+        return f"{text}, claims {claim}"
+    return text
