@@ -14,11 +14,12 @@ from replicator.faces.commands import Session
 from replicator.faces.configfile import Config
 from replicator.faces.control import answer
 from replicator.faces.handle import Replica
-from replicator.faces.leveldb import open_leveldb
 from replicator.faces.library import open_replica
 from replicator.faces.resp import Failure, Request, RequestReader, encode
 
 logger = logging.getLogger("replicator")
+
+ADOPTION_LOG_KEYS = 100_000
 
 _TOO_MANY = encode(Failure("ERR", "max number of clients reached"), 2)
 
@@ -36,12 +37,13 @@ async def run_daemon(data: Path, config: Config, on_ready: Callable[[Replica], o
         UsageError, ConfigError: the node cannot run like this.
         StorageError: the directory cannot be opened.
     """
-    db = open_leveldb(data, create=True)
-    try:
-        async with open_replica(db, **config.keywords) as replica:
-            await _serve_until_signal(data, replica, on_ready)
-    finally:
-        db.close()
+    async with open_replica(data, adoption_progress=_log_adoption, **config.keywords) as replica:
+        await _serve_until_signal(data, replica, on_ready)
+
+
+def _log_adoption(keys: int) -> None:
+    if keys % ADOPTION_LOG_KEYS == 0:
+        logger.info("taking over the data that is there: %s keys so far", f"{keys:,}")
 
 
 async def _serve_until_signal(

@@ -135,14 +135,14 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
 
 
 def _peer_lines(peer: dict[str, Any]) -> Iterator[str]:
-    name = escaped(peer["name"]) if peer["name"] is not None else "not met yet"
+    name = "not met yet" if peer["name"] is None else escaped(peer["name"])
     state = f"{peer['direction']}, {peer['doing']}" if peer["connected"] else "not connected"
     yield f"peer        {escaped(peer['address'])}  {name}: {state}"
     if peer["lag_entries"] is not None:
         yield (
-            f"            behind by {peer['lag_entries']:,} entries, {peer['lag_seconds']:.1f} s; "
-            f"{peer['rounds']:,} rounds, {peer['records_in']:,} records in, "
-            f"{peer['records_out']:,} out"
+            f"            behind by {peer['lag_entries']:,} entries for {peer['lag_seconds']:.1f} s"
+            f"; rounds {peer['rounds']:,}, records in {peer['records_in']:,}, "
+            f"out {peer['records_out']:,}"
         )
     if peer["last_error"] is not None:
         yield f"            {escaped(peer['last_error'])}"

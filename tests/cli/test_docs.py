@@ -1,0 +1,62 @@
+"""docs/CLI.md tells the truth: every command, exit code, socket command and configuration key."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+
+from replicator.config import (
+    RESP_ARGUMENTS_MAX,
+    RESP_CONNECTIONS_MAX,
+    RESP_REQUEST_BYTES_MAX,
+)
+from replicator.core.resolvers import READY_MADE
+from replicator.faces.cli.app import cli
+from replicator.faces.cli.codes import Exit
+from replicator.faces.commands import COMMANDS
+from replicator.faces.configfile import File
+
+DOCS = (Path(__file__).parents[2] / "docs" / "CLI.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table whose first column has this heading."""
+    table = DOCS.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0]
+    lines = table.strip().split("\n")[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_every_command_has_its_documents() -> None:
+    (commands, _) = DOCS.split("| command | documents |", 1)[1].split("\n\n", 1)
+    assert re.findall(r"^\| `(\w+)`", commands, re.MULTILINE) == list(cli.commands)
+
+
+def test_every_exit_code() -> None:
+    assert [int(code) for code, _ in rows("exit code")] == list(Exit)
+
+
+def test_every_command_of_the_socket() -> None:
+    (commands, _) = DOCS.split("| command | answer |", 1)[1].split("\n\n", 1)
+    named = re.findall(r"(?:^\| |, )`([A-Z.]+)", commands, re.MULTILINE)
+    assert [name.encode() for name in named] == list(COMMANDS)
+
+
+def test_every_key_of_the_configuration_with_its_default() -> None:
+    expected = {
+        f"`[{section.name}] {field.name}`": field.default
+        for section in msgspec.structs.fields(File)
+        for field in msgspec.structs.fields(section.type)
+    }
+    told = {key: default for key, default, _ in rows("key")}
+    assert list(told) == list(expected)
+    for key, default in expected.items():
+        if default is not None:
+            assert told[key] == f"`{json.dumps(default)}`", key
+
+
+def test_limits_and_resolvers() -> None:
+    assert f"{RESP_ARGUMENTS_MAX:,} arguments and {RESP_REQUEST_BYTES_MAX >> 20} MiB" in DOCS
+    assert f"At most {RESP_CONNECTIONS_MAX} clients" in DOCS
+    for name in READY_MADE:
+        assert name in DOCS
