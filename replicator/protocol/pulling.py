@@ -96,8 +96,8 @@ class _Round:
 
     def join(self) -> Chunk:
         """Everything queued as one chunk; the queue is empty afterwards."""
-        if len(self.queue) == 1:
-            return self.queue.popleft()
+        if len(self.queue) < 2:
+            return self.queue.popleft() if self.queue else Chunk()
         whole = Chunk(origins=self.origins)
         for chunk in self.queue:
             whole.keys += chunk.keys
