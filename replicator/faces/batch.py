@@ -9,7 +9,7 @@ from replicator.faces.lease import Lease, leased
 from replicator.store.local import Operation, check_key, check_value
 
 if TYPE_CHECKING:
-    from replicator.faces.handle import Replica
+    from replicator.faces.shape import Handle
 
 HEADER_BYTES = 12
 """What LevelDB's own batch begins with."""
@@ -22,7 +22,7 @@ class WriteBatch:
     where the block raised, unless it is a transaction. For one thread at a time.
 
     Args:
-        replica: the handle.
+        handle: the handle.
         prefix: what is put before the keys.
         transaction: whether a block that raises leaves the batch unwritten.
         sync: see `Replica.put`.
@@ -32,23 +32,23 @@ class WriteBatch:
         RuntimeError: the handle is closed.
     """
 
-    __slots__ = ("_operations", "_prefix", "_replica", "_sync", "_transaction")
+    __slots__ = ("_handle", "_operations", "_prefix", "_sync", "_transaction")
 
     def __init__(
-        self, replica: "Replica", prefix: bytes, transaction: bool, sync: bool | None
+        self, handle: "Handle", prefix: bytes, transaction: bool, sync: bool | None
     ) -> None:
         check_flag("transaction", transaction)
         check_flag("sync", sync)
-        self._replica = replica
+        self._handle = handle
         self._prefix = prefix
         self._transaction = transaction
         self._sync = sync
         self._operations: list[Operation] = []
-        replica._check_open()
+        handle._check_open()
 
     @property
     def _lease(self) -> Lease:
-        return self._replica._lease
+        return self._handle._lease
 
     @leased
     def put(self, key: bytes, value: Any) -> None:
@@ -88,17 +88,17 @@ class WriteBatch:
                 f"cannot append {type(source).__module__}.{type(source).__name__}: only a batch "
                 "of a wrapped handle can be replicated; make it with write_batch()"
             )
-        if source._replica.prefix != self._replica.prefix:
+        if source._handle.prefix != self._handle.prefix:
             raise UsageError(
-                f"cannot append a batch of the prefix {source._replica.prefix!r} to one of "
-                f"{self._replica.prefix!r}: they are two stores"
+                f"cannot append a batch of the prefix {source._handle.prefix!r} to one of "
+                f"{self._handle.prefix!r}: they are two stores"
             )
         self._operations += source._operations[:]
 
     @leased
     def approximate_size(self) -> int:
         """How many bytes LevelDB's own batch of the same operations has."""
-        begin = len(self._replica.prefix)
+        begin = len(self._handle.prefix)
         size = HEADER_BYTES
         for key, value in self._operations:
             size += 1 + _counted(begin + len(key)) + (0 if value is None else _counted(len(value)))
@@ -113,10 +113,10 @@ class WriteBatch:
             StoreFailedError: the LevelDB refuses writes until it is reopened.
             RuntimeError: the handle is closed.
         """
-        self._replica._write(self._operations[:], self._sync)
+        self._handle._write(self._operations[:], self._sync)
 
     def __enter__(self) -> Self:
-        self._replica._check_open()
+        self._handle._check_open()
         return self
 
     def __exit__(

@@ -14,18 +14,12 @@ import plyvel
 from plyvel._plyvel import PrefixedDB
 
 from replicator.events import Events
-from replicator.faces.lease import Recall
+from replicator.faces.lease import Closable, Recall
 from replicator.node import Node
 from replicator.store.level import split
 from replicator.store.store import Store
 
 logger = logging.getLogger("replicator")
-
-
-class Closable(Protocol):
-    """An iterator that was handed out."""
-
-    def close(self) -> None: ...
 
 
 class Runner(Protocol):

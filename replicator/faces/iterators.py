@@ -21,7 +21,7 @@ from replicator.faces.lease import ITERATOR_CLOSED, Lease, leased
 if TYPE_CHECKING:
     from plyvel import _plyvel
 
-    from replicator.faces.handle import Replica
+    from replicator.faces.shape import Handle
 
 Item = TypeVar("Item")
 
@@ -45,20 +45,20 @@ class Iterator(Generic[Item]):
     Closing the handle, in any thread, closes it: every method then raises RuntimeError.
     """
 
-    __slots__ = ("__next__", "__weakref__", "_ahead", "_native", "_replica")
+    __slots__ = ("__next__", "__weakref__", "_ahead", "_handle", "_native")
 
     __next__: Callable[[], Item]
     # A slot of the instance, not a method: ``for`` then calls straight into C for each entry.
 
-    def __init__(self, replica: "Replica", native: "_plyvel.Iterator[Item]") -> None:
-        self._replica = replica
+    def __init__(self, handle: "Handle", native: "_plyvel.Iterator[Item]") -> None:
+        self._handle = handle
         self._native = native
         self._go_on()
-        replica._iterators.add(self)
+        handle._iterators.add(self)
 
     @property
     def _lease(self) -> Lease:
-        return self._replica._lease
+        return self._handle._lease
 
     def __iter__(self) -> Self:
         return self
@@ -116,17 +116,17 @@ class Iterator(Generic[Item]):
     def _go_on(self) -> None:
         """Read on from where the native iterator stands."""
         self._ahead = _Ahead()
-        batches = _read_ahead(self._replica, self._native, self._ahead)
+        batches = _read_ahead(self._handle, self._native, self._ahead)
         self.__next__ = chain.from_iterable(batches).__next__
 
 
 def _read_ahead(
-    replica: "Replica", native: "_plyvel.Iterator[Item]", ahead: _Ahead
+    handle: "Handle", native: "_plyvel.Iterator[Item]", ahead: _Ahead
 ) -> Generator[Any, None, None]:
     """The batches of an iterator. It does not refer to it, so that no cycle keeps it alive."""
     count = 1
     while True:
-        lease = replica._lease
+        lease = handle._lease
         try:
             lease.store  # noqa: B018 — raises where it is shut
             batch = list(islice(native, count))
@@ -162,19 +162,19 @@ class RawIterator:
         stop: the first key behind what it shows.
     """
 
-    __slots__ = ("_native", "_prefix", "_replica", "_stop")
+    __slots__ = ("_handle", "_native", "_prefix", "_stop")
 
     def __init__(
-        self, replica: "Replica", native: "_plyvel.RawIterator", prefix: bytes, stop: bytes
+        self, handle: "Handle", native: "_plyvel.RawIterator", prefix: bytes, stop: bytes
     ) -> None:
-        self._replica = replica
+        self._handle = handle
         self._native = native
         self._prefix = prefix
         self._stop = stop
 
     @property
     def _lease(self) -> Lease:
-        return self._replica._lease
+        return self._handle._lease
 
     @leased
     def valid(self) -> bool:

@@ -18,13 +18,10 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from replicator.errors import ClosedError
 from replicator.store.store import Store
-
-if TYPE_CHECKING:
-    from plyvel import _plyvel
 
 CLOSED = "Database is closed"
 ITERATOR_CLOSED = "Database or iterator is closed"
@@ -55,37 +52,43 @@ class Lease:
     store: Store
 
 
+class Closable(Protocol):
+    """What holds something of LevelDB's until it is closed."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Shut(Lease):
     """The lease of a closed handle: whatever a call needs raises ClosedError.
 
     Args:
         why: the error's words.
-        closing: whether LevelDB is still about to be closed.
     """
 
-    __slots__ = ("_closing", "_dropped", "why")
+    __slots__ = ("_dropped", "_is_closing", "why")
 
     is_open = False
 
-    def __init__(self, why: str, *, closing: bool) -> None:
+    def __init__(self, why: str) -> None:
         self.why = why
-        self._closing = closing
-        self._dropped: set[object] = set()
+        self._is_closing = True
+        self._dropped: set[Closable] = set()
 
     def __getattr__(self, name: str) -> Any:
         raise ClosedError(self.why)
 
-    def drop(self, snapshot: "_plyvel.Snapshot") -> None:
-        """Close a native snapshot, or keep it until LevelDB is closed: to close one takes as
-        long as LevelDB likes, without the GIL."""
-        if self._closing:
-            self._dropped.add(snapshot)
+    def drop(self, holder: Closable) -> None:
+        """Close what holds a native snapshot, or keep it until LevelDB is closed: to let go of a
+        snapshot takes a while, without the GIL."""
+        if self._is_closing:
+            self._dropped.add(holder)
         else:
-            snapshot.close()
+            holder.close()
 
     def closed(self) -> None:
         """LevelDB is closed, or stays open for others."""
-        self._closing = False
+        self._is_closing = False
         self._dropped.clear()
 
 

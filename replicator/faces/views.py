@@ -15,7 +15,7 @@ from replicator.store.keyspace import RESERVED
 if TYPE_CHECKING:
     from plyvel import _plyvel
 
-    from replicator.faces.handle import Replica
+    from replicator.faces.shape import Handle
 
 NOTHING = {"start": b"", "stop": b""}
 """The range of a native iterator that never shows anything, whatever is sought in it."""
@@ -84,7 +84,7 @@ class Readable:
     _hidden: bytes | None
 
     @property
-    def _owner(self) -> "Replica":
+    def _owner(self) -> "Handle":
         """The handle that all of this comes from."""
         raise NotImplementedError
 
@@ -163,18 +163,16 @@ class Readable:
 class Snapshot(Readable):
     """plyvel's snapshot of what a handle shows: later writes do not change it. Thread-safe."""
 
-    __slots__ = ("_hidden", "_replica", "_source")
+    __slots__ = ("_handle", "_hidden", "_source")
 
-    def __init__(
-        self, replica: "Replica", native: "_plyvel.Snapshot", hidden: bytes | None
-    ) -> None:
-        self._replica = replica
+    def __init__(self, handle: "Handle", native: "_plyvel.Snapshot", hidden: bytes | None) -> None:
+        self._handle = handle
         self._source = native
         self._hidden = hidden
 
     @property
-    def _owner(self) -> "Replica":
-        return self._replica
+    def _owner(self) -> "Handle":
+        return self._handle
 
     @leased
     def raw_iterator(
@@ -182,11 +180,11 @@ class Snapshot(Readable):
     ) -> RawIterator:
         """A raw iterator over the snapshot. As plyvel's, it knows nothing of `prefixed_db`."""
         native = self._source.raw_iterator(verify_checksums=verify_checksums, fill_cache=fill_cache)
-        return RawIterator(self._replica, native, *self._replica._span)
+        return RawIterator(self._handle, native, *self._handle._span)
 
     def close(self) -> None:
         """Let LevelDB drop what only this snapshot needs. Idempotent."""
-        self._replica._release(self._source)
+        self._handle._release(self._source)
 
     release = close
 
@@ -243,22 +241,22 @@ class Writable(Readable):
 class PrefixedReplica(Writable):
     """plyvel's PrefixedDB on a handle: puts a prefix before every key. Thread-safe."""
 
-    __slots__ = ("_hidden", "_replica", "_source", "_within")
+    __slots__ = ("_handle", "_hidden", "_source", "_within")
 
-    def __init__(self, db: "Replica", prefix: bytes) -> None:
-        self._replica = db
+    def __init__(self, db: "Handle", prefix: bytes) -> None:
+        self._handle = db
         self._within = prefix
         self._hidden = hidden_from(prefix)
         self._source = db._source.prefixed_db(prefix)
 
     @property
-    def _owner(self) -> "Replica":
-        return self._replica
+    def _owner(self) -> "Handle":
+        return self._handle
 
     @property
-    def db(self) -> "Replica":
+    def db(self) -> "Handle":
         """The handle."""
-        return self._replica
+        return self._handle
 
     @property
     def prefix(self) -> bytes:
@@ -267,11 +265,11 @@ class PrefixedReplica(Writable):
 
     def put(self, key: bytes, value: Any, *, sync: bool | None = None) -> None:
         """As the handle's `put`."""
-        self._replica.put(self._within + key, value, sync=sync)
+        self._handle.put(self._within + key, value, sync=sync)
 
     def delete(self, key: bytes, *, sync: bool | None = None) -> None:
         """As the handle's `delete`."""
-        self._replica.delete(self._within + key, sync=sync)
+        self._handle.delete(self._within + key, sync=sync)
 
     def __repr__(self) -> str:
-        return f"<replicator.PrefixedReplica with prefix {self._within!r} of {self._replica!r}>"
+        return f"<replicator.PrefixedReplica with prefix {self._within!r} of {self._handle!r}>"

@@ -40,7 +40,7 @@ def test_approximate_size_is_levels_own(
 ) -> None:
     batch = WriteBatch.__new__(WriteBatch)
     batch._operations = operations
-    batch._replica = Alone()
+    batch._handle = Alone()
     assert batch.approximate_size() == size_of(operations)
 
 

@@ -36,7 +36,7 @@ class Door:
 
     def shut(self) -> Recall:
         calls = Recall(self._lease)
-        self._lease = Shut("shut", closing=True)
+        self._lease = Shut("shut")
         return calls
 
 
