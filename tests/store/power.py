@@ -31,7 +31,6 @@ class Power:
         """Path of a log file → how many of its first bytes are on the disk."""
         self.listed: set[str] = set()
         """Log files whose directory was synced since they came."""
-        self.inodes: dict[str, int] = {}
         self._fdatasync, self._fsync = os.fdatasync, os.fsync
         monkeypatch.setattr(os, "fdatasync", self.fdatasync)
         monkeypatch.setattr(os, "fsync", self.fsync)
@@ -39,16 +38,14 @@ class Power:
         monkeypatch.setattr(fork, "look_around", self.look_around)
 
     def fdatasync(self, descriptor: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
         size = os.fstat(descriptor).st_size
         self._fdatasync(descriptor)
-        self.kept[path] = size
+        self.kept[str(_path(descriptor))] = size
 
     def fsync(self, descriptor: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        names = os.listdir(path)
+        files = list(_path(descriptor).iterdir())
         self._fsync(descriptor)
-        self.listed |= {f"{path}/{name}" for name in names}
+        self.listed.update(map(str, files))
 
     def look_around(self, path: Path) -> Surroundings:
         return Surroundings("machine", 1, 1, f"boot {self.boots}")
@@ -73,6 +70,10 @@ class Power:
         return sum(
             log.stat().st_size > self.kept.get(str(log), 0) for log in place.path.glob("*.log")
         )
+
+
+def _path(descriptor: int) -> Path:
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 def _copy_at_rest(path: Path, to: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import random
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import plyvel
@@ -109,7 +110,7 @@ def _some_life(
                 for _ in FullRound(a.store, b.store).steps():
                     pass
             else:
-                for _ in zip(Round(a.store, b.store).steps(), range(chance.randint(1, 9))):
+                for _ in islice(Round(a.store, b.store).steps(), chance.randint(1, 9)):
                     pass
         else:
             Round(b.store, a.store).whole()
