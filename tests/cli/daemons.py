@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from replicator.faces.cli.app import cli
+
 REPLICATOR = str(Path(sys.executable).parent / "replicator")
 WAIT_SECONDS = 30
 
@@ -72,13 +76,18 @@ def serving(data: Path, *arguments: str) -> Iterator[Daemon]:
         daemon.clean_up()
 
 
-def replicator(*arguments: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
-    result = subprocess.run(
-        [REPLICATOR, *arguments], input=stdin, capture_output=True, check=False, timeout=60
-    )
-    return subprocess.CompletedProcess(
-        result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
+def replicator(*arguments: str, stdin: bytes = b"") -> Result:
+    """Run a command to its end, in this process: what it asks for is in the daemon's."""
+    result = CliRunner().invoke(cli, list(arguments), input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def replicator_process(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, as its own process."""
+    return subprocess.run(
+        [REPLICATOR, *arguments], capture_output=True, text=True, check=False, timeout=60
     )
 
 

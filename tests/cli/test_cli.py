@@ -11,10 +11,12 @@ from typing import Any
 
 import plyvel
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from replicator.faces.cli.app import cli
 from replicator.faces.cli.codes import Exit
+from tests.cli.daemons import REPLICATOR
+from tests.cli.daemons import replicator as run
 
 NASTY = b"\x1b[2J\x07\xff\n"
 
@@ -27,13 +29,6 @@ def data(tmp_path: Path) -> Path:
     file.write_bytes(b"a\t1\nb\t2\nc\t\xc3\xbc\n")
     assert run("load", str(file), "--data", str(directory)).exit_code == 0
     return directory
-
-
-def run(*arguments: str, stdin: bytes | None = None) -> Result:
-    result = CliRunner().invoke(cli, list(arguments), input=stdin)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def documents(result: Result) -> list[Any]:
@@ -293,20 +288,18 @@ def test_help_teaches() -> None:
 
 
 def test_bytes_that_are_no_text_come_through_the_shell(data: Path) -> None:
-    replicator = Path(sys.executable).parent / "replicator"
     key = b"\xfe\x01"
     where: list[str | bytes] = ["--data", os.fsencode(data)]
-    subprocess.run([str(replicator), "put", key, b"\xff", *where], check=True)
-    result = subprocess.run([str(replicator), "get", key, *where], capture_output=True, check=True)
+    subprocess.run([REPLICATOR, "put", key, b"\xff", *where], check=True)
+    result = subprocess.run([REPLICATOR, "get", key, *where], capture_output=True, check=True)
     assert result.stdout == b"\\xff\n"
 
 
 def test_a_reader_that_has_seen_enough(data: Path) -> None:
     file = b"".join(b"key%06d\tvalue\n" % number for number in range(50_000))
     run("load", "-", "--data", str(data), stdin=file)
-    replicator = Path(sys.executable).parent / "replicator"
     scan = subprocess.Popen(
-        [replicator, "scan", "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [REPLICATOR, "scan", "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert scan.stdout is not None and scan.stderr is not None
     assert scan.stdout.readline() == b"a\t1\n"
