@@ -68,6 +68,12 @@ class Place:
         if self.db is not None:
             self.db.close()
 
+    def __enter__(self) -> Store:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def kill(self) -> None:
         """What SIGKILL leaves: nothing more is written, the kernel has every commit."""
         if self.db is None or self.db.closed:

@@ -36,11 +36,11 @@ class Round:
         self.known = self._source.known
         self.floor = self._source.floor
         lack = self.known.difference(target.known()).difference(self.withheld)
-        self._chunks = self._source.read(lack)
+        self.chunks = self._source.read(lack)
 
     def steps(self) -> Iterator[Applied]:
         """Apply chunk by chunk, claim with the last."""
-        chunks = list(self._chunks)
+        chunks = list(self.chunks)
         self._source.close()
         for chunk in chunks[:-1]:
             yield self.target.apply(chunk, self.known)
@@ -48,7 +48,7 @@ class Round:
 
     def whole(self) -> Applied:
         """Apply all of it in one commit."""
-        chunk = join(self._chunks)
+        chunk = join(self.chunks)
         self._source.close()
         return self._finish(chunk)
 
