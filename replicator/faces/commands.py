@@ -20,6 +20,7 @@ They run in worker threads and may block, for the disk or for a peer.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, TypeVar
 
@@ -107,7 +108,7 @@ def _set(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
 
 
 def _del(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    present = [key for key in set(arguments) if replica.get(key) is not None]
+    present = [key for key in dict.fromkeys(arguments) if replica.get(key) is not None]
     with replica.write_batch(transaction=True) as batch:
         for key in present:
             batch.delete(key)
@@ -251,6 +252,7 @@ def _maps(value: object) -> Reply:
     return value if isinstance(value, bool | int | float | bytes | None) else str(value)
 
 
+@cache
 def _version() -> str:
     try:
         return version("level-replicator")

@@ -23,13 +23,14 @@ from replicator.errors import (
 )
 from replicator.faces.commands import COMMANDS, CommandError, Session
 from replicator.faces.handle import Replica
+from replicator.faces.leveldb import words_of
 from replicator.faces.resp import Failure, Reply, Request, encode
 
 logger = logging.getLogger("replicator")
 
 _CODES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((ClosedError, GateClosedError), "CLOSING"),
-    ((StorageError, plyvel.Error), "STORAGE"),
+    ((StorageError,), "STORAGE"),
     ((TimeoutError,), "TIMEOUT"),
     ((PeerError,), "PEER"),
     ((ReplicatorError,), "ERR"),
@@ -73,12 +74,14 @@ def execute(replica: Replica, session: Session, request: Request) -> Reply:
 
 def failure(error: Exception) -> Failure:
     """The error reply for what a command raised; what should not happen is logged."""
-    for kinds, code in _CODES:
-        if isinstance(error, kinds):
-            return Failure(code, str(error))
     if isinstance(error, CommandError):
         code, _, text = str(error).partition(" ")
         return Failure(code, text)
+    if isinstance(error, plyvel.Error):
+        return Failure("STORAGE", words_of(error))
+    for kinds, code in _CODES:
+        if isinstance(error, kinds):
+            return Failure(code, str(error))
     logger.error("a command failed", exc_info=error)
     return Failure("INTERNAL", f"{type(error).__name__}: {error}; the log says where")
 

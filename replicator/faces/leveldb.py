@@ -26,7 +26,7 @@ def open_leveldb(directory: Path, *, create: bool) -> plyvel.DB:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return plyvel.DB(os.fsencode(directory), create_if_missing=create)
     except plyvel.IOError as error:
-        text = _text_of(error)
+        text = words_of(error)
         if "/LOCK: " in text:
             raise StorageError(
                 f"{directory} is in use by a program whose socket is not there: stop it, or use "
@@ -35,14 +35,14 @@ def open_leveldb(directory: Path, *, create: bool) -> plyvel.DB:
         raise StorageError(f"{directory} cannot be opened: {text}") from error
     except plyvel.CorruptionError as error:
         raise StorageError(
-            f"{directory} is damaged: {_text_of(error)}; restore a backup, or empty it and let the "
+            f"{directory} is damaged: {words_of(error)}; restore a backup, or empty it and let the "
             "peers fill it again"
         ) from error
     except OSError as error:
         raise StorageError(f"{directory} cannot be opened: {error.strerror}") from error
 
 
-def _text_of(error: plyvel.Error) -> str:
+def words_of(error: plyvel.Error) -> str:
     """LevelDB's words, which plyvel gives as bytes."""
     (words,) = error.args or ("no reason given",)
     return words.decode(errors="replace") if isinstance(words, bytes) else str(words)

@@ -1,4 +1,4 @@
-"""The daemon's log on standard error, for people."""
+"""The log on standard error, for people."""
 
 import logging
 import sys
@@ -15,8 +15,8 @@ class LineFormatter(logging.Formatter):
         return "\n".join(map(_printable, lines))
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send the package's log to standard error."""
+def log_to_stderr(level: int) -> None:
+    """Send the package's log from `level` on to standard error. Call it once."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logger = logging.getLogger("replicator")

@@ -15,7 +15,7 @@ from click.testing import Result
 
 from replicator.faces.cli.app import cli
 from replicator.faces.cli.codes import Exit
-from tests.cli.daemons import REPLICATOR
+from tests.cli.daemons import REPLICATOR, replicator_process
 from tests.cli.daemons import replicator as run
 
 NASTY = b"\x1b[2J\x07\xff\n"
@@ -195,6 +195,8 @@ def test_strip(data: Path) -> None:
     assert refused.exit_code == 2
     assert "nothing was changed" in refused.stderr
     assert run("get", "a", "--data", str(data)).exit_code == 0
+    nobody = run("strip", str(data), stdin=b"")
+    assert (nobody.exit_code, "nothing was changed" in nobody.stderr) == (2, True)
     assert "plain LevelDB is left" in run("strip", str(data), stdin=b"y\n").output
     with plyvel.DB(str(data)) as db:
         assert list(db) == [(b"a", b"1"), (b"b", b"2"), (b"c", "ü".encode())]
@@ -285,6 +287,17 @@ def test_help_teaches() -> None:
         assert "--json" in text
         assert command.help
         assert "\x08" not in text
+
+
+def test_a_mistake_in_a_process_of_its_own_is_told_without_a_traceback() -> None:
+    for arguments in (["fly"], ["get"], ["get", "k", "--data", "/missing"]):
+        result = replicator_process(*arguments)
+        assert result.returncode == 2
+        assert result.stderr
+        assert "Traceback" not in result.stderr
+    result = replicator_process("--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("Usage: replicator [OPTIONS] COMMAND")
 
 
 def test_bytes_that_are_no_text_come_through_the_shell(data: Path) -> None:

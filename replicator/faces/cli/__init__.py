@@ -9,7 +9,7 @@ EXTRA = ("click", "hiredis", "msgspec", "rich")
 
 
 def main() -> None:
-    """The console script: runs a command and exits with its code."""
+    """The console script: runs a command and ends the process with its exit code."""
     try:
         from replicator.faces.cli.app import run
     except ModuleNotFoundError as error:
@@ -17,7 +17,7 @@ def main() -> None:
             raise
         sys.stderr.write(f"replicator: {missing(error.name)}\n")
         sys.exit(2)
-    sys.exit(run())
+    run()
 
 
 def missing(package: str) -> MissingExtraError:

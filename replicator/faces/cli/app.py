@@ -1,9 +1,10 @@
 """The command ``replicator``: its commands, and how each ends."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import plyvel
@@ -17,6 +18,8 @@ from replicator.faces.cli.load import load
 from replicator.faces.cli.output import complain
 from replicator.faces.cli.serve import serve
 from replicator.faces.cli.strip import strip
+from replicator.faces.leveldb import words_of
+from replicator.faces.logs import log_to_stderr
 
 
 class App(click.Group):
@@ -35,9 +38,12 @@ def _ended(command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
         return code
-    except (ReplicatorError, plyvel.Error) as error:
+    except ReplicatorError as error:
         complain(str(error))
         return exit_of(error)
+    except plyvel.Error as error:
+        complain(words_of(error))
+        return Exit.STORAGE
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
@@ -85,10 +91,7 @@ for _command in (serve, load, get, put, delete, scan, status, digest, conflicts,
     cli.add_command(_command)
 
 
-def run() -> int:
-    """Run the command line of this process.
-
-    Returns:
-        The exit code.
-    """
-    return int(cli.main(standalone_mode=False) or 0)
+def run() -> NoReturn:
+    """Run the command line of this process, and end it."""
+    log_to_stderr(logging.WARNING)
+    cli.main(prog_name="replicator")

@@ -2,8 +2,6 @@
 
 from enum import IntEnum
 
-import plyvel
-
 from replicator.errors import PeerError, ReplicatorError, StorageError
 
 
@@ -45,12 +43,12 @@ _EXIT_OF_CODE = {
 }
 
 
-def exit_of(error: Exception) -> Exit:
+def exit_of(error: ReplicatorError) -> Exit:
     """The exit code that an error stands for."""
     match error:
         case RefusedError():
             return _EXIT_OF_CODE.get(error.code, Exit.USAGE)
-        case StorageError() | plyvel.Error():
+        case StorageError():
             return Exit.STORAGE
         case UnreachableError() | PeerError():
             return Exit.UNREACHABLE

@@ -5,6 +5,7 @@ Python objects: bytes, int, float, bool, None, lists, and dicts with bytes as ke
 """
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ ANSWER_SECONDS = 600.0
 READ_BYTES = 1 << 16
 
 
-class Door:
+class Door(ABC):
     """Runs commands on one store. Not thread-safe.
 
     Attributes:
@@ -53,11 +54,13 @@ class Door:
             raise reply
         return reply
 
+    @abstractmethod
     def close(self) -> None:
         """Leave. Idempotent."""
 
+    @abstractmethod
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
-        raise NotImplementedError
+        """The reply, an error reply as the error itself."""
 
 
 class SocketDoor(Door):

@@ -60,10 +60,10 @@ class Loader:
 def load(file: BinaryIO, where: Where, skip_bad: bool, with_escapes: bool, as_json: bool) -> int:
     """Write the records of FILE: KEY, a tab, VALUE on each line. "-" is standard input.
 
-    A key that shows its value already is not written again: a load that was cut short is simply
-    repeated. Each batch is written as a whole or not at all, but not the load. A carriage return
-    before the newline belongs to the line's end; empty lines are left out. --json tells after
-    every batch how far it is.
+    The store is made where there is none. A key that shows its value already is not written
+    again: a load that was cut short is simply repeated. Each batch is written as a whole or not
+    at all, but not the load. A carriage return before the newline belongs to the line's end;
+    empty lines are left out. --json tells after every batch how far it is.
 
     \b
         replicator load --data ./a cities.tsv

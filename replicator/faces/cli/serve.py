@@ -12,7 +12,6 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.options import Where, json_option, store_options
 from replicator.faces.cli.output import escaped, print_json
 from replicator.faces.configfile import Config
-from replicator.faces.logs import log_to_stderr
 from replicator.net.address import parse_address
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def serve(
 
     from replicator.faces.daemon import run_daemon
 
-    log_to_stderr()
+    logger.setLevel(logging.INFO)
     config = overridden(where.config, listen, peers, name)
     data = where.directory
     _warn_of_strangers(config)

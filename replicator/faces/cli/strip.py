@@ -7,7 +7,8 @@ import click
 from replicator.errors import UsageError
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.options import DIRECTORY, json_option
-from replicator.faces.cli.output import print_json
+from replicator.faces.cli.output import escaped, print_json
+from replicator.store.strip import strip as strip_directory
 
 
 @click.command()
@@ -21,14 +22,7 @@ def strip(directory: Path, yes: bool, as_json: bool) -> int:
     when, and who knows what. Keys and the values that they show stay. No daemon may have DIR
     open.
     """
-    # Here, not at the top: it takes longer to import than most commands take to run.
-    from replicator.store.strip import strip as strip_directory
-
-    if not yes and not click.confirm(
-        f"Losing versions and the history in {click.format_filename(directory)} will be gone. "
-        "Go on?",
-        err=True,
-    ):
+    if not yes and not _confirmed(directory):
         raise UsageError("nothing was changed")
     removed = strip_directory(directory)
     if as_json:
@@ -36,3 +30,11 @@ def strip(directory: Path, yes: bool, as_json: bool) -> int:
     else:
         click.echo(f"{removed:,} rows of the replicator removed; plain LevelDB is left")
     return Exit.OK
+
+
+def _confirmed(directory: Path) -> bool:
+    question = f"Losing versions and the history in {escaped(str(directory))} will be gone. Go on?"
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # Ctrl-C, or nobody there to answer
+        return False
