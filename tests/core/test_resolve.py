@@ -215,3 +215,4 @@ def test_in_equal_clock_mode_a_higher_clock_wins_by_itself() -> None:
 def test_in_equal_clock_mode_the_resolver_settles_equal_clocks() -> None:
     versions: Sequence[Version] = [put(b"a", 1, clock=1), put(b"b", 2, clock=1)]
     assert resolve(versions, first_kept, "equal-clock").visible is versions[0]
+    assert resolve(versions, concatenate, "equal-clock").visible.value == b"a+b"
