@@ -87,6 +87,8 @@ class LocalWrites(State):
         if self._slow:
             self._admit()
         with self._lock:
+            if self.closed is not None:
+                raise ClosedError(self.closed)
             batch = self._batch
             absent = self.absent
             place = hash(key)
@@ -138,6 +140,7 @@ class LocalWrites(State):
         if self._slow:
             self._admit()
         with self._lock:
+            self.refuse_closed()
             batch = self._batch
             try:
                 self._stage_many(batch, folded)
@@ -250,7 +253,6 @@ class LocalWrites(State):
         timestamp: int | None = None,
     ) -> None:
         """Put one write into `batch`, after a look at the record there is."""
-        self.refuse_closed()
         if seq is None:
             seq = self.seq + 1
         if timestamp is None:

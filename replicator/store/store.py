@@ -189,6 +189,7 @@ class Store(LocalWrites):
 
     def open_source(self) -> Source:
         """One snapshot to serve a round from; the caller closes it."""
+        self.level.refuse_in_update()
         with self._lock:
             self.refuse_closed()
             return Source(self.db.snapshot(), self.known_now(), dict(self.floor), self.origins)
