@@ -64,14 +64,17 @@ class Greeting:
 
         Raises:
             PeerRefusedError: they do not, see `choose_cluster`.
-            GreetAgainError: another conversation has settled the cluster id meanwhile.
+            GreetAgainError: a store that was empty in its `Hello` has data by now, and nobody
+                said that they may be merged with the peer's.
         """
-        chosen = choose_cluster(self.hello, peer, bool(self.known.intersection(peer_known)))
+        shared = bool(self.known.intersection(peer_known))
+        chosen = choose_cluster(self.hello, peer, shared)
         current = self._me.cluster_id()
         if chosen == current:
             return []
-        if (current, self._me.has_data()) != (self.hello.cluster_id, self.hello.has_data):
-            raise GreetAgainError("the cluster id was settled with another peer: greet again")
+        changed = (current, self._me.has_data()) != (self.hello.cluster_id, self.hello.has_data)
+        if changed and peer.has_data and not _permitted(self.hello, peer, shared):
+            raise GreetAgainError("the first write came during the greeting: greet again")
         return [AdoptCluster(chosen)]
 
 
@@ -119,7 +122,7 @@ def choose_cluster(mine: Hello, theirs: Hello, shared: bool) -> bytes:
     """
     if mine.cluster_id is not None and mine.cluster_id == theirs.cluster_id:
         return mine.cluster_id
-    if mine.has_data and theirs.has_data and not (shared or _permitted(mine, theirs)):
+    if mine.has_data and theirs.has_data and not _permitted(mine, theirs, shared):
         raise PeerRefusedError(
             f"node {theirs.node!r} (origin {format_origin(theirs.origin)}) holds data of another "
             f"cluster of the name {mine.cluster!r}. To merge the two for good, give its address as "
@@ -135,9 +138,9 @@ def choose_cluster(mine: Hello, theirs: Hello, shared: bool) -> bytes:
     return min(known or spare or [_new_id(mine, theirs)])
 
 
-def _permitted(mine: Hello, theirs: Hello) -> bool:
-    """Whether a person said that the two belong together."""
-    return mine.explicit or theirs.explicit or mine.cluster != CLUSTER_DEFAULT
+def _permitted(mine: Hello, theirs: Hello, shared: bool) -> bool:
+    """Whether data of the two may be merged: they were before, or a person said so."""
+    return shared or mine.explicit or theirs.explicit or mine.cluster != CLUSTER_DEFAULT
 
 
 def _new_id(mine: Hello, theirs: Hello) -> bytes:

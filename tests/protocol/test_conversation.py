@@ -145,32 +145,46 @@ def test_a_node_of_a_merged_cluster_follows() -> None:
     assert effects[0] == AdoptCluster(b"another")
 
 
-def test_a_cluster_id_that_was_settled_with_another_peer_meanwhile() -> None:
+def new_node() -> Node:
+    """A store that holds nothing and belongs nowhere yet."""
     node = Node()
     node.has_data, node.cluster_id = False, None
-    talk = Talk(node=node)
+    return node
+
+
+def written(node: Node) -> None:
+    """The node's first write, which makes it a cluster id."""
+    node.has_data, node.cluster_id = True, b"made by the first write"
+
+
+def test_a_first_write_during_the_greeting_is_not_given_to_a_cluster_by_accident() -> None:
+    talk = Talk(node=new_node())
     talk.starts()
     talk.hears(hello())
-    talk.node.cluster_id = b"adopted from a third"
+    written(talk.node)
     effects = talk.hears(Known(NOTHING))
     assert closing(effects).code == "busy"
     assert not any(isinstance(effect, AdoptCluster) for effect in effects)
 
 
-def test_a_first_write_during_the_greeting_is_not_given_to_a_cluster_by_accident() -> None:
-    node = Node()
-    node.has_data = False
-    talk = Talk(node=node)
+def test_a_first_write_during_the_greeting_of_a_peer_without_data_does_no_harm() -> None:
+    talk = Talk(node=new_node())
     talk.starts()
-    talk.hears(hello(cluster_id=b"another"))
-    talk.node.has_data = True
-    assert closing(talk.hears(Known(NOTHING))).code == "busy"
+    talk.hears(hello(has_data=False))
+    written(talk.node)
+    assert talk.hears(Known(NOTHING)) == [AdoptCluster(CLUSTER), MET]
+
+
+def test_a_first_write_during_a_greeting_that_a_person_asked_for_does_no_harm() -> None:
+    talk = Talk(node=new_node(), explicit=True)
+    talk.starts()
+    talk.hears(hello())
+    written(talk.node)
+    assert talk.hears(Known(NOTHING)) == [AdoptCluster(CLUSTER), MET]
 
 
 def test_the_peers_id_may_be_adopted_by_two_conversations_at_once() -> None:
-    node = Node()
-    node.has_data, node.cluster_id = False, None
-    talk = Talk(node=node)
+    talk = Talk(node=new_node())
     talk.starts()
     talk.hears(hello())
     talk.node.cluster_id = CLUSTER
