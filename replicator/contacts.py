@@ -33,12 +33,13 @@ class Link:
         origin: who greeted there last.
         is_self: whether that was this very node.
         error: why the last attempt or conversation failed.
-        caught_up: whether this node held, once, all that was known there.
-        settled: set when the first attempt came to that, or to nothing.
+        is_put_off: whether that was because the peer has something else to do first.
+        settled: set when the first attempt has led to catching up, or to nothing.
         is_removed: whether it is dialled no more.
         changed: where the dialling task waits for news.
-        attempts: how many attempts have led to a greeting or to nothing.
-        attempted: where those wait who want to know that of the next one.
+        is_attempting: whether an attempt, or the conversation it led to, is under way.
+        attempts: how many are over.
+        news: where those wait who want to know what comes of the next one.
         waiting: what the dialling task is in between two conversations.
     """
 
@@ -48,12 +49,13 @@ class Link:
     origin: int | None = None
     is_self: bool = False
     error: str | None = None
-    caught_up: bool = False
+    is_put_off: bool = False
     settled: trio.Event = field(default_factory=trio.Event)
     is_removed: bool = False
     changed: ParkingLot = field(default_factory=ParkingLot)
+    is_attempting: bool = False
     attempts: int = 0
-    attempted: ParkingLot = field(default_factory=ParkingLot)
+    news: ParkingLot = field(default_factory=ParkingLot)
     waiting: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def retire(self) -> None:
@@ -61,12 +63,13 @@ class Link:
         self.is_removed = True
         self.waiting.cancel()
         self.settled.set()
-        self.attempted.unpark_all()
+        self.news.unpark_all()
 
     def attempt_over(self) -> None:
-        """The peer has greeted, or the attempt has failed."""
+        """An attempt has failed, or the conversation it led to is over."""
+        self.is_attempting = False
         self.attempts += 1
-        self.attempted.unpark_all()
+        self.news.unpark_all()
 
 
 @dataclass(slots=True, eq=False)
@@ -76,14 +79,18 @@ class Contact:
     Attributes:
         origin, name: as it said last.
         blocked: why it is left alone until a person has looked at it (R13).
+        caught_up: whether this node held, once, all that was known there.
         sessions: open conversations with it; more than one only for a moment.
-        known: what it has announced, as of its newest conversation.
+        newest: the last conversation with it, open or over.
+        known: what it has announced, as of that.
     """
 
     origin: int
     name: str
     blocked: str | None = None
+    caught_up: bool = False
     sessions: list[Session] = field(default_factory=list)
+    newest: Session | None = None
     known: KnownSet = field(default_factory=KnownSet)
     rounds: int = 0
     records_in: int = 0
@@ -156,7 +163,7 @@ class Contacts:
             link.origin = peer.origin
         contact = self.by_origin.setdefault(peer.origin, Contact(peer.origin, peer.node))
         contact.name = peer.node
-        contact.known = session.conversation.peer_known
+        contact.newest, contact.known = session, session.conversation.peer_known
         surplus = []
         for other in contact.sessions:
             loser = self._surplus(session, other)

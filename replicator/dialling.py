@@ -6,20 +6,19 @@ import trio
 
 from replicator.config import Settings
 from replicator.contacts import Contact, Contacts, Link
-from replicator.errors import PeerError
 from replicator.hosting import Hosting
 from replicator.journal import printable
 from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.transport import FramedStream, Tls
-from replicator.protocol.effects import Close
 from replicator.protocol.schedule import PeerSchedule
 from replicator.session import Session
 from replicator.store.gate import GateOutcome
 from replicator.upkeep import Upkeep
 
-SYNC_ATTEMPTS = 2
-"""Conversations that a `synchronize` tries with one peer: an open one may just be ending."""
+SYNC_ATTEMPTS = 3
+"""Conversations that a `synchronize` tries with one peer: an open one may just be ending, or the
+peer settle something else first."""
 
 
 class Dialling:
@@ -77,7 +76,8 @@ class Dialling:
         links = list(self._contacts.links.values())
         for link in links:
             await link.settled.wait()
-        return "caught up" if any(link.caught_up for link in links) else "nobody there"
+        caught_up = any(contact.caught_up for contact in self._contacts.by_origin.values())
+        return "caught up" if caught_up else "nobody there"
 
     async def synchronize(self, timeout: float | None) -> bool:
         """See `Node.synchronize`."""
@@ -103,47 +103,60 @@ class Dialling:
 
     async def _synchronize_with(self, link: Link | None, session: Session | None) -> bool:
         if link is None:
-            return session is not None and await session.in_step()
+            return session is not None and await session.in_step(fresh=False)
         for _ in range(SYNC_ATTEMPTS):
-            session = self._session_at(link) or await self._dial_now(link)
+            session = self._session_at(link)
+            is_fresh = session is None
             if session is None:
+                session = await self._dial_now(link)
+            if session is None and not link.is_put_off:
                 return link.is_self
-            if await session.in_step():
+            if session is not None and await session.in_step(fresh=is_fresh):
                 return True
         return False
 
     async def _dial_now(self, link: Link) -> Session | None:
         """Dial, due or not; the conversation that comes of it, if any."""
         contact = self._contacts.at(link)
-        if contact is None or contact.blocked is None:
-            attempts = link.attempts
+        if contact is not None and contact.blocked is not None:
+            return None
+        before = contact and contact.newest
+        over = link.attempts + link.is_attempting
+        while link.attempts <= over and not link.is_removed:
+            contact = self._contacts.at(link)
+            if contact is not None and contact.newest is not before:
+                return contact.newest
             link.schedule.due = trio.current_time()
             link.changed.unpark_all()
-            while link.attempts == attempts and not link.is_removed:
-                await link.attempted.park()
-        return self._session_at(link)
+            await link.news.park()
+        return None
 
     def _session_at(self, link: Link) -> Session | None:
         contact = self._contacts.at(link)
-        return contact.sessions[-1] if contact is not None and contact.sessions else None
+        open_ones = [] if contact is None else [one for one in contact.sessions if one.over is None]
+        return open_ones[-1] if open_ones else None
 
     # Conversations come and go
 
     def _met(self, session: Session, contact: Contact) -> None:
         for link in self._contacts.links_of(contact.origin):
-            link.attempt_over()
+            link.error = None
+            link.news.unpark_all()
         self._nursery.start_soon(self._await_catching_up, session, contact)
 
     def _parted(self, session: Session, contact: Contact) -> None:
-        """A conversation with a contact has ended: the pauses of its links begin now."""
+        """A conversation with a contact has ended: the pauses of its links begin now. That of the
+        link that was dialled begins with what is made of it."""
         well = session.over is not None and session.over.code == "idle"
+        dialled = self._hosting.link_of(session)
         for link in self._contacts.links_of(contact.origin):
-            self._upkeep.rest(link, well=well)
+            if link is not dialled:
+                self._upkeep.rest(link, well=well)
 
     async def _await_catching_up(self, session: Session, contact: Contact) -> None:
         if await session.caught_up():
+            contact.caught_up = True
             for link in self._contacts.links_of(contact.origin):
-                link.caught_up = True
                 link.settled.set()
 
     # One link
@@ -152,21 +165,27 @@ class Dialling:
         while not link.is_removed:
             link.error = await self._attempt(link)
             self._upkeep.rest(link, well=link.error is None)
-            if self._session_at(link) is None:
+            contact = self._contacts.at(link)
+            is_open = contact is not None and bool(contact.sessions)
+            if (contact is not None and contact.caught_up) or not (is_open or link.is_put_off):
                 link.settled.set()
             link.attempt_over()
 
     async def _attempt(self, link: Link) -> str | None:
         """One conversation, when it is due; what went wrong, safe to show."""
+        link.is_put_off = False
         try:
             stream = await self._dial(link)
             if stream is None:
                 return None
             close = await self._hosting.converse(stream, link)
         except Exception as error:
-            self._hosting.complain(_subject(link), error)
+            self._hosting.complain(f"peer {link.address}", error)
             return printable(str(error))
-        return self._judged(link, close)
+        is_fine = close.code == "idle" or link.is_self or link.is_removed
+        is_surplus = close.code == "busy" and self._session_at(link) is not None
+        link.is_put_off = close.code == "busy" and not is_surplus
+        return None if is_fine or is_surplus else printable(close.reason)
 
     async def _dial(self, link: Link) -> FramedStream | None:
         """Connect when it is due; None where the link was removed before."""
@@ -174,6 +193,7 @@ class Dialling:
             while (due := self._due(link)) > trio.current_time():
                 with trio.move_on_at(due):
                     await link.changed.park()
+            link.is_attempting = True
             return await dial(
                 link.address,
                 timeout=self._settings.connect_timeout,
@@ -188,18 +208,3 @@ class Dialling:
         if contact is not None and (contact.sessions or contact.blocked is not None):
             return inf
         return link.schedule.due
-
-    def _judged(self, link: Link, close: Close) -> str | None:
-        """What was wrong with a conversation that has ended."""
-        if close.code == "idle" or link.is_self or link.is_removed:
-            return None
-        if close.code == "busy" and self._session_at(link) is not None:
-            return None
-        reason = printable(close.reason)
-        if close.code != "failed":  # that was told when it happened
-            self._hosting.complain(_subject(link), PeerError(reason))
-        return reason
-
-
-def _subject(link: Link) -> str:
-    return f"peer {link.address}"

@@ -19,18 +19,16 @@ from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import Close, Report
 from replicator.protocol.me import Me
 from replicator.protocol.pulls import Pulls
-from replicator.session import Session
+from replicator.session import Session, Workers
 from replicator.store.apply import Applied
 from replicator.store.store import Store
-
-STORE_THREADS_MAX = 8
-"""Worker threads of all conversations of a node together."""
 
 FORK_SECONDS = 5.0
 """How long the other conversations may take to end before a fork."""
 
 _REMARKABLE = ("refused", "protocol", "silent", "lost")
-"""How conversations end that should not; "failed" was told when it happened."""
+"""How conversations end that should not; "failed" is told when it happens, and what one does
+because it is "closing" or "busy" is no mistake."""
 
 
 class Hosting:
@@ -43,7 +41,7 @@ class Hosting:
     Attributes:
         instance: 8 random bytes, by which a node recognises itself.
         name: the node's name, once it is known.
-        workers: bounds the threads that are inside the store.
+        workers: bounds the threads of the sessions.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
     """
 
@@ -57,7 +55,7 @@ class Hosting:
     ) -> None:
         self.instance = contacts.instance
         self.name = ""
-        self.workers = trio.CapacityLimiter(STORE_THREADS_MAX)
+        self.workers = Workers.make()
         self._store = store
         self._settings = settings
         self._contacts = contacts
@@ -96,19 +94,21 @@ class Hosting:
         self._open[session] = link
         try:
             close = await session.run()
-            if link is None and close.code in _REMARKABLE and not self._is_own(session):
-                host = session.stream.remote.host
-                self.complain(f"connections from {host}", PeerError(printable(close.reason)))
+            self._judge(session, close)
             return close
         finally:
-            del self._open[session]
             self._pulls.finished(conversation.conversation_id)
             self._part(session, link)
+            del self._open[session]
             self._ended.unpark_all()
 
     def of(self, link: Link) -> list[Session]:
         """The conversations that came of dialling `link`."""
         return [session for session, at in self._open.items() if at is link]
+
+    def link_of(self, session: Session) -> Link | None:
+        """The link that was dialled for an open session; None where the peer dialled."""
+        return self._open[session]
 
     async def end_all(self, reason: str) -> None:
         """End every conversation politely, and wait for that."""
@@ -135,10 +135,11 @@ class Hosting:
         if contact is None or peer is None:
             return
         if report.kind in ("resolver", "skew"):
-            self._journal.failed(f"peer {peer.node}: {report.kind}", report.text)
+            self._journal.failed(f"{report.kind} of node {peer.node}", report.text)
             return
         contact.count(report)
         if report.kind == "round":
+            self._journal.works(self._subject(session))
             self._events.emit("round", round_of(session, peer, report))
 
     def applied(self, session: Session, applied: Applied) -> None:
@@ -151,8 +152,7 @@ class Hosting:
         contact = self._contacts.of(session)
         if contact is not None and isinstance(error, ForkedContentsError):
             contact.blocked = str(error)
-        peer = session.conversation.peer
-        self.complain(f"peer {session.stream.remote if peer is None else peer.node}", error)
+        self.complain(self._subject(session), error)
 
     def poke_others(self, session: Session) -> None:
         for other in self:
@@ -165,7 +165,7 @@ class Hosting:
         self._is_forking = True
         try:
             await self._end_others(session)
-            await trio.to_thread.run_sync(self._store.fork, limiter=self.workers)
+            await trio.to_thread.run_sync(self._store.fork, limiter=self.workers.common)
             self._contacts.origin = self._store.origin
             origin = format_origin(self._store.origin)
             self._journal.failed(
@@ -200,7 +200,6 @@ class Hosting:
         if session in surplus or contact.blocked is not None:
             return
         remote = session.stream.remote
-        self._journal.works(f"peer {contact.name}")
         self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
         self.on_met(session, contact)
 
@@ -212,6 +211,27 @@ class Hosting:
         contact = self._contacts.parted(session)
         if contact is not None:
             self.on_parted(session, contact)
+
+    def _judge(self, session: Session, close: Close) -> None:
+        """Complain of a conversation that ended as it should not."""
+        is_wrong = close.code in _REMARKABLE and not self._is_own(session)
+        if close.code == "idle":
+            self._journal.works(self._subject(session))
+        elif is_wrong or (close.by_peer and self._is_turned_away(session)):
+            self.complain(self._subject(session), PeerError(printable(close.reason)))
+
+    def _is_turned_away(self, session: Session) -> bool:
+        """Whether a peer that was dialled keeps sending this node away, without there being
+        another conversation with it. Once is no harm: it may just settle something else."""
+        link, contact = self._open[session], self._contacts.of(session)
+        others = [] if contact is None else [one for one in contact.sessions if one is not session]
+        return link is not None and not others and link.schedule.failures > 0
+
+    def _subject(self, session: Session) -> str:
+        """What the log calls the peer of a session."""
+        link = self._open[session]
+        remote = session.stream.remote
+        return f"connections from {remote.host}" if link is None else f"peer {link.address}"
 
     def _is_own(self, session: Session) -> bool:
         peer = session.conversation.peer

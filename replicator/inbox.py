@@ -13,7 +13,7 @@ from trio.lowlevel import ParkingLot
 
 from replicator.config import CHUNK_BYTES, QUEUE_CHUNKS_MAX
 from replicator.errors import PeerError, ProtocolError
-from replicator.net.transport import FAREWELL_SECONDS, FramedStream
+from replicator.net.transport import FramedStream
 from replicator.protocol.effects import Lost, Stop
 from replicator.protocol.messages import Message, decode
 
@@ -53,7 +53,7 @@ class Inbox:
         self._bytes = 0
         self._receiver = ParkingLot()
         self._scope = trio.CancelScope()
-        self._end = "the peer closed the connection"
+        self._end = ""
 
     def __len__(self) -> int:
         """How many items wait."""
@@ -66,22 +66,25 @@ class Inbox:
         self._receiver.unpark_all()
         return item
 
-    def end(self, reason: str) -> None:
-        """Nothing can be sent to the peer any more. What it said before it left may still be on
-        its way, so reading goes on for a moment."""
+    def end(self, reason: str, read_on: float) -> None:
+        """Nothing can be sent to the peer any more.
+
+        Args:
+            read_on: for how many seconds to read what the peer may have said before it left.
+        """
         self._end = reason
-        self._scope.deadline = trio.current_time() + FAREWELL_SECONDS
+        self._scope.deadline = trio.current_time() + read_on
 
     async def run(self) -> None:
         """Receive until there is nothing more, or cancelled."""
         try:
             with self._scope:
                 await self._receive()
-            await self._put(Lost(self._end))
+            await self._put(Lost(self._end or "the peer closed the connection"))
         except ProtocolError as error:
             await self._put(Stop("protocol", str(error)))
         except PeerError as error:
-            await self._put(Lost(str(error)))
+            await self._put(Lost(self._end or str(error)))
 
     async def _receive(self) -> None:
         while (payloads := await self._stream.receive()) is not None:

@@ -31,7 +31,7 @@ from replicator.net.listen import (
     welcome,
 )
 from replicator.net.transport import Tls
-from replicator.protocol.conversation import SILENCES_MAX
+from replicator.protocol.timing import SILENCES_MAX
 from replicator.status import Status
 from replicator.store.gate import GateOutcome
 from replicator.store.store import Store
@@ -151,8 +151,11 @@ class Node:
     async def _serve(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
         if listeners:
             self._journal.info(f"listens on {self._address}")
-            with self._accepting:
-                await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
+            try:
+                with self._accepting:
+                    await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
+            except OSError as error:
+                self._hosting.complain("listening", error)
 
     async def _kept_up(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task that never ends, whatever happens in it."""

@@ -52,15 +52,15 @@ class Outbox:
             self._sender.unpark_all()
 
     async def drained(self) -> None:
-        """Return when the transport has taken all that was queued."""
-        while self._waiting:
+        """Return when the transport has taken all that was queued; never where it broke."""
+        while self._waiting or self._broken:
             await self._watchers.park()
 
     async def run(self) -> None:
         """Send what is queued, until cancelled.
 
         Raises:
-            PeerError: the connection is gone, or the peer has stopped reading.
+            PeerError: as `FramedStream.send`.
         """
         try:
             while True:
@@ -71,8 +71,6 @@ class Outbox:
             self._broken = True
             self._waiting.clear()
             raise
-        finally:
-            self._watchers.unpark_all()
 
     async def _send_all(self) -> None:
         while self._waiting:

@@ -13,6 +13,7 @@ touches no other.
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from trio.lowlevel import ParkingLot
 
 from replicator.errors import PeerError, UsageError
 from replicator.inbox import Inbox, Item
-from replicator.net.transport import FramedStream
+from replicator.net.transport import FAREWELL_SECONDS, FramedStream, StalledError
 from replicator.outbox import Outbox
 from replicator.protocol import effects
 from replicator.protocol.conversation import Conversation
@@ -53,6 +54,9 @@ from replicator.readahead import SourceReader
 from replicator.store.apply import Applied
 from replicator.store.store import Store
 
+THREADS_MAX = 8
+"""Worker threads of all sessions of a node together, beside the one that applies."""
+
 OUTBOX_MESSAGES_MAX = 64
 """Queued messages above which nothing more is taken from the peer: it asks without reading."""
 
@@ -83,6 +87,24 @@ class Host(Protocol):
         """End every other session, then give the store a new origin (R13)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The worker threads that all sessions of a node share.
+
+    Attributes:
+        common: bounds those that read, encode and decode.
+        applying: bounds those that apply. Applies take turns in the store, so one is enough, and
+            those whose turn it is not occupy no thread.
+    """
+
+    common: trio.CapacityLimiter
+    applying: trio.CapacityLimiter
+
+    @classmethod
+    def make(cls) -> "Workers":
+        return cls(trio.CapacityLimiter(THREADS_MAX), trio.CapacityLimiter(1))
+
+
 class Session:
     """Drives one conversation until it is over. For one trio thread.
 
@@ -91,7 +113,7 @@ class Session:
         store: what effects are carried out against, in worker threads.
         conversation: not started yet.
         host: the node.
-        workers: bounds the worker threads of all sessions.
+        workers: shared with all sessions of the node.
         dialled: whether this side opened the connection.
 
     Attributes:
@@ -105,7 +127,7 @@ class Session:
         store: Store,
         conversation: Conversation,
         host: Host,
-        workers: trio.CapacityLimiter,
+        workers: Workers,
         dialled: bool,
     ) -> None:
         self.dialled = dialled
@@ -115,14 +137,17 @@ class Session:
         self._store = store
         self._host = host
         self._workers = workers
-        self._inbox = Inbox(stream, workers, self._wake, self._part_came)
-        self._outbox = Outbox(stream, workers, self._wake)
-        self._source = SourceReader(store, workers, self._outbox.drained, self._post, self._failed)
+        self._inbox = Inbox(stream, workers.common, self._wake, self._part_came)
+        self._outbox = Outbox(stream, workers.common, self._wake)
+        self._source = SourceReader(
+            store, workers.common, self._outbox.drained, self._post, self._failed
+        )
         self._applies = trio.open_memory_channel[ApplyEffect](1)
         self._events: deque[Event] = deque()
         self._changed = self._heard = False
         self._pings = self._pongs = 0
         self._scope = trio.CancelScope()
+        self._flushing = trio.CancelScope()
         self._driver = ParkingLot()
         self._watchers = ParkingLot()
 
@@ -147,7 +172,8 @@ class Session:
             for task in (self._inbox.run, self._send, self._source.run, self._apply):
                 nursery.start_soon(task)
             await self._drive()
-            with trio.move_on_after(FLUSH_SECONDS):
+            self._flushing.deadline = trio.current_time() + FLUSH_SECONDS
+            with self._flushing:
                 await self._outbox.drained()
             nursery.cancel_scope.cancel()
 
@@ -169,37 +195,35 @@ class Session:
         self._wake()
 
     async def caught_up(self) -> bool:
-        """Wait until this node holds all that the peer has announced.
+        """Wait until this node holds all that the peer held when this was called.
 
         Returns:
             False where the conversation ended before.
         """
-        conversation = self.conversation
-        await self._until(
-            lambda: conversation.is_open and self._store.known().issuperset(conversation.peer_known)
-        )
-        return self.over is None
-
-    async def in_step(self) -> bool:
-        """Wait until each side holds all that the other one held when this was called.
-
-        Returns:
-            False where the conversation ended before.
-        """
-        ours = self._store.known()
         await self._until(lambda: self.conversation.is_open)
         self._send_message(Ping())
         pongs_due = self._pings
         # A peer announces what it has before it answers.
         await self._until(lambda: self._pongs >= pongs_due)
         theirs = self.conversation.peer_known.copy()
-        await self._until(
-            lambda: (
-                self.conversation.peer_known.issuperset(ours)
-                and self._store.known().issuperset(theirs)
-            )
-        )
+        await self._until(lambda: self._store.known().issuperset(theirs))
         return self.over is None
+
+    async def in_step(self, *, fresh: bool) -> bool:
+        """Wait until each side holds all that the other one held when this was called.
+
+        Args:
+            fresh: whether the conversation began after what matters; then it may also have ended
+                because there was nothing more to say.
+        """
+        ours = self._store.known()
+        await self.caught_up()
+        theirs = self.conversation.peer_known
+        await self._until(lambda: theirs.issuperset(ours))
+        if self.over is None:
+            return True
+        is_idle = fresh and self.over.code == "idle"
+        return is_idle and theirs.issuperset(ours) and self._store.known().issuperset(theirs)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition on what the conversation knows, or for its end."""
@@ -323,12 +347,17 @@ class Session:
         try:
             await self._outbox.run()
         except PeerError as error:
-            self._inbox.end(str(error))
+            stalled = isinstance(error, StalledError)
+            self._inbox.end(str(error), 0 if stalled else FAREWELL_SECONDS)
+            self._flushing.cancel()
+            self._wake()
 
     async def _apply(self) -> None:
         async for effect in self._applies[1]:
             try:
-                applied = await self._in_thread(partial(_apply, self._store, effect))
+                applied = await trio.to_thread.run_sync(
+                    _apply, self._store, effect, limiter=self._workers.applying
+                )
             except Exception as error:
                 self._failed(effect, error)
             else:
@@ -336,7 +365,7 @@ class Session:
                 self._post(effects.Applied(applied.records, applied.changed))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(call, limiter=self._workers)
+        return await trio.to_thread.run_sync(call, limiter=self._workers.common)
 
 
 def _apply(store: Store, effect: ApplyEffect) -> Applied:

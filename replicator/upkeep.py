@@ -68,7 +68,9 @@ class Upkeep:
             await self._dirty.wait()
             self._dirty = trio.Event()
             try:
-                await trio.to_thread.run_sync(self._store.sync_point, limiter=self._hosting.workers)
+                await trio.to_thread.run_sync(
+                    self._store.sync_point, limiter=self._hosting.workers.common
+                )
             except Exception as error:
                 self._hosting.complain("sync point", error)
             await trio.sleep(self._settings.sync_interval)

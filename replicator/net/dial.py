@@ -1,5 +1,6 @@
 """Dialling a peer: a name is resolved anew on every attempt, the quickest address wins."""
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -50,8 +51,8 @@ def _explained(address: Address, timeout: float) -> Iterator[None]:
         yield
     except trio.TooSlowError as error:
         raise PeerError(f"{address} does not answer within {timeout:g} s") from error
-    except socket.gaierror as error:
-        raise PeerError(f"the name {address.host!r} does not resolve: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise PeerError(f"the name {address.host!r} does not resolve: {reason(error)}") from error
     except (OSError, trio.BrokenResourceError) as error:
         raise PeerError(f"cannot connect to {address}: {reason(error)}") from error
 
@@ -64,7 +65,9 @@ def reason(error: BaseException) -> str:
             return "; ".join(sorted({reason(part) for part in inner.exceptions}))
         if isinstance(inner, ssl.SSLError):
             return f"no safe connection ({getattr(inner, 'verify_message', '') or inner.reason})"
-        if isinstance(inner, OSError) and inner.errno is not None and inner.strerror:
-            return inner.strerror
+        if isinstance(inner, socket.gaierror):
+            return inner.strerror or "unknown"
+        if isinstance(inner, OSError) and inner.errno is not None:
+            return os.strerror(inner.errno)  # trio writes the address into its `strerror`
         inner = inner.__cause__ or inner.__context__
     return str(error)

@@ -67,7 +67,8 @@ def listening_on(listener: trio.SocketListener) -> Address:
 async def welcome(
     stream: trio.SocketStream, *, timeout: float, patience: float, tls: Tls | None = None
 ) -> FramedStream:
-    """Take over an accepted connection, with TLS where it is configured.
+    """Take over an accepted connection, with TLS where it is configured. On an error it stays the
+    caller's to close.
 
     Args:
         timeout: seconds for the TLS handshake.

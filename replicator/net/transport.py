@@ -26,6 +26,10 @@ FAREWELL_SECONDS = 1.0
 """How long a closing stream reads on, so that the last words reach the other side."""
 
 
+class StalledError(PeerError):
+    """The peer is there and does not read; what it says meanwhile is of no interest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """What turns a connection into a safe one, for each end of it."""
@@ -48,12 +52,14 @@ class FramedStream:
         self._stream = stream
         self._patience = patience
         self._reader = FrameReader()
+        self._is_stalled = False
 
     async def send(self, payloads: Sequence[bytes]) -> None:
         """Send one frame for each payload.
 
         Raises:
-            PeerError: the connection is gone, or the peer has stopped reading.
+            StalledError: the peer has stopped reading.
+            PeerError: the connection is gone.
         """
         data = memoryview(b"".join(map(frame, payloads)))
         with _lost("sending"):
@@ -61,7 +67,8 @@ class FramedStream:
                 with trio.move_on_after(self._patience) as limit:
                     await self._stream.send_all(data[start : start + SEND_BYTES])
                 if limit.cancelled_caught:
-                    raise PeerError(f"the peer has read nothing for {self._patience:g} s")
+                    self._is_stalled = True
+                    raise StalledError(f"the peer has read nothing for {self._patience:g} s")
 
     async def receive(self) -> list[bytes] | None:
         """Take in what has come.
@@ -83,6 +90,9 @@ class FramedStream:
 
     async def aclose(self) -> None:
         """Close, letting what was sent arrive: reads on for a moment, and forgets what comes."""
+        if self._is_stalled:
+            await self.aclose_forcefully()
+            return
         with trio.move_on_after(FAREWELL_SECONDS):
             try:
                 if isinstance(self._stream, trio.abc.HalfCloseableStream):
