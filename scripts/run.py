@@ -19,12 +19,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from mainjob.nodes import Node, NodeError
 from mainjob.plan import NAMES, Plan, made_records, make_plan, read_records, write_records
@@ -33,6 +33,8 @@ from mainjob.summary import Outcome, print_summary
 
 KILLED = "c"
 AGREEMENT_SECONDS_MAX = 300
+
+T = TypeVar("T")
 
 
 class MainJob:
@@ -95,14 +97,14 @@ class MainJob:
             f"{self._away_seconds:.1f} s; loading again it found {reports[KILLED]['unchanged']:,} "
             "unchanged"
         )
-        agreed = self._wait_for_agreement()
+        agreed, digests = self._wait_for_agreement()
         with self._screen.doing("looking for every record on every node"):
             return Outcome(
                 plan=self._plan,
                 seconds=agreed - started,
-                digests=self._digests(),
+                digests=digests,
                 conflicts=list(self._nodes[NAMES[0]].ask_lines("conflicts")),
-                contents={name: dict(node.items()) for name, node in self._nodes.items()},
+                contents=self._of_all(lambda node: dict(node.items())),
             )
 
     def _load_shares(self) -> dict[str, dict[str, int]]:
@@ -145,33 +147,37 @@ class MainJob:
         self._start(node)
         self._away_seconds = time.monotonic() - killed
 
-    def _wait_for_agreement(self) -> float:
-        """Return once nobody lacks anything and all digests are equal: since when that is so."""
+    def _wait_for_agreement(self) -> tuple[float, dict[str, str]]:
+        """Return once nobody lacks anything and all digests are equal: since when, and which."""
         deadline = time.monotonic() + AGREEMENT_SECONDS_MAX
-        most = lacking = self._lacking()
-        with self._screen.bars({"agreeing": most}) as (advance,):
-            while time.monotonic() < deadline:
-                moment = time.monotonic()
-                if not lacking and len(set(self._digests().values())) == 1:
-                    return moment
-                lacking = self._lacking()
-                advance(most - lacking)
+        while time.monotonic() < deadline:
+            moment = self._wait_until_nothing_lacks(deadline)
+            with self._screen.doing("comparing digests"):
+                digests = self._of_all(lambda node: str(node.ask("digest")["digest"]))
+            if len(set(digests.values())) == 1:
+                return moment, digests
         raise NodeError(f"no agreement within {AGREEMENT_SECONDS_MAX} s")
+
+    def _wait_until_nothing_lacks(self, deadline: float) -> float:
+        """Return when nobody lacks anything, or at the deadline: since when that is so."""
+        most = lacking = self._lacking()
+        if lacking:
+            with self._screen.bars({"agreeing": most}) as (advance,):
+                while lacking and time.monotonic() < deadline:
+                    lacking = self._lacking()
+                    advance(most - lacking)
+        return time.monotonic()
 
     def _lacking(self) -> int:
         """How many entries nodes know of that their peers are not known to have."""
-        peers = chain.from_iterable(status["peers"] for status in self._ask_all("status"))
+        statuses = self._of_all(lambda node: node.ask("status"))
+        peers = chain.from_iterable(status["peers"] for status in statuses.values())
         return sum(1 if peer["lag_entries"] is None else peer["lag_entries"] for peer in peers)
 
-    def _digests(self) -> dict[str, str]:
-        return dict(
-            zip(NAMES, (answer["digest"] for answer in self._ask_all("digest")), strict=True)
-        )
-
-    def _ask_all(self, command: str) -> list[Any]:
-        """What the nodes answer to a command, all asked at once."""
+    def _of_all(self, ask: Callable[[Node], T]) -> dict[str, T]:
+        """What the nodes answer, by name, all asked at once."""
         with ThreadPoolExecutor(len(NAMES)) as pool:
-            return list(pool.map(lambda node: node.ask(command), self._nodes.values()))
+            return dict(zip(self._nodes, pool.map(ask, self._nodes.values()), strict=True))
 
     def _start(self, node: Node) -> None:
         node.start(peers=[peer for peer in self._nodes.values() if peer is not node])

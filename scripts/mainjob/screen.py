@@ -1,11 +1,14 @@
 """What people watch: lines and progress bars. Nothing from the file reaches it unescaped."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+INDENT = 11
 
 Advance = Callable[[int], object]
 """Called with how much is done."""
@@ -18,7 +21,7 @@ class Screen:
         self.console = Console(highlight=False)
 
     def say(self, text: str) -> None:
-        self.console.print(escape(printable(text)))
+        self.console.print(escape(printable(text)), soft_wrap=not self.console.is_terminal)
 
     def doing(self, text: str) -> AbstractContextManager[object]:
         """Show what is done while the context is open; on a terminal alone."""
@@ -28,8 +31,16 @@ class Screen:
 
     def fact(self, name: str, *lines: str) -> None:
         """Print lines behind a name."""
-        for place, line in enumerate(lines):
-            self.say(f"{name if place == 0 else '':<10} {line}".rstrip())
+        head = f"{name:<{INDENT}}"
+        for line in lines:
+            for part in self._wrapped(line):
+                self.say(f"{head}{part}".rstrip())
+                head = " " * INDENT
+
+    def _wrapped(self, line: str) -> list[str]:
+        if not self.console.is_terminal:
+            return [line]
+        return textwrap.wrap(line, max(40, self.console.width - INDENT)) or [""]
 
     def complain(self, text: str) -> None:
         lines = "\n".join(escape(printable(line)) for line in text.splitlines())

@@ -102,10 +102,9 @@ def _speed(outcome: Outcome) -> Iterator[str]:
     count = sum(len(share) for share in outcome.plan.shares.values())
     yield f"{count / outcome.seconds:,.0f} records/s"
     yield (
-        f"{count:,} records in {outcome.seconds:.1f} s: from when the three began to load their "
-        "shares"
+        f"{count:,} records in {outcome.seconds:.1f} s: from when the three began to load until no "
+        "node lacked anything of another, the kill and the second load included"
     )
-    yield "until no node lacked anything of another; the kill and the second load are in it"
 
 
 def _digests(outcome: Outcome) -> Iterator[str]:
