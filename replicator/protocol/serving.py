@@ -6,7 +6,7 @@ so a slow peer costs a snapshot and no memory. The source never outlives the rou
 
 from collections.abc import Callable
 
-from replicator.config import FRAME_BYTES_MAX
+from replicator.config import FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet, below_floor
 from replicator.errors import PeerRefusedError
@@ -23,8 +23,50 @@ from replicator.protocol.effects import (
 from replicator.protocol.messages import Begin, End, Records, Want
 from replicator.protocol.states import SERVE, Machine
 
-MESSAGE_OVERHEAD_BYTES = 64 << 10
-"""What a `Records` may hold beside what its chunk counts."""
+HEADER_BYTES = 5
+"""What msgpack puts before a byte string or a list, at most. Those of keys and rows are within
+what a chunk counts for each record."""
+
+ORIGIN_BYTES = 15
+"""What an origin and its number take in a chunk, at most."""
+
+FRAME_REST_BYTES = 64
+"""The tag, the round, and the headers of the columns."""
+
+
+def frame_bytes(chunk: Chunk) -> int:
+    """What a chunk takes as `Records`, at most."""
+    values = HEADER_BYTES * len(chunk.values)
+    return chunk.size_bytes + values + ORIGIN_BYTES * len(chunk.origins) + FRAME_REST_BYTES
+
+
+def check_size(chunk: Chunk) -> None:
+    """Whether the chunk may be sent. What a store has adopted may be larger than what it takes.
+
+    Raises:
+        PeerRefusedError: a peer would refuse it, which has to be told to a person here.
+    """
+    if frame_bytes(chunk) > FRAME_BYTES_MAX:
+        raise PeerRefusedError(
+            f"what is stored under key {_shortened(chunk.keys[-1])} is larger than a frame of "
+            f"{FRAME_BYTES_MAX} bytes: write the key once more, so that its siblings go"
+        )
+    if chunk.size_bytes > KEY_BYTES_MAX:
+        for key in chunk.keys:
+            if len(key) > KEY_BYTES_MAX:
+                raise PeerRefusedError(
+                    f"key {_shortened(key)} is longer than the {KEY_BYTES_MAX} bytes that are "
+                    "replicated: delete it"
+                )
+        if any(len(value) > VALUE_BYTES_MAX for value in chunk.values):
+            raise PeerRefusedError(
+                f"a value is longer than the {VALUE_BYTES_MAX} bytes that are replicated; its key "
+                f"is one of {', '.join(map(_shortened, chunk.keys[-3:]))}: replace or delete it"
+            )
+
+
+def _shortened(key: bytes) -> str:
+    return repr(key) if len(key) <= 64 else f"{key[:64]!r}…"
 
 
 class ServeHalf:
@@ -82,7 +124,7 @@ class ServeHalf:
         """Send the chunk and read the next, or end the round.
 
         Raises:
-            PeerRefusedError: a record fits no frame.
+            PeerRefusedError: see `check_size`.
             UsageError: no chunk was asked for.
         """
         if event.chunk is None:
@@ -94,11 +136,7 @@ class ServeHalf:
         self._emit(ReadChunk(self._lack))
 
     def _send(self, chunk: Chunk) -> None:
-        if chunk.size_bytes > FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES:
-            raise PeerRefusedError(
-                f"the records around key {chunk.keys[-1]!r} are larger than a frame of "
-                f"{FRAME_BYTES_MAX} bytes: write that key once, so that its siblings go"
-            )
+        check_size(chunk)
         self._records += len(chunk)
         self._size_bytes += chunk.size_bytes
         self._emit(Send(Records(self._round, chunk)))

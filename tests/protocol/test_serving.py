@@ -1,8 +1,9 @@
 """The serve half: one round, one chunk at a time, from one snapshot that is always closed."""
 
 import pytest
+from hypothesis import given
 
-from replicator.config import FRAME_BYTES_MAX
+from replicator.config import FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.errors import PeerRefusedError, ProtocolError, UsageError
@@ -16,9 +17,9 @@ from replicator.protocol.effects import (
     Send,
     SourceOpened,
 )
-from replicator.protocol.messages import Begin, End, Records, Want
-from replicator.protocol.serving import MESSAGE_OVERHEAD_BYTES, ServeHalf
-from tests.protocol.samples import ME, chunk, known
+from replicator.protocol.messages import Begin, End, Records, Want, encode
+from replicator.protocol.serving import ServeHalf, check_size, frame_bytes
+from tests.protocol.samples import ME, chunk, chunks, known
 
 NOTHING = KnownSet()
 
@@ -112,15 +113,40 @@ def test_a_second_question_during_a_round_is_refused() -> None:
         serve.want(number=2)
 
 
-def test_what_fits_no_frame_is_not_sent() -> None:
+def test_what_a_peer_would_refuse_is_not_sent() -> None:
     serve = Serve()
     serve.want()
     serve.opened(known(me=1), NOTHING)
-    fits = Chunk({}, [b"k"], [b"r"], [], FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES)
+    fits = Chunk({}, [b"k"], [b"r"], [], FRAME_BYTES_MAX - frame_bytes(Chunk()))
     assert Send(Records(1, fits)) in serve.read(fits)
     too_large = Chunk({}, [b"the key"], [b"r"], [], fits.size_bytes + 1)
-    with pytest.raises(PeerRefusedError, match="the key"):
+    with pytest.raises(PeerRefusedError, match="under key b'the key' is larger than a frame"):
         serve.read(too_large)
+    assert serve.taken() == []
+
+
+def test_keys_and_values_have_the_length_that_a_peer_takes() -> None:
+    largest = Chunk({}, [b"other", b"k" * KEY_BYTES_MAX], [b"r"] * 2, [b"v" * VALUE_BYTES_MAX], 0)
+    largest.size_bytes = 2 * VALUE_BYTES_MAX
+    check_size(largest)
+    largest.values[0] += b"v"
+    with pytest.raises(PeerRefusedError, match=r"a value is longer .* one of b'other', b'kkkk"):
+        check_size(largest)
+    largest.keys[1] += b"k"
+    with pytest.raises(PeerRefusedError, match=r"key b'k{64}'… is longer"):
+        check_size(largest)
+
+
+@given(chunks())
+def test_a_message_is_no_larger_than_was_reckoned(part: Chunk) -> None:
+    assert len(encode(Records(2**63 - 1, part))) <= frame_bytes(part)
+
+
+def test_nor_is_one_of_the_largest_parts() -> None:
+    part = Chunk(dict.fromkeys(range(2**32 - 70000, 2**32), ME))
+    for key in (b"a", b"b"):
+        part.append(key, b"r" * 2**16, [b"v" * 2**16] * 3)
+    assert len(encode(Records(1, part))) <= frame_bytes(part)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
