@@ -4,8 +4,10 @@ list, which the store turns into one commit."""
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.errors import UsageError
 from replicator.faces.lease import Lease, leased
+from replicator.store.keyspace import RESERVED
 from replicator.store.local import Operation, check_key, check_value
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ class WriteBatch:
     def _lease(self) -> Lease:
         return self._handle._lease
 
-    @leased
     def put(self, key: bytes, value: Any) -> None:
         """Set a key. The value is copied now.
 
@@ -59,15 +60,21 @@ class WriteBatch:
             ReservedKeyError: the key is reserved, or key or value are too large.
             RuntimeError: the handle is closed.
         """
-        key = self._full(key)
-        value = value if type(value) is bytes else bytes(memoryview(value))
-        check_value(key, value)
+        # Written out: a bulk load calls this for every record.
+        if self._prefix or type(key) is not bytes or key >= RESERVED or len(key) > KEY_BYTES_MAX:
+            key = self._full(key)
+        if type(value) is not bytes:
+            value = bytes(memoryview(value))
+        if len(value) > VALUE_BYTES_MAX:
+            check_value(key, value)
+        self._handle._lease.store  # noqa: B018 — raises where it is shut
         self._operations.append((key, value))
 
-    @leased
     def delete(self, key: bytes) -> None:
         """Delete a key. Raises as `put`."""
-        self._operations.append((self._full(key), None))
+        key = self._full(key)
+        self._handle._lease.store  # noqa: B018 — raises where it is shut
+        self._operations.append((key, None))
 
     @leased
     def clear(self) -> None:
@@ -113,7 +120,7 @@ class WriteBatch:
             StoreFailedError: the LevelDB refuses writes until it is reopened.
             RuntimeError: the handle is closed.
         """
-        self._handle._write(self._operations[:], self._sync)
+        self._handle._write(self._operations, self._sync)
 
     def __enter__(self) -> Self:
         self._handle._check_open()

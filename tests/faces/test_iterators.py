@@ -1,6 +1,5 @@
 """The wrapped iterator does what plyvel's own does, whatever is read ahead."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import plyvel
@@ -160,10 +159,7 @@ def test_a_closed_iterator(replica: Replica, turn: str) -> None:
         next(keys)
 
 
-@pytest.mark.parametrize("close", [lambda replica, _: replica.close(), lambda _, native: None])
-def test_closing_the_handle_ends_a_loop_at_once(
-    tmp_path: Path, close: Callable[[Replica, plyvel.DB], None]
-) -> None:
+def test_closing_the_handle_ends_a_loop_at_once(tmp_path: Path) -> None:
     replica = replicate(plyvel.DB(str(tmp_path), create_if_missing=True), port=None)
     for number in range(100):
         replica.put(b"%02d" % number, b"")
