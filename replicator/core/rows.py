@@ -119,8 +119,10 @@ def unpack(row: bytes, key: bytes, origins: Mapping[int, int]) -> tuple[Record, 
 
 def _unpack_general(row: bytes, key: bytes, origins: Mapping[int, int]) -> tuple[Record, int]:
     kind, visible, version_count, entry_count = _HEAD.unpack_from(row)
-    if kind != GENERAL or not 1 <= version_count <= VERSIONS_MAX:
-        raise ValueError("unknown kind of row, or no version in it")
+    if kind != GENERAL:
+        raise ValueError("unknown kind of row")
+    if not 1 <= version_count <= VERSIONS_MAX:
+        raise ValueError("no version in it, or too many")
     if visible != MERGED and visible >= version_count:
         raise ValueError("the visible place lies outside")
     place = _HEAD.size
