@@ -4,7 +4,7 @@ LevelDB reads, encoding and sending overlap: up to `QUEUE_CHUNKS_MAX` chunks are
 conversation asks for them.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import TypeVar
 
@@ -88,7 +88,8 @@ class SourceReader:
                 self._post(SourceOpened(self._source.known, self._source.floor))
             case ReadChunk(lack):
                 if self._walk is None:
-                    self._walk = self._begin(lack)
+                    assert self._source is not None, "it was opened before"
+                    self._walk = _Walk(self._source, lack, self._workers)
                     nursery.start_soon(self._walk.run)
                 chunk = await self._walk.next()
                 await self._drained()
@@ -96,17 +97,12 @@ class SourceReader:
             case CloseSource():
                 await self._close()
 
-    def _begin(self, lack: KnownSet | None) -> "_Walk":
-        assert self._source is not None
-        chunks = self._source.read_all() if lack is None else self._source.read(lack)
-        return _Walk(chunks, self._workers)
-
     async def _close(self) -> None:
         walk, self._walk = self._walk, None
+        source, self._source = self._source, None
         if walk is not None:
             await walk.close()
-        source, self._source = self._source, None
-        if source is not None:
+        elif source is not None:
             await self._in_thread(source.close)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
@@ -117,11 +113,16 @@ class _Walk:
     """The chunks of one source, read ahead in threads.
 
     Args:
-        chunks: used by one thread at a time.
+        source: closed at its end, or by `close`.
+        lack: see `ReadChunk`.
     """
 
-    def __init__(self, chunks: Iterator[Chunk], workers: trio.CapacityLimiter) -> None:
-        self._chunks = chunks
+    def __init__(
+        self, source: Source, lack: KnownSet | None, workers: trio.CapacityLimiter
+    ) -> None:
+        self._is_done = False
+        self._source = source
+        self._chunks = source.read_all() if lack is None else source.read(lack)
         self._workers = workers
         self._put, self._ahead = trio.open_memory_channel[Chunk | Exception](
             QUEUE_CHUNKS_MAX - CHUNKS_AT_ONCE
@@ -134,8 +135,10 @@ class _Walk:
         try:
             with self._scope, self._put:
                 try:
-                    while chunks := await self._read_some():
-                        for chunk in chunks:
+                    while not self._is_done:
+                        for chunk in await trio.to_thread.run_sync(
+                            self._read_some, limiter=self._workers
+                        ):
                             await self._put.send(chunk)
                 except Exception as error:
                     await self._put.send(error)
@@ -153,12 +156,19 @@ class _Walk:
         return chunk
 
     async def close(self) -> None:
-        """Stop reading: when this returns, no thread uses the chunks any more."""
+        """Stop reading: when this returns, no thread uses the source any more."""
         self._scope.cancel()
         await self._over.wait()
+        if not self._is_done:
+            await trio.to_thread.run_sync(self._release, limiter=self._workers)
 
-    async def _read_some(self) -> list[Chunk]:
-        def read() -> list[Chunk]:
-            return list(islice(self._chunks, CHUNKS_AT_ONCE))
+    def _read_some(self) -> list[Chunk]:
+        chunks = list(islice(self._chunks, CHUNKS_AT_ONCE))
+        if len(chunks) < CHUNKS_AT_ONCE:
+            self._release()
+        return chunks
 
-        return await trio.to_thread.run_sync(read, limiter=self._workers)
+    def _release(self) -> None:
+        self._chunks = iter(())  # what is dropped here closes its LevelDB iterators
+        self._source.close()
+        self._is_done = True

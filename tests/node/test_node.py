@@ -1,6 +1,7 @@
 """Nodes on loopback: they converge, keep one conversation, and suffer strangers."""
 
 import logging
+import shutil
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -475,3 +476,34 @@ async def test_many_nodes_at_once_converge(tmp_path: Path) -> None:
             await peer.put(b"key %d" % number, b"value")
         await until(lambda: peers[0].store.known().count() == 6)
         await converged(*peers)
+
+
+async def test_a_rolled_back_directory_takes_a_new_origin_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    """R13: the same directory in an earlier state, as a restored machine has it."""
+    async with running(tmp_path / "b") as b, running(tmp_path / "c") as c:
+        async with running(tmp_path / "a", b.address, c.address) as a:
+            await a.put(b"before", b"1")
+            await converged(a, b, c)
+            origin = a.store.origin
+        shutil.copytree(tmp_path / "a", tmp_path / "backup")
+        async with running(tmp_path / "a", b.address, c.address) as a:
+            for number in range(5):
+                await a.put(b"lost %d" % number, b"value")
+            await converged(a, b, c)
+        for file in (tmp_path / "a").iterdir():
+            if file.name != "LOCK":
+                file.unlink()
+        for file in (tmp_path / "backup").iterdir():
+            if file.name != "LOCK":
+                shutil.copy(file, tmp_path / "a")
+        async with running(tmp_path / "a", b.address, c.address) as a:
+            assert a.store.origin == origin
+            await until(lambda: a.store.origin != origin)
+            await until(lambda: a.store.known().count() == 6)
+            await a.put(b"after", b"2")
+            await converged(a, b, c)
+            assert a.db.get(b"lost 4") == b"value"
+            assert a.node.status().origin == f"{a.store.origin:016x}"
+            assert a.node.status().counters.forks == 1
