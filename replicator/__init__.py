@@ -9,6 +9,9 @@
 has plyvel's shape; `resolvers` has ready-made ways to settle conflicts.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from replicator.core import resolvers
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
@@ -27,9 +30,11 @@ from replicator.errors import (
     StoreFailedError,
     UsageError,
 )
-from replicator.faces.handle import Replica
-from replicator.faces.library import open_replica, replicate
-from replicator.status import PeerStatus, Round, Status
+
+if TYPE_CHECKING:
+    from replicator.faces.handle import Replica
+    from replicator.faces.library import open_replica, replicate
+    from replicator.status import PeerStatus, Round, Status
 
 __version__ = "0.1.0"
 
@@ -58,3 +63,22 @@ __all__ = [
     "replicate",
     "resolvers",
 ]
+
+# Looked up when first used: they import trio, which takes longer than all the rest together, and a
+# command that only asks a running daemon never needs it.
+_LAZY = {
+    "PeerStatus": "replicator.status",
+    "Replica": "replicator.faces.handle",
+    "Round": "replicator.status",
+    "Status": "replicator.status",
+    "open_replica": "replicator.faces.library",
+    "replicate": "replicator.faces.library",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
