@@ -246,6 +246,7 @@ class Applier:
             if record is not None:
                 record = raise_context(record, floor)
             plan.add_record(key, record or ABSENT, remote_known, may_vanish=True)
+        plan.refuse_repeated_dots()
         return plan
 
     def _stretch(
@@ -362,9 +363,13 @@ class _Plan:
             self.changed += 1
         if next(values, None) is not None:
             raise ProtocolError("a chunk has more values than its rows have puts")
+        self.records += len(chunk.keys)
+        self.refuse_repeated_dots()
+
+    def refuse_repeated_dots(self) -> None:
+        """Raise ProtocolError where the records added share a dot: it names one write."""
         if any(len(set(origin.seqs)) != len(origin.seqs) for origin in self._learnt.values()):
             raise ProtocolError("a chunk names a dot twice")
-        self.records += len(chunk.keys)
 
     def _add_row(
         self,

@@ -58,7 +58,10 @@ class Settler:
         if self._hung < HUNG_MAX:
             call = _Call(lambda: resolve(versions, self.resolver, self.mode))
             try:
-                return call.answer.get(timeout=self._timeout)
+                answer = call.answer.get(timeout=self._timeout)
+                if isinstance(answer, Resolution):
+                    return answer
+                fault = RuntimeError(f"it raised {answer!r}")
             except queue.Empty:
                 fault = TimeoutError(f"it took longer than {self._timeout} s")
                 self._leave_behind(call)
@@ -81,11 +84,11 @@ class _Call:
     """One call in a thread of its own.
 
     Attributes:
-        answer: gets what the call returns; nothing where it ends its thread.
+        answer: gets what the call returns or raises.
     """
 
     def __init__(self, function: Callable[[], Resolution]) -> None:
-        self.answer: queue.SimpleQueue[Resolution] = queue.SimpleQueue()
+        self.answer: queue.SimpleQueue[Resolution | BaseException] = queue.SimpleQueue()
         self._function = function
         self._lock = threading.Lock()
         self._over = False
@@ -103,11 +106,12 @@ class _Call:
     def _run(self) -> None:
         try:
             self.answer.put(self._function())
-        finally:
-            with self._lock:
-                self._over = True
-            if self._then is not None:
-                self._then()
+        except BaseException as error:  # SystemExit and the like end nothing here
+            self.answer.put(error)
+        with self._lock:
+            self._over = True
+        if self._then is not None:
+            self._then()
 
 
 def _raising(error: Exception) -> Resolver:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet, below_floor
 from replicator.store.apply import Applied
+from replicator.store.source import Source
 from replicator.store.store import Store
 
 
@@ -31,8 +32,7 @@ class Round:
         self.target = target
         self.withheld = withheld or KnownSet()
         self.done = False
-        source.show(source.seq)
-        self._source = source.open_source()
+        self._source = _open(source)
         self.known = self._source.known
         self.floor = self._source.floor
         lack = self.known.difference(target.known()).difference(self.withheld)
@@ -70,8 +70,7 @@ class FullRound:
 
     def __init__(self, target: Store, source: Store) -> None:
         self.target = target
-        source.show(source.seq)
-        self._source = source.open_source()
+        self._source = _open(source)
 
     def steps(self) -> Iterator[Applied]:
         source, target = self._source, self.target
@@ -82,6 +81,13 @@ class FullRound:
         yield target.apply_full(Chunk(), source.known, source.floor, after, None)
         yield target.finish(Chunk(), source.known, source.known, source.floor)
         source.close()
+
+
+def _open(store: Store) -> Source:
+    """A snapshot, whose own seqs count as shown before anybody sees them (R13)."""
+    source = store.open_source()
+    store.show(source.known.highest(store.origin))
+    return source
 
 
 def pull(target: Store, source: Store) -> int:

@@ -255,6 +255,7 @@ class TestInterrupts:
 
         def interrupted(*_: object) -> None:
             if armed[0]:
+                armed[0] = False
                 raise KeyboardInterrupt
 
         before = signal.signal(signal.SIGINT, interrupted)
@@ -276,7 +277,6 @@ class TestInterrupts:
                     if index % 7 == 0:
                         store.write([(b"%d" % (index % 300), b"v"), (b"x%d" % index, None)])
             except KeyboardInterrupt:
-                armed[0] = False
                 interrupts += 1
         stop.set()
         thread.join()
