@@ -32,6 +32,24 @@ CHUNK_RECORDS_MAX = 500
 QUEUE_CHUNKS_MAX = 4
 """Chunks that are read ahead, or received and not yet applied, per conversation."""
 
+INBOX_MESSAGES_MAX = 64
+INBOX_BYTES_MAX = QUEUE_CHUNKS_MAX * CHUNK_BYTES
+"""What one peer may have sent that its conversation has not yet taken: no more is read beyond
+either. One message may be larger."""
+
+OUTBOX_MESSAGES_MAX = 64
+"""Messages queued for one peer beyond which nothing more is taken from it: it asks without
+reading. A peer that reads never has so many."""
+
+WORKER_THREADS_MAX = 8
+"""Threads of all conversations of a node that read, encode and decode."""
+
+CONNECTIONS_PER_HOST_MAX = 64
+"""Conversations that one IP address may have opened at a time."""
+
+LOGGED_FAILURES_MAX = 1000
+"""Failing peers whose last failure is remembered, so that it is logged once."""
+
 PENDING_CLAIMS_MAX = 64
 """Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
 

@@ -11,15 +11,11 @@ from functools import partial
 import trio
 from trio.lowlevel import ParkingLot
 
-from replicator.config import CHUNK_BYTES, QUEUE_CHUNKS_MAX
+from replicator.config import INBOX_BYTES_MAX, INBOX_MESSAGES_MAX
 from replicator.errors import PeerError, ProtocolError
 from replicator.net.transport import FramedStream
 from replicator.protocol.effects import Lost, Stop
 from replicator.protocol.messages import Message, decode
-
-MESSAGES_MAX = 64
-BYTES_MAX = QUEUE_CHUNKS_MAX * CHUNK_BYTES
-"""No more is read while so much waits. One message may be larger."""
 
 INLINE_BYTES_MAX = 8 << 10
 """Frames above that are decoded in a worker thread, so that the event loop goes on."""
@@ -94,7 +90,7 @@ class Inbox:
                 self._on_part()
 
     async def _put(self, item: Item, size: int = 0) -> None:
-        while len(self._waiting) >= MESSAGES_MAX or self._bytes >= BYTES_MAX:
+        while len(self._waiting) >= INBOX_MESSAGES_MAX or self._bytes >= INBOX_BYTES_MAX:
             await self._receiver.park()
         self._waiting.append((item, size))
         self._bytes += size

@@ -2,8 +2,7 @@
 
 import logging
 
-SUBJECTS_MAX = 1000
-"""Subjects whose last failure is remembered; beyond that the longest unchanged is forgotten."""
+from replicator.config import LOGGED_FAILURES_MAX
 
 SHOWN_CHARACTERS_MAX = 300
 """Longest text of a peer that is shown."""
@@ -43,7 +42,7 @@ class Journal:
         known = self._failures.get(subject) == text
         if not known:
             self._failures.pop(subject, None)
-            if len(self._failures) >= SUBJECTS_MAX:
+            if len(self._failures) >= LOGGED_FAILURES_MAX:
                 del self._failures[next(iter(self._failures))]
             self._failures[subject] = text
             logger.warning("%s: %s: %s", *map(printable, (self.who, subject, text)))

@@ -20,6 +20,7 @@ from typing import Literal, Protocol, TypeVar
 import trio
 from trio.lowlevel import ParkingLot
 
+from replicator.config import OUTBOX_MESSAGES_MAX, WORKER_THREADS_MAX
 from replicator.errors import PeerError, UsageError
 from replicator.inbox import Inbox, Item
 from replicator.net.transport import FAREWELL_SECONDS, FramedStream, StalledError
@@ -53,12 +54,6 @@ from replicator.protocol.messages import Message, Ping, Pong
 from replicator.readahead import SourceReader
 from replicator.store.apply import Applied
 from replicator.store.store import Store
-
-THREADS_MAX = 8
-"""Worker threads of all sessions of a node together, beside the one that applies."""
-
-OUTBOX_MESSAGES_MAX = 64
-"""Queued messages above which nothing more is taken from the peer: it asks without reading."""
 
 FLUSH_SECONDS = 2.0
 """How long the last messages may take once a conversation is over."""
@@ -102,7 +97,7 @@ class Workers:
 
     @classmethod
     def make(cls) -> "Workers":
-        return cls(trio.CapacityLimiter(THREADS_MAX), trio.CapacityLimiter(1))
+        return cls(trio.CapacityLimiter(WORKER_THREADS_MAX), trio.CapacityLimiter(1))
 
 
 class Session:

@@ -8,15 +8,13 @@ from contextlib import contextmanager, suppress
 
 import trio
 
+from replicator.config import CONNECTIONS_PER_HOST_MAX
 from replicator.errors import ConfigError, PeerError, UsageError
 from replicator.net.address import Address
 from replicator.net.dial import reason
 from replicator.net.transport import FramedStream, Tls
 from replicator.protocol.frames import frame
 from replicator.protocol.messages import Bye, encode
-
-CONNECTIONS_PER_HOST_MAX = 64
-"""Conversations that one host may have opened at the same time."""
 
 TURN_AWAY_SECONDS = 0.1
 """How long a connection that finds no room may take to read that."""

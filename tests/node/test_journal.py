@@ -28,7 +28,7 @@ def test_a_failure_is_logged_once_until_it_changes(caplog: pytest.LogCaptureFixt
 
 
 def test_the_memory_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SUBJECTS_MAX", 2)
+    monkeypatch.setattr(module, "LOGGED_FAILURES_MAX", 2)
     journal = Journal("a")
     for subject in ("b", "c", "d"):
         assert journal.failed(subject, "refused")

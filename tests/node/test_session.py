@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
-from replicator.config import QUEUE_CHUNKS_MAX, Settings
+from replicator.config import OUTBOX_MESSAGES_MAX, QUEUE_CHUNKS_MAX, Settings
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.resolvers import resolver_name
@@ -23,7 +23,7 @@ from replicator.protocol.frames import frame
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Bye, Known, Ping, Want
 from replicator.protocol.pulls import Pulls
-from replicator.session import OUTBOX_MESSAGES_MAX, Session, Workers
+from replicator.session import Session, Workers
 from replicator.store.apply import Applied
 from replicator.store.source import Source
 from replicator.store.store import Store
