@@ -20,7 +20,7 @@ from replicator.config import QUEUE_CHUNKS_MAX, Settings
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.record import merge_contexts
-from replicator.errors import ProtocolError
+from replicator.errors import ProtocolError, UsageError
 from replicator.protocol.effects import (
     Applied,
     Apply,
@@ -228,7 +228,7 @@ class PullHalf:
         return current
 
     def heard(self, now: float) -> None:
-        """A large message is coming in: the peer has not stalled."""
+        """The peer is sending what it owes."""
         self._heard_at = now
         self._pulls.progress(self._id, now)
 
@@ -303,6 +303,8 @@ class PullHalf:
         Raises:
             UsageError: nothing was being applied.
         """
+        if not self.in_flight:
+            raise UsageError("a piece was said to be committed, and none was being applied")
         self._machine.step("Applied")
         self._landed()
         self._heard_at = now

@@ -362,5 +362,8 @@ def test_rounds_are_numbered() -> None:
 def test_an_answer_that_was_not_asked_for_is_a_mistake_of_ours() -> None:
     with pytest.raises(UsageError):
         Pull().applied()
+    pull = begun()
+    pull.records(b"k", size=LARGE)
+    pull.applied(1, 1)
     with pytest.raises(UsageError):
-        Pull().half.applied(Applied(0, 0), now=0)
+        pull.applied(1, 1)

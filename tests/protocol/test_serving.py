@@ -164,5 +164,6 @@ def test_an_answer_that_was_not_asked_for_is_a_mistake_of_ours() -> None:
     serve = Serve()
     with pytest.raises(UsageError):
         serve.opened(NOTHING, NOTHING)
-    with pytest.raises(UsageError):
-        serve.read(None)
+    for part in (None, chunk(b"k")):
+        with pytest.raises(UsageError):
+            serve.read(part)
