@@ -1,0 +1,334 @@
+"""One apply in the making: what a chunk of a peer's records does to the store (R1, R2, R3, R13).
+
+The record of one version, whose context is just its dot, is nearly all there is: it is merged by
+hand. Everything else goes through `replicator.core.merge`.
+"""
+
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from replicator.core import rows
+from replicator.core.chunk import Chunk
+from replicator.core.clock import TIMESTAMP_MAX
+from replicator.core.dots import SEQ_MAX, Dot
+from replicator.core.known import KnownSet
+from replicator.core.merge import merge
+from replicator.core.ranges import Bounds
+from replicator.core.record import ABSENT, Record, Version, merge_contexts
+from replicator.errors import ForkedContentsError, ForkError, ProtocolError
+from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key
+from replicator.store.knowledge import OriginChange
+from replicator.store.received import bad_key, decoded
+from replicator.store.resolving import Settler
+from replicator.store.state import State
+
+_SINGLE = rows.SINGLE
+_SINGLE_SIZE = rows.SINGLE_ROW.size
+_unpack_single = rows.SINGLE_ROW.unpack
+_pack_single = rows.SINGLE_ROW.pack
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A key that came into conflict.
+
+    Attributes:
+        key: the user's key.
+        versions: its live versions, the winner first.
+        fault: what the resolver did wrong, where the default order decided instead.
+    """
+
+    key: bytes
+    versions: tuple[Version, ...]
+    fault: Exception | None
+
+
+@dataclass(slots=True)
+class _Origin:
+    """One origin of a chunk: its number here, what is known of it, what is learnt."""
+
+    origin: int
+    number: int
+    bounds: Bounds
+    seqs: list[int] = field(default_factory=list)
+
+
+class Knows:
+    """This store's known set as R2 asks for it, without copying it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __contains__(self, dot: object) -> bool:
+        state = self._state
+        assert isinstance(dot, tuple)
+        return dot[1] <= state.seq if dot[0] == state.origin else dot in state.learnt
+
+
+class Plan:
+    """One commit in the making. Made without the write lock or with it; see `Applier`.
+
+    Attributes:
+        records: how many records it was made of.
+        changed: how many of them change something.
+        conflicts: what comes into conflict by it.
+    """
+
+    def __init__(self, state: State, settler: Settler, knows: Knows) -> None:
+        self._state = state
+        self._settler = settler
+        self._knows = knows
+        self._batch = state.db.write_batch()
+        self._learnt: dict[int, _Origin] = {}
+        self._floor: dict[int, int] = {}
+        self._stamps: list[int] = []
+        self._fresh: list[bytes] = []
+        self._own_went = False
+        self.records = 0
+        self.changed = 0
+        self.conflicts: list[Conflict] = []
+
+    def add_chunk(self, chunk: Chunk, remote_known: KnownSet) -> None:
+        """Merge every record of a chunk.
+
+        Raises:
+            ProtocolError: the chunk is malformed.
+            ForkError, ForkedContentsError: see `replicator.errors`.
+        """
+        state = self._state
+        table = {number: self._origin(origin) for number, origin in chunk.origins.items()}
+        if len(set(chunk.keys)) != len(chunk.keys) or len(chunk.rows) != len(chunk.keys):
+            raise ProtocolError("a chunk names a key twice, or has not one row per key")
+        values = iter(chunk.values)
+        get, absent = state.db.get, state.absent
+        batch, stamps = self._batch, self._stamps
+        for key, row in zip(chunk.keys, chunk.rows, strict=True):
+            if key >= RESERVED or len(key) > KEY_BYTES_MAX:
+                raise bad_key(key)
+            if len(row) != _SINGLE_SIZE or row[0] != _SINGLE:
+                self._add_row(key, row, chunk.origins, values, remote_known)
+                continue
+            _, flags, number, seq, clock, timestamp, checksum = _unpack_single(row)
+            try:
+                origin = table[number]
+                value = None if flags else next(values)
+            except (KeyError, StopIteration):
+                raise ProtocolError("a chunk lacks an origin or a value of its rows") from None
+            if (
+                flags > 1
+                or not 0 < seq <= SEQ_MAX
+                or timestamp > TIMESTAMP_MAX
+                or clock > rows.CLOCK_MAX
+                or (0 if value is None else crc32(value)) != checksum
+                or (value is not None and len(value) > VALUE_BYTES_MAX)
+            ):
+                raise ProtocolError(f"the record of key {key[:40]!r} is malformed or damaged")
+            unknown = bisect_right(origin.bounds, seq) & 1 == 0
+            local = get(INDEX + key) if absent.may_contain(key) else None
+            if local is None:
+                if not unknown:
+                    self._refuse_elsewhere(key, Dot(origin.origin, seq))
+                    origin.seqs.append(seq)
+                    continue
+                self._fresh.append(key)
+            elif local == row and origin.number == number:
+                continue
+            else:
+                place = _overwritten(local, origin, seq) if unknown else None
+                if place is None:
+                    single = iter(() if value is None else (value,))
+                    self._add_row(key, row, chunk.origins, single, remote_known)
+                    continue
+                batch.delete(log_key(origin.number, place))
+            if origin.origin == state.origin:
+                raise forked(state)
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+            batch.put(log_key(origin.number, seq), key)
+            batch.put(
+                INDEX + key,
+                _pack_single(_SINGLE, flags, origin.number, seq, clock, timestamp, checksum),
+            )
+            origin.seqs.append(seq)
+            stamps.append(timestamp)
+            self.changed += 1
+        if next(values, None) is not None:
+            raise ProtocolError("a chunk has more values than its rows have puts")
+        self.records += len(chunk.keys)
+        self.refuse_repeated_dots()
+
+    def refuse_repeated_dots(self) -> None:
+        """Raise ProtocolError where the records added share a dot: it names one write."""
+        if any(len(set(origin.seqs)) != len(origin.seqs) for origin in self._learnt.values()):
+            raise ProtocolError("a chunk names a dot twice")
+
+    def _add_row(
+        self,
+        key: bytes,
+        row: bytes,
+        origins: Mapping[int, int],
+        values: Iterator[bytes],
+        remote_known: KnownSet,
+    ) -> None:
+        record = decoded(key, row, origins, values)
+        self.add_record(key, record, remote_known)
+
+    def add_record(
+        self, key: bytes, remote: Record, remote_known: KnownSet, *, may_vanish: bool = False
+    ) -> None:
+        """Merge one record, values loaded (R2).
+
+        Args:
+            may_vanish: whether the key may be gone afterwards: only in a full-state round, where
+                absence counts. Elsewhere that shows a peer that contradicts itself.
+        """
+        state = self._state
+        if remote.context.get(state.origin, 0) > state.shown:
+            raise forked(state)
+        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
+        local = rows.unpack(row, key, state.origins.by_number)[0] if row is not None else ABSENT
+        merged = merge(local, self._knows, remote, remote_known)
+        here = _dots(local)
+        for version in remote.versions:
+            if version.dot not in here and version.dot in self._knows:
+                self._refuse_elsewhere(key, version.dot)
+            if version.dot.origin != state.origin:
+                self._origin(version.dot.origin).seqs.append(version.dot.seq)
+            self._stamps.append(version.timestamp)
+        if _dots(merged) == here and merged.context == local.context:
+            return
+        if merged.versions:
+            self._install(key, local, merged)
+        elif not local.versions:
+            return
+        elif may_vanish:
+            self._own_went |= state.remove(self._batch, key, local)
+            self._floor = merge_contexts(self._floor, local.context)  # R8: in the same batch
+        else:
+            raise ProtocolError(
+                f"the record of key {key[:40]!r} contradicts the known set sent with it"
+            )
+        self.changed += 1
+
+    def _refuse_elsewhere(self, key: bytes, dot: Dot) -> None:
+        """Refuse a known dot of `key` that is live here under another key (R13)."""
+        state = self._state
+        other = state.db.get(log_key(state.origins.number(dot.origin), dot.seq))
+        if other is not None and other != key:
+            raise ForkedContentsError(
+                f"dot {dot} is a write of key {other[:40]!r} here, and of key {key[:40]!r} at the "
+                "peer: two forks of one directory both served peers; keep one of the two nodes "
+                "and start the other with an empty directory"
+            )
+
+    def _install(self, key: bytes, local: Record, merged: Record) -> None:
+        state = self._state
+        if len(merged.versions) > rows.VERSIONS_MAX:
+            raise ProtocolError(f"key {key[:40]!r} gets more than {rows.VERSIONS_MAX} versions")
+        self._fresh.append(key)
+        ours = _dots(local)
+        if any(version.dot in ours for version in merged.versions):
+            merged = _with_values(merged, state.load(local, state.db.get))
+        resolution = self._settler.resolve(merged.versions)
+        self._own_went |= state.install(self._batch, key, local, merged, resolution)
+        if resolution.conflict and _dots(merged) != ours:
+            shown = resolution.visible
+            order = sorted(merged.versions, key=lambda one: (one is not shown, one.dot))
+            self.conflicts.append(Conflict(key, tuple(order), resolution.fault))
+
+    def _origin(self, origin: int) -> _Origin:
+        entry = self._learnt.get(origin)
+        if entry is None:
+            state = self._state
+            if origin == state.origin:
+                # What no peer was shown, no peer can know: such a dot is a fork's (R13).
+                bounds = [1, state.shown + 1] if state.shown else []
+            else:
+                bounds = state.learnt.bounds(origin)
+            entry = _Origin(origin, state.origins.number(origin), bounds)
+            self._learnt[origin] = entry
+        return entry
+
+    def commit(self, claim: KnownSet | None, floor: Mapping[int, int]) -> list[bytes]:
+        """Commit under the lock, which the caller holds.
+
+        Returns:
+            Keys of known-set rows to remove afterwards.
+        """
+        state, batch = self._state, self._batch
+        changes = self._changes(claim)
+        stale = [row_key for change in changes.values() for row_key in change.write(batch)]
+        floor = merge_contexts(self._floor, floor)
+        risen = {origin: seq for origin, seq in floor.items() if seq > state.floor.get(origin, 0)}
+        for origin, seq in risen.items():
+            batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
+        if self._own_went:
+            state.own_known_row(batch)
+        for key in self._fresh:
+            state.absent.add(key)
+        state.commit(batch)
+        for origin, change in changes.items():
+            state.learnt.replace(origin, change.bounds)
+        state.floor.update(risen)
+        self._observe()
+        return stale
+
+    def _changes(self, claim: KnownSet | None) -> dict[int, OriginChange]:
+        """What becomes known: the dots applied, and the claim (R3)."""
+        state = self._state
+        changes = {}
+        for origin, entry in self._learnt.items():
+            if entry.seqs and origin != state.origin:
+                change = changes[origin] = OriginChange(entry.number, state.learnt.bounds(origin))
+                change.add_seqs(entry.seqs)
+        for origin, bounds in claim.items() if claim else ():
+            if origin == state.origin or bounds == state.learnt.bounds(origin):
+                continue
+            if origin not in changes:
+                number = state.origins.number(origin)
+                changes[origin] = OriginChange(number, state.learnt.bounds(origin))
+            for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+                changes[origin].add(start, stop)
+        return changes
+
+    def _observe(self) -> None:
+        """Let the hybrid clock see what was applied."""
+        clock = self._state.clock
+        if max(self._stamps, default=0) > clock.last:
+            wall_ms = time.time_ns() // 1_000_000
+            for timestamp in self._stamps:
+                clock.observe(timestamp, wall_ms)
+
+
+def _overwritten(local: bytes, origin: _Origin, seq: int) -> int | None:
+    """The seq of the local version, if it is the only one and an earlier write of `origin`."""
+    if local[0] != _SINGLE:
+        return None
+    _, _, number, local_seq, _, _, _ = _unpack_single(local)
+    return int(local_seq) if number == origin.number and local_seq < seq else None
+
+
+def _with_values(merged: Record, loaded: Record) -> Record:
+    """The merged record, the local versions in it with their values."""
+    ours = {version.dot: version for version in loaded.versions}
+    return Record(
+        tuple(ours.get(version.dot, version) for version in merged.versions), merged.context
+    )
+
+
+def _dots(record: Record) -> list[tuple[int, int]]:
+    return [version.dot for version in record.versions]
+
+
+def forked(state: State) -> ForkError:
+    """What to raise where a peer knows what this store never showed."""
+    return ForkError(
+        f"a peer knows writes of origin {state.origin:016x} that this node never sent: "
+        f"{state.level.path} was rolled back or cloned; this node takes a new origin"
+    )
