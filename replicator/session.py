@@ -20,12 +20,12 @@ from typing import Literal, Protocol, TypeVar
 import trio
 from trio.lowlevel import ParkingLot
 
+from replicator.applying import Applying
 from replicator.config import OUTBOX_MESSAGES_MAX, WORKER_THREADS_MAX
 from replicator.errors import PeerError, UsageError
 from replicator.inbox import Inbox, Item
 from replicator.net.transport import FAREWELL_SECONDS, FramedStream, StalledError
 from replicator.outbox import Outbox
-from replicator.protocol import effects
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -60,7 +60,6 @@ FLUSH_SECONDS = 2.0
 
 T = TypeVar("T")
 StopCode = Literal["closing", "busy", "fork", "protocol"]
-ApplyEffect = Apply | Finish | ApplyFull
 
 
 class Host(Protocol):
@@ -88,8 +87,7 @@ class Workers:
 
     Attributes:
         common: bounds those that read, encode and decode.
-        applying: bounds those that apply. Applies take turns in the store, so one is enough, and
-            those whose turn it is not occupy no thread.
+        applying: see `Applying`.
     """
 
     common: trio.CapacityLimiter
@@ -137,7 +135,9 @@ class Session:
         self._source = SourceReader(
             store, workers.common, self._outbox.drained, self._post, self._failed
         )
-        self._applies = trio.open_memory_channel[ApplyEffect](1)
+        self._applying = Applying(
+            store, workers.applying, self._post, partial(host.applied, self), self._failed
+        )
         self._events: deque[Event] = deque()
         self._changed = self._heard = False
         self._pings = self._pongs = 0
@@ -164,7 +164,7 @@ class Session:
 
     async def _converse(self) -> None:
         async with trio.open_nursery() as nursery:
-            for task in (self._inbox.run, self._send, self._source.run, self._apply):
+            for task in (self._inbox.run, self._send, self._source.run, self._applying.run):
                 nursery.start_soon(task)
             await self._drive()
             self._flushing.deadline = trio.current_time() + FLUSH_SECONDS
@@ -287,7 +287,7 @@ class Session:
             case Send(message):
                 self._send_message(message)
             case Apply() | Finish() | ApplyFull():
-                self._applies[0].send_nowait(effect)
+                self._applying.put(effect)
             case OpenSource() | ReadChunk() | CloseSource():
                 self._source.put(effect)
             case Show(seq):
@@ -322,7 +322,9 @@ class Session:
 
     def _failed(self, effect: Effect, error: Exception) -> None:
         self._host.failed(self, error)
-        self._post(StoreFailed(effect, error))
+        # Before anything else: the conversation counts on a `Show` that has failed.
+        self._events.appendleft(StoreFailed(effect, error))
+        self._wake()
 
     def _leave(self) -> None:
         """See to it that the conversation holds back no other one, however this one ended."""
@@ -347,27 +349,5 @@ class Session:
             self._flushing.cancel()
             self._wake()
 
-    async def _apply(self) -> None:
-        async for effect in self._applies[1]:
-            try:
-                applied = await trio.to_thread.run_sync(
-                    _apply, self._store, effect, limiter=self._workers.applying
-                )
-            except Exception as error:
-                self._failed(effect, error)
-            else:
-                self._host.applied(self, applied)
-                self._post(effects.Applied(applied.records, applied.changed))
-
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._workers.common)
-
-
-def _apply(store: Store, effect: ApplyEffect) -> Applied:
-    match effect:
-        case Apply(chunk, remote_known):
-            return store.apply(chunk, remote_known)
-        case Finish(chunk, remote_known, claim, floor):
-            return store.finish(chunk, remote_known, claim, floor)
-        case ApplyFull(chunk, remote_known, floor, after, upto):
-            return store.apply_full(chunk, remote_known, floor, after, upto)

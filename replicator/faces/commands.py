@@ -147,9 +147,7 @@ def _versions(replica: Replica, _session: Session, arguments: list[bytes]) -> Re
 
 def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     options = _options(arguments, (b"AFTER", b"COUNT"))
-    after = options.get(b"AFTER")
-    # Every page walks the index from its beginning: conflicts are few, and seldom asked for.
-    conflicts = (found for found in replica.conflicts() if after is None or found[0] > after)
+    conflicts = replica.conflicts(after=options.get(b"AFTER"))
     page, more = _page(conflicts, _count(options), _conflict_bytes)
     return [page[-1][0] if more else None, [[key, _shown(versions)] for key, versions in page]]
 

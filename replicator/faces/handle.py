@@ -62,12 +62,15 @@ class Replica(Handle):
         """All live versions of a key, winner first, tombstones included."""
         return self._engine.store.versions(key)
 
-    def conflicts(self) -> Iterator[Conflict]:
+    def conflicts(self, *, after: bytes | None = None) -> Iterator[Conflict]:
         """Every key in conflict, in key order, with its live versions, winner first.
 
         As of the first step. A later write of the key settles it.
+
+        Args:
+            after: only keys behind this one.
         """
-        found = self._engine.store.conflicts()
+        found = self._engine.store.conflicts(after)
         assert isinstance(found, Generator)  # it holds a snapshot until it is closed
         try:
             while (conflict := self._next_conflict(found)) is not None:

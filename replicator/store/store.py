@@ -118,15 +118,19 @@ class Store(LocalWrites):
         """The live versions of a key, tombstones included, winner first."""
         return self.ordered(self.record(key))
 
-    def conflicts(self) -> Iterator[tuple[bytes, list[Version]]]:
+    def conflicts(self, after_key: bytes | None = None) -> Iterator[tuple[bytes, list[Version]]]:
         """Every key in conflict, in key order, with its versions, winner first.
 
         As of the moment of the first step; closes its snapshot at the end or when dropped.
+
+        Args:
+            after_key: only keys behind this one.
         """
         self.refuse_closed()
+        start = INDEX if after_key is None else INDEX + after_key + b"\0"
         with (
             self.db.snapshot() as snapshot,
-            snapshot.iterator(start=INDEX, stop=after(INDEX)) as index,
+            snapshot.iterator(start=start, stop=after(INDEX)) as index,
         ):
             for row_key, row in index:
                 if row[0] == rows.SINGLE:
