@@ -1,5 +1,7 @@
 """Sessions: two stores over a stream, and everything that can go wrong on the way."""
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -349,6 +351,40 @@ async def test_nothing_is_announced_that_could_not_be_stored_as_shown(
     assert close_a.code == "failed"
     assert not b.session.conversation.peer_known
     assert not stores[1].has_data()
+
+
+async def test_a_failed_show_comes_before_what_was_already_waiting(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot is open and about to be announced when storing what it shows fails: nothing of
+    it may be told, for the conversation believes that this is stored."""
+    store = stores[0]
+    ours, theirs = memory_stream_pair()
+    a = end(store, ours)
+    peer = ByHand(theirs)
+    showing = threading.Event()
+    open_source = store.open_source
+
+    def open_late() -> Source:
+        showing.wait()
+        return open_source()
+
+    def fail(seq: int) -> None:
+        showing.set()
+        while not a.session._events:
+            time.sleep(0.001)
+        raise CommitError("disk full")
+
+    monkeypatch.setattr(store, "open_source", open_late)
+    monkeypatch.setattr(store, "show", fail)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.session.run)
+        await peer.greet()
+        await peer.send(Want(1, KnownSet()))
+        await until(lambda: a.session.conversation.states[2] == "opening")
+        store.put(b"key", b"value")
+        a.session.known_changed()
+        assert isinstance(await peer.receive(), Bye)
 
 
 async def test_a_source_that_fails_ends_the_conversation(
