@@ -142,7 +142,8 @@ class Dialling:
         for link in self._contacts.links_of(contact.origin):
             link.error = None
             link.news.unpark_all()
-        self._nursery.start_soon(self._await_catching_up, session, contact)
+        if not contact.caught_up:
+            self._nursery.start_soon(self._await_catching_up, session, contact)
 
     def _parted(self, session: Session, contact: Contact) -> None:
         """A conversation with a contact has ended: the pauses of its links begin now. That of the

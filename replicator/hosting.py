@@ -161,15 +161,16 @@ class Hosting:
 
     async def fork(self, session: Session) -> None:
         if self._is_forking:
-            return
+            return  # another session has found it out too, and waits for this one to end
         self._is_forking = True
         try:
             await self._end_others(session)
             await trio.to_thread.run_sync(self._store.fork, limiter=self.workers.common)
             self._contacts.origin = self._store.origin
-            origin = format_origin(self._store.origin)
             self._journal.failed(
-                "origin", f"this directory is a copy, or was rolled back: {origin}"
+                "this directory",
+                "was rolled back or cloned while it ran; this node goes on as origin "
+                f"{format_origin(self._store.origin)}",
             )
         finally:
             self._is_forking = False

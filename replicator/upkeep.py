@@ -52,7 +52,7 @@ class Upkeep:
     async def announce(self) -> None:
         """Tell the conversations of changes, at most every `COALESCE_SECONDS`; where there is
         none, dial sooner."""
-        self._store.rearm()
+        self._changed.set()
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
