@@ -158,6 +158,25 @@ async def test_a_small_round_is_one_piece(stores: tuple[Store, Store]) -> None:
     assert [(piece.records, piece.changed) for piece in b.notes.pieces] == [(1, 1)]
 
 
+async def test_a_peer_below_the_purge_floor_gets_a_full_state_round(
+    stores: tuple[Store, Store],
+) -> None:
+    """R9: nothing tells what was collected, so all keys of both sides are compared."""
+    a, b = stores
+    fill(a, b"a", 2000)
+    fill(b, b"b", 1000)
+    a.floor = {a.origin: 1500}
+    first, second = await converse(stores)
+    assert a.known() == b.known()
+    assert a.digest() == b.digest()
+    (report,) = [report for report in second.notes.reports if report.kind == "round"]
+    assert report.full
+    assert report.records >= 2000
+    assert sum(piece.changed for piece in second.notes.pieces) == 2000
+    assert b.floor == a.floor
+    assert [one.full for one in first.notes.reports if one.kind == "round"] == [False]
+
+
 async def test_conflicts_reach_the_host(stores: tuple[Store, Store]) -> None:
     stores[0].put(b"key", b"one")
     stores[1].put(b"key", b"two")
