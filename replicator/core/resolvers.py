@@ -138,7 +138,7 @@ def by_name(text: str) -> Resolver:
     """
     if text in READY_MADE:
         return READY_MADE[text]
-    name, colon, arguments = text.partition(":")
+    name, _, arguments = text.partition(":")
     if name == _PREFER_ORIGIN:
         try:
             return prefer_origin(*(arguments.split(",") if arguments else ()))
@@ -146,11 +146,11 @@ def by_name(text: str) -> Resolver:
             raise ConfigError(
                 f"resolver {text!r}: {error}; write {_PREFER_ORIGIN}:ORIGIN,ORIGIN"
             ) from error
-    names = [*READY_MADE, _PREFER_ORIGIN]
-    if colon and name in names:
+    if name in READY_MADE:
         raise ConfigError(f"resolver {text!r}: {name} takes no arguments")
+    names = sorted([*READY_MADE, _PREFER_ORIGIN])
     nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else "there are " + ", ".join(sorted(names))
+    hint = f"did you mean {nearest[0]}?" if nearest else "there are " + ", ".join(names)
     raise ConfigError(f"there is no resolver {text!r}: {hint}")
 
 

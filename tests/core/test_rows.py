@@ -141,7 +141,8 @@ VERSION_1 = 9
 VERSION_2 = VERSION_1 + 33
 
 
-ENTRY_3 = VERSION_2 + 33 + 2 * 12
+ENTRY_2 = VERSION_2 + 33 + 12
+ENTRY_3 = ENTRY_2 + 12
 """Where the third context entry of `PAIR` begins."""
 
 
@@ -172,6 +173,10 @@ ENTRY_3 = VERSION_2 + 33 + 2 * 12
         (_patched(PAIR, ENTRY_3 + 4, "0000000000000000"), "a seq is out of range"),
         (_patched(PAIR, ENTRY_3 + 4, "8000000000000000"), "a seq is out of range"),
         (_patched(PAIR, VERSION_1 + 5, "0000000000000008"), "does not cover a live version"),
+        (
+            _patched(_patched(PAIR, VERSION_2 + 5, "0000000000000001"), ENTRY_2, "00000003"),
+            "does not cover a live version",
+        ),
         (_patched(PAIR, VERSION_2 + 1, "00000001"), "not in dot order"),
     ],
 )
