@@ -85,6 +85,12 @@ LOAD_BATCH_RECORDS = 500
 
 LOAD_BATCH_BYTES = 1 << 20
 
+READ_AHEAD_ITEMS_MAX = 128
+"""Entries that an iterator of a handle reads from LevelDB at once."""
+
+READ_AHEAD_BYTES = 64 << 10
+"""What they aim at together, judged by the last entry read before."""
+
 EVENT_QUEUE_MAX = 10_000
 """Events waiting for slow callbacks; beyond that the oldest are dropped and counted."""
 

@@ -8,13 +8,16 @@ every method is the native one's in the end. A native iterator sees one state of
 long as it lives, so reading ahead changes nothing that can be seen.
 """
 
-from collections.abc import Callable, Generator
+from collections import abc
+from collections.abc import Callable
 from itertools import chain, islice
+from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import plyvel
 
+from replicator.config import READ_AHEAD_BYTES, READ_AHEAD_ITEMS_MAX
 from replicator.errors import ClosedError
 from replicator.faces.lease import ITERATOR_CLOSED, Lease, leased
 
@@ -25,18 +28,64 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-READ_AHEAD_ITEMS_MAX = 128
-READ_AHEAD_BYTES = 64 << 10
-"""What a batch aims at, judged by the last entry of the batch before it."""
-
 
 class _Ahead:
-    """What is read and not handed out yet."""
+    """Reads ahead, batch by batch. It knows nothing of its iterator: no cycle keeps that alive.
 
-    __slots__ = ("items",)
+    Whatever is raised in the middle of it, by a signal handler for example, skips nothing: what
+    was read is in `items` at any moment.
 
-    def __init__(self) -> None:
-        self.items: Any = iter(())
+    Attributes:
+        items: what is read and not handed out yet.
+    """
+
+    __slots__ = ("_count", "_handle", "_is_busy", "_native", "items")
+
+    def __init__(self, handle: "Handle", native: "_plyvel.Iterator[Any]") -> None:
+        self._handle = handle
+        self._native = native
+        self._count = 1
+        self._is_busy = False
+        self.items: abc.Iterator[Any] = iter([])
+
+    def stream(self) -> abc.Iterator[Any]:
+        """All from here on. `chain` takes an error for the end; `_next_item` then goes on."""
+        return chain(chain.from_iterable(self), iter(self._next_item, self))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> abc.Iterator[Any]:
+        if not length_hint(self.items):
+            self._read()
+        return self.items
+
+    def _next_item(self) -> Any:
+        """The next item, or this object at the end."""
+        try:
+            for item in next(self):
+                return item
+        except StopIteration:
+            pass
+        return self
+
+    def _read(self) -> None:
+        if self._is_busy:
+            raise RuntimeError("an iterator is for one thread at a time")
+        batch: list[Any] = []
+        self.items = iter(batch)
+        lease = self._handle._lease
+        try:
+            lease.store  # noqa: B018 — raises where it is shut
+            self._is_busy = True
+            batch.extend(islice(self._native, self._count))
+        finally:
+            self._is_busy = False
+            del lease
+        if not batch:
+            raise StopIteration
+        fitting = 1 + READ_AHEAD_BYTES // (1 + _size_of(batch[-1]))
+        self._count = min(2 * self._count, READ_AHEAD_ITEMS_MAX, fitting)
 
 
 class Iterator(Generic[Item]):
@@ -70,7 +119,9 @@ class Iterator(Generic[Item]):
         Raises:
             StopIteration: it stands before the first entry.
         """
-        self._give_back()
+        for _ in self._ahead.items:
+            self._native.prev()
+        self._go_on()
         return self._native.prev()
 
     @leased
@@ -107,37 +158,10 @@ class Iterator(Generic[Item]):
     ) -> None:
         self.close()
 
-    def _give_back(self) -> None:
-        """Let the native iterator stand where the user is."""
-        for _ in self._ahead.items:
-            self._native.prev()
-        self._go_on()
-
     def _go_on(self) -> None:
         """Read on from where the native iterator stands."""
-        self._ahead = _Ahead()
-        batches = _read_ahead(self._handle, self._native, self._ahead)
-        self.__next__ = chain.from_iterable(batches).__next__
-
-
-def _read_ahead(
-    handle: "Handle", native: "_plyvel.Iterator[Item]", ahead: _Ahead
-) -> Generator[Any, None, None]:
-    """The batches of an iterator. It does not refer to it, so that no cycle keeps it alive."""
-    count = 1
-    while True:
-        lease = handle._lease
-        try:
-            lease.store  # noqa: B018 — raises where it is shut
-            batch = list(islice(native, count))
-        finally:
-            del lease
-        if not batch:
-            return
-        ahead.items = iter(batch)
-        yield ahead.items
-        fitting = 1 + READ_AHEAD_BYTES // (1 + _size_of(batch[-1]))
-        count = min(2 * count, READ_AHEAD_ITEMS_MAX, fitting)
+        self._ahead = _Ahead(self._handle, self._native)
+        self.__next__ = self._ahead.stream().__next__
 
 
 def _size_of(item: Any) -> int:

@@ -25,7 +25,7 @@ def open_level(path: Path) -> plyvel.DB:
 def run(program: str, *arguments: str) -> str:
     """What a program of its own prints; it must end well, and soon."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore:.*fork:DeprecationWarning", "-c", program, *arguments],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -130,6 +130,50 @@ def test_large_values_are_not_hoarded(replica: Replica, monkeypatch: pytest.Monk
     assert max(taken) > 2, "keys alone are small"
 
 
+class Alarm(Exception):
+    """What a signal handler might raise anywhere."""
+
+
+@pytest.mark.parametrize("turn", [False, True])
+@pytest.mark.parametrize("read_before", [0, 1, 5])
+def test_an_exception_in_the_middle_skips_nothing(
+    both: tuple[Replica, plyvel.DB], monkeypatch: pytest.MonkeyPatch, read_before: int, turn: bool
+) -> None:
+    cut = iterators.islice
+
+    def interrupted(native, count):
+        yield from cut(native, min(count, read_before))
+        monkeypatch.setattr(iterators, "islice", cut)
+        raise Alarm
+
+    keys = both[0].iterator(include_value=False)
+    seen = [next(keys) for _ in range(40)]
+    monkeypatch.setattr(iterators, "islice", interrupted)
+    with pytest.raises(Alarm):
+        seen += keys
+    if turn:
+        assert [keys.prev(), keys.prev()] == KEYS[len(seen) - 1 : len(seen) - 3 : -1]
+        del seen[-2:]
+    seen += keys
+    assert seen == KEYS
+
+
+def test_one_iterator_in_two_threads(
+    both: tuple[Replica, plyvel.DB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = both[0].iterator(include_value=False)
+    cut = iterators.islice
+
+    def meanwhile(native, count):
+        monkeypatch.setattr(iterators, "islice", cut)
+        with pytest.raises(RuntimeError, match="one thread at a time"):
+            next(keys)
+        return cut(native, count)
+
+    monkeypatch.setattr(iterators, "islice", meanwhile)
+    assert list(keys) == KEYS
+
+
 def test_entries_of_all_kinds(both: tuple[Replica, plyvel.DB]) -> None:
     replica, _ = both
     assert list(replica)[1] == (b"002", b"value of 002")
