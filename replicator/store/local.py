@@ -319,9 +319,10 @@ class LocalWrites(State):
     def adopt_cluster(self, cluster_id: bytes) -> None:
         """Belong to this cluster from now on (R15), durably: data that survives a power cut
         without it would belong to another one."""
-        batch = self.db.write_batch()
-        batch.put(meta_key("cluster"), cluster_id)
         with self._lock:
+            self.refuse_closed()
+            batch = self.db.write_batch()
+            batch.put(meta_key("cluster"), cluster_id)
             self.commit_quietly(batch)
             self.cluster_id = cluster_id
         self.level.sync()

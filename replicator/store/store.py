@@ -183,10 +183,11 @@ class Store(LocalWrites):
         """
         if seq <= self.shown:
             return
-        batch = self.db.write_batch()
         with self._lock:
+            self.refuse_closed()
             seq = min(seq, self.seq)
             if seq > self.shown:
+                batch = self.db.write_batch()
                 batch.put(meta_key("shown"), pack_meta(seq))
                 self.commit_quietly(batch)
                 self.shown = seq
@@ -268,11 +269,13 @@ class Store(LocalWrites):
             self.level.sync()
             if known == self.durable:
                 return
-            batch = self.db.write_batch()
-            batch.put(meta_key("durable"), pack_known(known))
+            row = pack_known(known)
             with self._lock:
+                self.refuse_closed()
                 if self.origin != origin:
                     return  # a fork meanwhile: what it gave up must not be called durable
+                batch = self.db.write_batch()
+                batch.put(meta_key("durable"), row)
                 self.commit_quietly(batch)
             self.level.sync()
             with self._lock:
