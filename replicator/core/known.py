@@ -205,3 +205,14 @@ def below_floor(known: KnownSet, floor: Mapping[int, int]) -> bool:
     """Whether a node that knows `known` needs a full-state round from one with this purge floor
     (R9): its contiguous known seq lies below the floor for some origin."""
     return any(known.contiguous(origin) < seq for origin, seq in floor.items())
+
+
+def within_known(floor: Mapping[int, int], known: KnownSet) -> dict[int, int]:
+    """The part of a purge floor that a node with this known set can vouch for.
+
+    A floor may lie above the known set of its own node: a full-state round that was cut drops
+    records whose contexts said more, and a power cut can keep the floor and lose the claim. Raised
+    into contexts, the part above would deny dots that this node never had.
+    """
+    parts = ((origin, min(seq, known.contiguous(origin))) for origin, seq in floor.items())
+    return {origin: seq for origin, seq in parts if seq}

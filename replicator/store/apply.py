@@ -14,7 +14,7 @@ from functools import partial
 
 from replicator.config import CHUNK_RECORDS_MAX
 from replicator.core.chunk import Chunk
-from replicator.core.known import KnownSet
+from replicator.core.known import KnownSet, within_known
 from replicator.core.merge import raise_context
 from replicator.core.record import ABSENT, Record
 from replicator.errors import CorruptionError, ProtocolError
@@ -98,6 +98,7 @@ class Applier:
             self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, KnownSet(), floor)
             remote = checked(chunk)
+            floor = within_known(floor, remote_known)
             total = Applied(0, 0, ())
             for keys in self._stretch(sorted(remote), after_key, upto):
                 make_plan = partial(self._plan_full, keys, remote, remote_known, floor)

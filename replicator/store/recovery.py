@@ -3,16 +3,18 @@
 LevelDB may have lost older batches and kept newer ones. Each key is whole all the same (every
 batch that writes an index row rewrites all of the key), so the index is the truth: the known set
 becomes the durable one plus the dots of the live index rows, and the log and the values aside are
-made to fit the index. Cut anywhere, it begins again: the identity row that ends it comes last. An
-adoption that was under way begins again at the first key.
+made to fit the index. The purge floor says nothing beyond what is known. Cut anywhere, it begins
+again: the identity row that ends it comes last. An adoption that was under way begins again at the
+first key.
 """
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from replicator.core import ranges, rows
-from replicator.core.known import KnownSet
+from replicator.core.known import KnownSet, within_known
 from replicator.store.keyspace import (
+    FLOOR,
     INDEX,
     KNOWN,
     LOG,
@@ -20,6 +22,7 @@ from replicator.store.keyspace import (
     SEQ,
     VALUE,
     after,
+    floor_key,
     known_key,
     log_key,
     meta_key,
@@ -43,6 +46,9 @@ def recover(state: State) -> None:
     _commit(state, _stale_values(state), delete=True)
     _commit(state, _keys(state, KNOWN), delete=True)
     _commit(state, _known_rows(state, known))
+    state.floor = within_known(state.floor, known)
+    _commit(state, _keys(state, FLOOR), delete=True)
+    _commit(state, _floor_rows(state))
     if state.db.get(meta_key("adopt")) is not None:
         _commit(state, [(meta_key("adopt"), pack_meta(None))])
     state.level.sync()
@@ -107,6 +113,11 @@ def _stale_values(state: State) -> Iterator[Row]:
         key = state.db.get(LOG + place)
         if key is None or not _live(state, key).get(place, False):
             yield row_key, b""
+
+
+def _floor_rows(state: State) -> Iterator[Row]:
+    for origin, seq in state.floor.items():
+        yield floor_key(state.origins.number(origin)), SEQ.pack(seq)
 
 
 def _known_rows(state: State, known: KnownSet) -> Iterator[Row]:

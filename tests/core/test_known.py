@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.core.dots import Dot
-from replicator.core.known import BLOCKS, KnownSet, below_floor, block_of
+from replicator.core.known import BLOCKS, KnownSet, below_floor, block_of, within_known
 
 ORIGINS = [origin << 60 | 7 for origin in (0, 1, 1, 15)] + [2, 3]
 """Several in one block, some alone in theirs."""
@@ -154,3 +154,9 @@ def test_block_hashes_golden() -> None:
     assert len(hashes) == 16
     assert [hashes[0].hex(), hashes[15].hex()] == ["82946e6c5f63ee1d", "49336a174629e76c"]
     assert set(hashes[1:15]) == {b""}
+
+
+def test_a_node_vouches_for_the_floor_as_far_as_it_knows_without_gaps() -> None:
+    known = KnownSet({1: [1, 6], 2: [1, 3, 4, 9], 3: [2, 9]})
+    assert within_known({1: 9, 2: 7, 3: 5, 4: 1}, known) == {1: 5, 2: 2}
+    assert within_known({1: 4}, known) == {1: 4}
