@@ -312,15 +312,22 @@ class LocalWrites(State):
                 self.origins.intern(self.origin)
                 self.set_origin(self.origin)
             if self.cluster_id is None:
-                self.adopt_cluster(os.urandom(16))
+                self.adopt_cluster(os.urandom(16), unless_set=True)
         with self._lock:
             self._slow = self.closed is not None
 
-    def adopt_cluster(self, cluster_id: bytes) -> None:
+    def adopt_cluster(self, cluster_id: bytes, *, unless_set: bool = False) -> None:
         """Belong to this cluster from now on (R15), durably: data that survives a power cut
-        without it would belong to another one."""
+        without it would belong to another one.
+
+        Args:
+            unless_set: whether an id that the store has taken meanwhile stays: a first write and a
+                first greeting may come at the same moment.
+        """
         with self._lock:
             self.refuse_closed()
+            if unless_set and self.cluster_id is not None:
+                return
             batch = self.db.write_batch()
             batch.put(meta_key("cluster"), cluster_id)
             self.commit_quietly(batch)

@@ -534,3 +534,18 @@ class TestClusters:
         store.put(b"k", b"v")
         exchange(store, peer)
         assert place.reopen().cluster_id == peer.cluster_id == b"c" * 16
+
+    def test_a_greeting_in_the_middle_of_the_first_write_counts(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The id a peer brought stays, whatever the first write was about to make up."""
+        store = place.open()
+
+        def meanwhile(count: int) -> bytes:
+            store.adopt_cluster(b"c" * 16)
+            return b"r" * count
+
+        monkeypatch.setattr(local.os, "urandom", meanwhile)
+        store.put(b"k", b"v")
+        assert store.cluster_id == b"c" * 16
+        assert place.reopen().cluster_id == b"c" * 16
