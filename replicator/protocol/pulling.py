@@ -95,16 +95,15 @@ class _Round:
         self.last_key = keys[-1]
 
     def join(self) -> Chunk:
-        """Everything queued as one chunk; the queue is empty afterwards."""
+        """Everything queued as one chunk."""
         if len(self.queue) < 2:
-            return self.queue.popleft() if self.queue else Chunk()
+            return self.queue[0] if self.queue else Chunk()
         whole = Chunk(origins=self.origins)
         for chunk in self.queue:
             whole.keys += chunk.keys
             whole.rows += chunk.rows
             whole.values += chunk.values
             whole.size_bytes += chunk.size_bytes
-        self.queue.clear()
         return whole
 
 

@@ -157,6 +157,13 @@ def written(node: Node) -> None:
     node.has_data, node.cluster_id = True, b"made by the first write"
 
 
+def test_a_new_node_joins_the_cluster_it_meets() -> None:
+    talk = Talk(node=new_node())
+    assert talk.greeted() == [AdoptCluster(CLUSTER), MET]
+    two_new_ones = Talk(node=new_node()).greeted(cluster_id=None, has_data=False)
+    assert isinstance(two_new_ones[0], AdoptCluster)
+
+
 def test_a_first_write_during_the_greeting_is_not_given_to_a_cluster_by_accident() -> None:
     talk = Talk(node=new_node())
     talk.starts()

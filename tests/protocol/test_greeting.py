@@ -43,6 +43,7 @@ def test_a_peer_that_does_not_belong_here(changes: dict[str, object], reason: st
 
 def test_overlapping_versions_are_enough() -> None:
     check_peer(MINE, theirs(versions=(1, 4)))
+    check_peer(replace(MINE, versions=(1, 4)), theirs(versions=(2, 3)))
     with pytest.raises(PeerRefusedError, match="upgrade"):
         check_peer(replace(MINE, versions=(3, 4)), theirs(versions=(1, 2)))
 
@@ -64,6 +65,8 @@ def test_a_store_without_data_takes_the_others_id() -> None:
     assert choose_cluster(empty, peer, shared=False) == b"zzz"
     assert choose_cluster(peer, empty, shared=False) == b"zzz"
     assert choose_cluster(replace(empty, cluster_id=None), peer, shared=False) == b"zzz"
+    adopted_data = replace(MINE, cluster_id=None)
+    assert choose_cluster(adopted_data, replace(peer, has_data=False), shared=False) == b"zzz"
 
 
 def test_two_stores_with_data_and_different_ids_are_not_merged_by_discovery() -> None:
@@ -134,3 +137,4 @@ def test_warnings() -> None:
     (behind,) = warnings(MINE, theirs(wall_ms=MINE.wall_ms - 61_000), 60)
     assert "61 s behind" in behind.text
     assert not list(warnings(MINE, theirs(wall_ms=MINE.wall_ms - 60_000), 60))
+    assert list(warnings(MINE, theirs(wall_ms=MINE.wall_ms - 60_001), 60))

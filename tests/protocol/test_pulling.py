@@ -1,5 +1,7 @@
 """The pull half: rounds small, large and full, one piece at a time, in bounded queues."""
 
+from math import inf
+
 import pytest
 
 from replicator.config import QUEUE_CHUNKS_MAX
@@ -17,7 +19,7 @@ from replicator.protocol.effects import (
     Send,
 )
 from replicator.protocol.messages import Begin, End, Records, Want
-from replicator.protocol.pulling import PullHalf
+from replicator.protocol.pulling import STALL_TIMEOUTS, PullHalf
 from replicator.protocol.pulls import Pulls
 from tests.protocol.samples import SETTINGS, THIRD, chunk, known
 
@@ -330,6 +332,61 @@ def test_nothing_is_kept_of_a_conversation_that_has_ended() -> None:
     pull.half.abandon()
     assert pull.half.wants_input
     assert pull.half.in_flight, "what is being applied is not called back"
+
+
+# Time
+
+
+def test_a_peer_owes_the_next_message_of_a_round_and_nothing_else() -> None:
+    patience = STALL_TIMEOUTS * SETTINGS.reask_timeout
+    pull = Pull()
+    half = pull.half
+    assert half.stalled_at == inf
+    half.ask(THEIRS, NOTHING, now=10)
+    assert half.stalled_at == 10 + patience
+    half.begin(Begin(1, THEIRS, FLOOR, False), now=20)
+    assert half.stalled_at == 20 + patience
+    half.records(Records(1, chunk(b"a")), now=30)
+    assert half.stalled_at == 30 + patience
+    half.heard(now=35)
+    assert half.stalled_at == 35 + patience
+    half.records(Records(1, chunk(b"b", size=LARGE)), now=40)
+    assert half.stalled_at == inf, "it is this side that is busy"
+    half.applied(Applied(1, 1), now=50)
+    assert half.stalled_at == inf
+    half.applied(Applied(1, 1), now=60)
+    assert half.stalled_at == 60 + patience
+    half.end(End(1), now=70)
+    assert half.stalled_at == inf
+    half.applied(Applied(0, 0), now=80)
+    assert half.stalled_at == inf
+
+
+def test_a_queue_that_is_full_is_not_the_peers_fault() -> None:
+    pull = begun(full=True)
+    pull.pulls.finished(1)
+    pull.pulls.exclusive(2)
+    for number in range(QUEUE_CHUNKS_MAX):
+        assert pull.half.stalled_at < inf
+        pull.records(b"%d" % number)
+    assert pull.half.stalled_at == inf
+
+
+def test_every_message_of_a_round_is_progress() -> None:
+    pull = Pull()
+    pull.ask()
+    timeout = SETTINGS.reask_timeout
+    for number, send in enumerate(
+        [
+            lambda now: pull.half.begin(Begin(1, THEIRS, FLOOR, False), now),
+            lambda now: pull.half.records(Records(1, chunk(b"k")), now),
+            lambda now: pull.half.end(End(1), now),
+        ],
+        start=1,
+    ):
+        assert pull.pulls.retry_at(2, now=0) == (number - 1) * 7 + timeout
+        send(number * 7)
+    assert pull.pulls.retry_at(2, now=0) == 21 + timeout
 
 
 # Mistakes
