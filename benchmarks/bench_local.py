@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_local [--rounds 7] [--keys 100000] [--directory DIR]
 
-Random 16-byte keys, 100-byte values. Each round runs every operation once on either handle, in
-turn, and gives one ratio (1.00: as fast as plyvel); the table shows medians over the rounds.
+Random 16-byte keys, 100-byte values. Each round runs every operation on either handle, in turn,
+and gives ratios (1.00: as fast as plyvel); the table shows medians.
 
 - *put*, *batch*: into an empty LevelDB, one key or 1,000 keys a commit;
 - *get*, *iterate*: on what was put, its files settled, which is where a store spends its life. The
@@ -34,6 +34,7 @@ Handle = Any
 VALUE = bytes(range(100))
 BATCH = 1000
 THREADS = 8
+READ_PASSES = 3
 SYNCED_PUTS = 200
 TARGETS = {"put": 0.25, "batch of 1,000": 0.2, "get": 0.9, "iterate": 0.8}
 
@@ -90,7 +91,7 @@ class Below:
 
 
 class Table:
-    """Rates and ratios by operation, one of each a round."""
+    """Rates and ratios by operation."""
 
     def __init__(self) -> None:
         self._rates: dict[str, list[tuple[float, float]]] = {}
@@ -145,7 +146,7 @@ def run_round(table: Table, directory: Path, keys: list[bytes]) -> None:
     with fresh(directory) as (plain, wrapped, native):
         table.compare("put", put, (plain, wrapped), keys)
         settle(plain, native)
-        for name, work in (("get", get), ("iterate", iterate)):
+        for name, work in (("get", get), ("iterate", iterate)) * READ_PASSES:
             table.compare(name, work, (plain, wrapped), shuffled)
             table.compare(f"{name}, same LevelDB", work, (Below(native), wrapped), shuffled)
     with fresh(directory) as (plain, wrapped, _):

@@ -99,8 +99,6 @@ class Handle(Writable):
             if key >= RESERVED:
                 lease.store  # noqa: B018 — raises where it is shut
                 return default
-            if verify_checksums is False and fill_cache is True:
-                return lease.get(key, default)
             return lease.get(key, default, verify_checksums=verify_checksums, fill_cache=fill_cache)
         finally:
             del lease
