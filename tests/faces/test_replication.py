@@ -14,12 +14,6 @@ from tests.faces.waiting import until
 Wrap = Callable[..., Replica]
 
 
-def meet(replica: Replica) -> None:
-    """Catch up with the peers, both ways. A first write in the middle of the first greeting makes
-    both sides greet again, which one `sync` may not outlast."""
-    until(lambda: replica.sync(timeout=30))
-
-
 @pytest.fixture
 def level(tmp_path: Path) -> Callable[[str], plyvel.DB]:
     return lambda name: plyvel.DB(str(tmp_path / name), create_if_missing=True)
@@ -33,7 +27,7 @@ def test_two_replicas_from_plain_code(level: Callable[[str], plyvel.DB], wrap: W
     with here.write_batch() as batch:
         batch.delete(b"001")
         batch.put(b"together", b"1")
-    meet(there)
+    assert there.sync(timeout=30)
     assert there.get(b"001") is None
     assert there.get(b"together") == b"1"
     assert list(here) == list(there)
@@ -77,7 +71,7 @@ def test_concurrent_writes(level: Callable[[str], plyvel.DB], wrap: Wrap) -> Non
     here.put(b"same", b"v")
     there.put(b"same", b"v")
     there.add_peer(str(here.address))
-    meet(there)
+    assert there.sync(timeout=30)
 
     for replica in (here, there):
         assert replica.get(b"set") == b'["here","there"]'
@@ -91,7 +85,7 @@ def test_concurrent_writes(level: Callable[[str], plyvel.DB], wrap: Wrap) -> Non
     assert len(met[0][1]) == 2
 
     there.put(b"set", b'["settled"]')
-    meet(there)
+    assert there.sync(timeout=30)
     assert here.get(b"set") == b'["settled"]'
     assert list(here.conflicts()) == []
 
@@ -102,14 +96,14 @@ def test_a_delete_beside_a_put_stays_retrievable(
     here, there = wrap(level("here"), port=0), wrap(level("there"), port=0)
     there.add_peer(str(here.address))
     here.put(b"k", b"first")
-    meet(there)
+    assert there.sync(timeout=30)
     there.remove_peer(str(here.address))
     until(lambda: not any(peer.connected for peer in there.status().peers))
     there.delete(b"k")
     here.put(b"k", b"second")
     here.put(b"k", b"third")
     there.add_peer(str(here.address))
-    meet(there)
+    assert there.sync(timeout=30)
     for replica in (here, there):
         assert replica.get(b"k") == b"third", "the higher clock"
         winner, loser = replica.versions(b"k")
@@ -125,7 +119,7 @@ def test_prefixes_replicate_apart(level: Callable[[str], plyvel.DB], wrap: Wrap)
     whole.put(b"k", b"from the whole")
     shared.put(b"l", b"from the prefix")
     alone.put(b"k", b"mine")
-    meet(shared)
+    assert shared.sync(timeout=30)
     assert list(whole) == list(shared) == [(b"k", b"from the whole"), (b"l", b"from the prefix")]
     assert list(alone) == [(b"k", b"mine")]
     assert root.get(b"shared:k") == b"from the whole"
