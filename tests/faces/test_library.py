@@ -53,6 +53,7 @@ def test_every_setting_is_a_keyword_with_the_same_default() -> None:
     assert explicit == {name: settings[name] for name in explicit.keys() - own.keys()} | own
     assert set(settings) == (explicit.keys() - own.keys()) | Tuning.__annotations__.keys()
     assert set(settings) == set(Keywords.__annotations__)
+    assert make_settings(**settings) == Settings(), "each has a check, which its default passes"
     assert make_settings() == Settings()
 
 
