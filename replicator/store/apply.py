@@ -131,7 +131,8 @@ class Applier:
         state = self._state
         plan: Plan | None
         dirty: set[bytes] = set()
-        state.dirty = dirty
+        with state.level.lock:  # a local write that saw none has been committed by now
+            state.dirty = dirty
         try:
             try:
                 plan = make_plan()

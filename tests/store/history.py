@@ -5,6 +5,7 @@ writer's live versions are, or had in their past.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from replicator.core.dots import Dot
 from replicator.store.store import Store
@@ -20,7 +21,7 @@ class History:
     def __init__(self) -> None:
         self.pasts: dict[bytes, dict[tuple[int, int], Dots]] = {}
         self.key_of: dict[tuple[int, int], bytes] = {}
-        self._covered: dict[tuple[int, bytes], Dots] = {}
+        self._covered: dict[tuple[Path, bytes], Dots] = {}
 
     def covered(self, store: Store, key: bytes) -> Dots:
         """The writes of a key that the store holds or holds as superseded."""
@@ -52,9 +53,9 @@ class History:
             covered = self.covered(store, key)
             for dot in pasts:
                 assert dot not in known or dot in covered, f"{Dot(*dot)} is known and not held"
-            before = self._covered.get((id(store.db), key), frozenset())
+            before = self._covered.get((store.level.path, key), frozenset())
             assert before <= covered, f"{key!r}: lost {before - covered}"
-            self._covered[id(store.db), key] = covered
+            self._covered[store.level.path, key] = covered
 
     def check_quiet(self, *stores: Store) -> None:
         """After full exchange: live versions are the causally maximal writes; all is equal."""
@@ -78,7 +79,7 @@ class History:
         self._covered = {
             (place, key): covered
             for (place, key), covered in self._covered.items()
-            if place != id(store.db)
+            if place != store.level.path
         }
         for key, covered in promised.items():
             assert covered <= self.covered(store, key), f"{key!r}: promised and lost"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet, below_floor
 from replicator.store.apply import Applied
+from replicator.store.keyspace import SEQ, floor_key
 from replicator.store.source import Source
 from replicator.store.store import Store
 
@@ -104,3 +105,17 @@ def exchange(*stores: Store) -> None:
             for source in stores:
                 if target is not source:
                     pull(target, source)
+
+
+def collect(store: Store, key: bytes) -> None:
+    """What collecting will do (R8): drop a record whole, its context entries into the floor."""
+    record = store.record(key)
+    assert all(version.is_delete for version in record.versions)
+    batch = store.db.write_batch()
+    if store.remove(batch, key, record):
+        store.own_known_row(batch)
+    for origin, seq in record.context.items():
+        store.floor[origin] = max(seq, store.floor.get(origin, 0))
+        batch.put(floor_key(store.origins.number(origin)), SEQ.pack(store.floor[origin]))
+    with store.level.lock:
+        store.commit(batch)

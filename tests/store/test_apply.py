@@ -1,6 +1,5 @@
 """Applying what a peer sends (R2, R3, R9): local writes in between, contradictions, forks."""
 
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from replicator.store.store import Store
 from .checker import check_shown, check_store
 from .history import History
 from .places import Failing, Place, contents, live, memory, patient, records
-from .rounds import FullRound, Round, exchange, join, pull
+from .rounds import FullRound, Round, collect, exchange, join, pull
 
 A, B = 0xAAAA, 0xBBBB
 
@@ -213,6 +212,38 @@ class TestBetweenTwoReads:
         Round(store, peer).whole()
         assert len(calls) == 2
         assert {one.value for one in store.versions(b"k")} == {b"ours again", b"theirs"}
+        check_store(store)
+
+    def test_a_local_write_whose_commit_is_under_way_when_planning_begins(
+        self, store: Store, peer: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It saw nobody plan, and the plan would see nothing of it: planning waits for it."""
+        store.put(b"k", b"ours")
+        peer.put(b"k", b"theirs")
+        one = Round(store, peer)
+        commit, writing, go_on = store.level.commit, threading.Event(), threading.Event()
+
+        def slow(batch: Any) -> None:
+            monkeypatch.setattr(store.level, "commit", commit)
+            writing.set()
+            go_on.wait(0.2)
+            commit(batch)
+
+        monkeypatch.setattr(store.level, "commit", slow)
+        writer = threading.Thread(target=store.put, args=(b"k", b"ours again"))
+        writer.start()
+        writing.wait(10)
+        plan = Applier._plan
+
+        def planned(applier: Applier, *args: Any) -> Any:
+            found = plan(applier, *args)
+            go_on.set()
+            writer.join(10)
+            return found
+
+        monkeypatch.setattr(Applier, "_plan", planned)
+        one.whole()
+        assert {version.value for version in store.versions(b"k")} == {b"ours again", b"theirs"}
         check_store(store)
 
     def test_writers_and_rounds_at_the_same_time(
@@ -592,7 +623,7 @@ class TestFullState:
         peer.put(b"k", b"newer")
         pull(store, peer)
         peer.delete(b"k")
-        _collect(peer, b"k")
+        collect(peer, b"k")
         steps = FullRound(store, peer).steps()
         next(steps)
         assert contents(store) == {}
@@ -609,7 +640,7 @@ class TestFullState:
         store.put(b"k", b"ours, not seen there")
         store.put(b"new", b"ours")
         peer.delete(b"k")
-        _collect(peer, b"k")
+        collect(peer, b"k")
         list(FullRound(store, peer).steps())
         assert contents(store) == {b"k": b"ours, not seen there", b"new": b"ours"}
         check_store(store)
@@ -626,7 +657,7 @@ class TestFullState:
         gone = both[::3]
         peer.write([(key, None) for key in gone])
         for key in gone:
-            _collect(peer, key)
+            collect(peer, key)
         commits = store.level.commit
         count = []
         monkeypatch.setattr(
@@ -650,7 +681,7 @@ class TestFullState:
         peer.delete(b"k")
         exchange(store, peer)
         for one in (store, peer):
-            _collect(one, b"k")
+            collect(one, b"k")
         pull(third, store)
         assert b"k" not in contents(third)
         exchange(store, peer, third)
@@ -658,23 +689,6 @@ class TestFullState:
             check_store(one)
             assert b"k" not in contents(one)
         assert store.digest(0) == peer.digest(0) == third.digest(0)
-
-
-def _collect(store: Store, key: bytes) -> None:
-    """What collecting will do (R8): drop a record whole, its context entries into the floor."""
-    record = store.record(key)
-    assert all(one.is_delete for one in record.versions)
-    batch = store.db.write_batch()
-    if store.remove(batch, key, record):
-        store.own_known_row(batch)
-    for origin, seq in record.context.items():
-        store.floor[origin] = max(seq, store.floor.get(origin, 0))
-        number = store.origins.number(origin)
-        batch.put(
-            b"\xff\xff\xff\xfff" + struct.pack(">I", number), struct.pack(">Q", store.floor[origin])
-        )
-    with store.level.lock:
-        store.commit(batch)
 
 
 class TestConflicts:

@@ -4,6 +4,7 @@ says, and every row of every store is right at every moment."""
 import os
 import random
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from replicator.store.store import Store
 
 from .checker import check_shown, check_store
 from .history import History
-from .places import Place, memory, patient, records
-from .rounds import FullRound, Round, exchange
+from .places import Place, contents, memory, patient, records
+from .rounds import FullRound, Round, collect, exchange
 
 KEYS = [b"", b"a", b"b", b"c", b"\xff\xff\xff", b"long" * 20]
 SEEDS = int(os.environ.get("STORE_SEEDS", "40"))
@@ -25,12 +26,12 @@ STEPS = 40
 class World:
     """Stores, rounds under way between them, and the oracle."""
 
-    def __init__(self, path: Path, seed: int) -> None:
+    def __init__(self, path: Path, seed: int, least: int = 2) -> None:
         self.random = random.Random(seed)
         prefixes = [None, b"", b"ns/"]
         self.places = [
             Place(path / str(index), prefix=self.random.choice(prefixes), settings=patient())
-            for index in range(self.random.randint(2, 4))
+            for index in range(self.random.randint(least, 4))
         ]
         for place in self.places:
             place.open()
@@ -149,3 +150,54 @@ def test_random_schedules(seed: int, directory: Path, monkeypatch: pytest.Monkey
         world.settle()
     finally:
         world.close()
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 2))
+def test_one_that_was_away_returns(
+    seed: int, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R8, R9: the others have collected deletes meanwhile. Nothing deleted comes back, what it
+    wrote while it was away is there, and all are equal; through cuts and restarts."""
+    monkeypatch.setattr(source_module, "CHUNK_RECORDS_MAX", 1 + seed % 3)
+    world = World(directory, seed, least=3)
+    try:
+        for _ in range(STEPS // 2):
+            world.step()
+        away = world.places.pop()
+        world.rounds, world.claims = [], []
+        for _ in range(STEPS // 2):
+            world.step()
+            if world.random.random() < 0.2:
+                here, world.places = world.places, [away]
+                world.write()
+                world.places = here
+        stores = [place.store for place in world.places]
+        exchange(*stores)
+        deleted = [
+            key
+            for key, (versions, _) in records(stores[0]).items()
+            if all(version.is_delete for version in versions)
+        ]
+        for key in deleted:
+            for store in stores:
+                collect(store, key)
+        for _ in range(3):
+            source = world.random.choice(stores)
+            for _ in islice(FullRound(away.store, source).steps(), world.random.randrange(5)):
+                check_store(away.store)
+            if world.random.random() < 0.5:
+                away.kill()
+                away.open()
+        exchange(away.store, *stores)
+        for store in (away.store, *stores):
+            check_store(store)
+            assert store.known() == stores[0].known()
+            assert store.digest(0) == stores[0].digest(0)
+            assert contents(store) == contents(stores[0])
+            for key, pasts in world.history.pasts.items():
+                superseded = frozenset().union(*pasts.values())
+                puts = {version.dot for version in store.record(key).versions if version.value}
+                assert not puts & superseded, f"{key!r} came back"
+    finally:
+        world.close()
+        away.close()
