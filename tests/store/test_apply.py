@@ -221,6 +221,7 @@ class TestBetweenTwoReads:
         store.put(b"k", b"ours")
         peer.put(b"k", b"theirs")
         one = Round(store, peer)
+        store.origins.intern(peer.origin)
         commit, writing, go_on = store.level.commit, threading.Event(), threading.Event()
 
         def slow(batch: Any) -> None:
