@@ -13,14 +13,9 @@ from typing import TypeVar
 import trio
 
 from replicator.config import Settings
-from replicator.contacts import Contacts
 from replicator.core.dots import format_origin
-from replicator.dialling import Dialling
 from replicator.errors import PeerError
 from replicator.events import Events
-from replicator.hosting import Hosting
-from replicator.journal import Journal
-from replicator.loopcalls import LoopCalls
 from replicator.net.address import Address, parse_address
 from replicator.net.listen import (
     Admission,
@@ -31,11 +26,16 @@ from replicator.net.listen import (
     welcome,
 )
 from replicator.net.transport import Tls
+from replicator.peers.contacts import Contacts
+from replicator.peers.dialling import Dialling
+from replicator.peers.hosting import Hosting
+from replicator.peers.journal import Journal
+from replicator.peers.loopcalls import LoopCalls
+from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
 from replicator.status import Status
 from replicator.store.gate import GateOutcome
 from replicator.store.store import Store
-from replicator.upkeep import Upkeep
 
 DRAIN_SECONDS = 5.0
 """How long conversations may take to say farewell when the node stops."""

@@ -96,7 +96,7 @@ def test_a_node_that_fails_is_logged_and_lets_writers_in(
 def test_status_within_update_is_refused_instead_of_hanging(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("replicator.loopcalls.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("replicator.peers.loopcalls.ANSWER_SECONDS", 0.05)
     node, thread = make(store)
     thread.start()
     with pytest.raises(UsageError, match="outside of update"):

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from replicator.contacts import Contact, Contacts
 from replicator.core.known import KnownSet
 from replicator.net.address import Address
+from replicator.peers.contacts import Contact, Contacts
+from replicator.peers.session import Session
 from replicator.protocol.messages import Hello
-from replicator.session import Session
 
 from .peers import HELLO
 

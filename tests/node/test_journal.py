@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from replicator import journal as module
-from replicator.journal import SHOWN_CHARACTERS_MAX, Journal, printable
+from replicator.peers import journal as module
+from replicator.peers.journal import SHOWN_CHARACTERS_MAX, Journal, printable
 
 
 def test_a_failure_is_logged_once_until_it_changes(caplog: pytest.LogCaptureFixture) -> None:

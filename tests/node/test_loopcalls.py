@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from replicator.errors import UsageError
-from replicator.loopcalls import LoopCalls
+from replicator.peers.loopcalls import LoopCalls
 
 
 async def in_thread(call):  # type: ignore[no-untyped-def]

@@ -19,13 +19,13 @@ from replicator.errors import CommitError, ForkedContentsError, StoreFailedError
 from replicator.net import transport
 from replicator.net.address import Address
 from replicator.net.transport import FramedStream
+from replicator.peers.session import Session, Workers
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import Close, Report
 from replicator.protocol.frames import frame
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Bye, Known, Ping, Want
 from replicator.protocol.pulls import Pulls
-from replicator.session import Session, Workers
 from replicator.store.apply import Applied
 from replicator.store.source import Source
 from replicator.store.store import Store

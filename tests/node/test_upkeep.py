@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import StoreFailedError
-from replicator.session import Session
+from replicator.peers.session import Session
 
 from .peers import converged, running, until
 

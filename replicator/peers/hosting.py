@@ -8,18 +8,18 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from replicator.config import Settings
-from replicator.contacts import Contact, Contacts, Link, round_of
 from replicator.core.dots import format_origin
 from replicator.core.resolvers import resolver_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
 from replicator.events import Events
-from replicator.journal import Journal, printable
 from replicator.net.transport import FramedStream
+from replicator.peers.contacts import Contact, Contacts, Link, round_of
+from replicator.peers.journal import Journal, printable
+from replicator.peers.session import Session, Workers
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import Close, Report
 from replicator.protocol.me import Me
 from replicator.protocol.pulls import Pulls
-from replicator.session import Session, Workers
 from replicator.store.apply import Applied
 from replicator.store.store import Store
 

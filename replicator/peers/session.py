@@ -20,12 +20,13 @@ from typing import Literal, Protocol, TypeVar
 import trio
 from trio.lowlevel import ParkingLot
 
-from replicator.applying import Applying
 from replicator.config import OUTBOX_MESSAGES_MAX, WORKER_THREADS_MAX
 from replicator.errors import PeerError, UsageError
-from replicator.inbox import Inbox, Item
 from replicator.net.transport import FAREWELL_SECONDS, FramedStream, StalledError
-from replicator.outbox import Outbox
+from replicator.peers.applying import Applying
+from replicator.peers.inbox import Inbox, Item
+from replicator.peers.outbox import Outbox
+from replicator.peers.readahead import SourceReader
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -51,7 +52,6 @@ from replicator.protocol.effects import (
     StoreFailed,
 )
 from replicator.protocol.messages import Message, Ping, Pong
-from replicator.readahead import SourceReader
 from replicator.store.apply import Applied
 from replicator.store.store import Store
 

@@ -6,8 +6,8 @@ from random import random
 import trio
 
 from replicator.config import Settings
-from replicator.contacts import Contacts, Link
-from replicator.hosting import Hosting
+from replicator.peers.contacts import Contacts, Link
+from replicator.peers.hosting import Hosting
 from replicator.protocol.schedule import WriteVelocity
 from replicator.store.store import Store
 

@@ -16,10 +16,10 @@ from trio.lowlevel import ParkingLot
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.net.address import Address
+from replicator.peers.session import Session
 from replicator.protocol.effects import Report
 from replicator.protocol.messages import Hello
 from replicator.protocol.schedule import PeerSchedule
-from replicator.session import Session
 from replicator.status import Direction, PeerStatus, Round
 
 

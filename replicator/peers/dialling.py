@@ -5,16 +5,16 @@ from math import inf
 import trio
 
 from replicator.config import Settings
-from replicator.contacts import Contact, Contacts, Link
-from replicator.hosting import Hosting
-from replicator.journal import printable
 from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.transport import FramedStream, Tls
+from replicator.peers.contacts import Contact, Contacts, Link
+from replicator.peers.hosting import Hosting
+from replicator.peers.journal import printable
+from replicator.peers.session import Session
+from replicator.peers.upkeep import Upkeep
 from replicator.protocol.schedule import PeerSchedule
-from replicator.session import Session
 from replicator.store.gate import GateOutcome
-from replicator.upkeep import Upkeep
 
 SYNC_ATTEMPTS = 3
 """Conversations that a `synchronize` tries with one peer: an open one may just be ending, or the
