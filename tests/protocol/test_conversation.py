@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.config import PROTOCOL_VERSION
+from replicator.config import FRAME_BYTES_MAX, PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.errors import (
@@ -619,6 +619,16 @@ def test_while_one_side_lacks_something_they_stay_longer() -> None:
     assert talk.now == SETTINGS.linger + SETTINGS.reask_timeout
 
 
+def test_what_is_applied_is_activity() -> None:
+    talk = Talk(known(third=2))
+    talk.greeted(known(third=2))
+    talk.pulls.pend(known(third=2), {}, known(third=1), now=0)
+    assert said(talk.told(KnownChanged()), Known) == []
+    talk.now = SETTINGS.linger + 1
+    assert talk.told(Applied(0, 0)) == []
+    assert talk.conversation.deadline > talk.now + SETTINGS.linger - 2
+
+
 def test_nobody_leaves_while_a_round_is_open() -> None:
     talk = pulling()
     assert talk.conversation.deadline == SETTINGS.keepalive
@@ -701,6 +711,28 @@ def test_the_close_waits_for_what_is_being_applied() -> None:
         assert talk.conversation.deadline == inf
         event = StoreFailed(finish, CommitError("full")) if answer == "failed" else answer
         assert talk.told(event) == end("closing", "")  # type: ignore[arg-type]
+
+
+def test_what_waits_to_be_applied_is_dropped_at_the_end() -> None:
+    talk = pulling()
+    for number in range(5):
+        talk.hears(Records(1, chunk(b"k%d" % number, size=200)))
+    assert not talk.conversation.wants_input
+    talk.told(Stop("closing", ""))
+    assert talk.conversation.wants_input, "so that the peer's Bye is read"
+    assert talk.told(Applied(1, 1)) == end("closing", "")
+
+
+def test_a_record_that_no_peer_takes_ends_it_with_the_reason() -> None:
+    talk = Talk(known(me=1))
+    talk.greeted()
+    talk.hears(Want(1, NOTHING))
+    talk.told(SourceOpened(known(me=1), {}))
+    too_large = replace(chunk(b"the key"), size_bytes=FRAME_BYTES_MAX)
+    effects = talk.told(ChunkRead(too_large))
+    assert closing(effects).code == "refused"
+    assert "the key" in said(effects, Bye)[0].reason
+    assert CloseSource() in effects
 
 
 def test_a_failing_store_ends_it_and_keeps_the_reason_to_itself() -> None:
