@@ -53,6 +53,7 @@ class Cluster:
         self.loop = Loop()
         self.oracle = Oracle()
         self.settled = False
+        self._healed = False
         self.counts: Counter[str] = Counter()
         self._numbers = 0
         self._rollbacks: dict[str, tuple[int, int]] = {}
@@ -108,12 +109,14 @@ class Cluster:
             self.loop.after(random.uniform(0, 0.5) * seconds, lambda: self._absent(name))
         for fault, strike in (("restore", self._restore), ("rollback", self._roll_back)):
             if fault in self.plan.faults:
-                for _ in range(random.randint(1, 2)):
-                    self._plan_return(strike)
+                self._plan_returns(strike)
 
     def _start(self) -> None:
         """Bring the nodes up; a newcomer joins later, with nothing."""
-        newcomer = self._random.choice(self.plan.names) if "newcomer" in self.plan.faults else ""
+        newcomer = ""
+        if "newcomer" in self.plan.faults:
+            newcomer = self._random.choice(self.plan.names)
+            self.oracle.expect_outsiders()
         for name, node in self.nodes.items():
             if name == newcomer:
                 self._start_later(node, self._random.uniform(0.2, 0.8) * self.plan.profile.seconds)
@@ -122,6 +125,7 @@ class Cluster:
 
     def _heal(self) -> None:
         """No more faults: everything is up again, and stays so."""
+        self._healed = True
         self.transcript.say(self.loop.now, "", "all faults end")
         for link in self.links.values():
             self._link_up(link)
@@ -167,10 +171,10 @@ class Cluster:
         keys = self.plan.keys
         key = keys[min(self._random.randrange(len(keys)), self._random.randrange(len(keys)))]
         chance = self._random.random()
-        if chance < 0.3:
+        if chance < self.plan.deletes:
             return key, None
         self._values += 1
-        number = 0 if chance < 0.37 else self._values
+        number = 0 if chance > 0.93 else self._values
         return key, b"%c%d" % (self._random.choice(b"RPS"), number)
 
     def _burst(self, name: str) -> None:
@@ -228,6 +232,15 @@ class Cluster:
             node.disk.fuse = self._random.randint(1, 4)
             node.disk.fuse_is_power = power
 
+    def tempt(self, node: Node) -> None:
+        """A moment at which faults like to strike: something was committed that is not synced."""
+        kinds = [
+            power for name, power in (("kill", False), ("power", True)) if name in self.plan.faults
+        ]
+        if kinds and not self._healed and self._random.random() < 0.3:
+            node.disk.fuse = self._random.randint(1, 3)
+            node.disk.fuse_is_power = self._random.choice(kinds)
+
     def crash(self, node: Node, power: bool) -> None:
         """The process, or the machine, of a node dies; it comes back after a while."""
         fault = "a power cut" if power else "a kill"
@@ -264,12 +277,21 @@ class Cluster:
             node.open_store(lost_power=False, copied=False)
             self._start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
 
-    def _plan_return(self, strike: Callable[[_Copy], None]) -> None:
-        """Some time, lay a copy of a node aside; some time later, put it in place."""
+    def _plan_returns(self, strike: Callable[[_Copy], None]) -> None:
+        """Some nodes return to an earlier state, at moments of their own or all at once: then they
+        are strange to each other, too."""
         random, seconds = self._random, self.plan.profile.seconds
-        node = self.nodes[random.choice(self.plan.names)]
-        copy_at = random.uniform(0, 0.7) * seconds
-        strike_at = random.uniform(copy_at, seconds)
+        together = random.uniform(0.5, 1) * seconds if random.random() < 0.5 else None
+        most = min(3, len(self.plan.names))
+        for name in random.sample(self.plan.names, random.randint(1, most)):
+            copy_at = random.uniform(0, 0.5) * seconds
+            strike_at = random.uniform(copy_at, seconds) if together is None else together
+            self._plan_return(self.nodes[name], copy_at, strike_at, strike)
+
+    def _plan_return(
+        self, node: Node, copy_at: float, strike_at: float, strike: Callable[[_Copy], None]
+    ) -> None:
+        """Lay a copy of a node aside; some time later, put it in place."""
 
         def lay_aside() -> None:
             if not node.up or self._is_quarantined(node):
@@ -300,9 +322,7 @@ class Cluster:
         if self._is_void(copy):
             return
         forked = (
-            node.quarantine == origin
-            or origin != node.store.origin
-            or shown != node.store.shown
+            node.quarantine == origin or origin != node.store.origin or shown != node.store.shown
         )
         if forked and not any(self.can_tell(node, peer, copy) for peer in node.peers):
             return
@@ -322,7 +342,7 @@ class Cluster:
         """Whether `peer` knows of dots that `node`, or the copy, never showed."""
         image = node.disk.rows if copy is None else copy.image
         known = self.nodes[peer].store.known_now()
-        return known.highest(image["origin"]) > image["shown"]
+        return bool(known.highest(image["origin"]) > image["shown"])
 
     def _is_quarantined(self, node: Node) -> bool:
         """Whether a fork is yet to be noticed, and somebody is left to notice it."""
@@ -340,7 +360,7 @@ class Cluster:
         node.quarantine = None
         self.oracle.replaced(node.name)
         self.came_back(node, before, fault, {})
-        self._start_later(node, self._random.uniform(0.05, 1))
+        self._start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
 
     # Connections
 

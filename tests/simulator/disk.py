@@ -92,8 +92,9 @@ class Disk:
                 raise Crash(self.fuse_is_power)
 
     def rotate(self) -> _Log:
-        """Begin a new log (a memtable switch); now and then the oldest becomes a table."""
-        if len(self._logs) > 1 and self._random.random() < 0.5:
+        """Begin a new log (a memtable switch). The one before it becomes a table in a while, at the
+        latest at the next switch."""
+        if len(self._logs) > 1:
             for batch in self._logs.pop(0).batches:
                 _fold(batch, self._tables)
         self._logs.append(_Log())
@@ -124,10 +125,13 @@ class Disk:
 
     def _kept(self, log: _Log) -> int:
         """How many batches of a log the power cut left."""
-        if not log.entered and self._random.random() < 0.2:
+        chance = self._random.random()
+        if chance < 0.1 and not log.entered:
             return 0
-        if self._random.random() < 0.3:
+        if chance < 0.4:
             return log.synced
+        if chance < 0.8:
+            return len(log.batches)
         return self._random.randint(log.synced, len(log.batches))
 
     def image(self) -> Batch:

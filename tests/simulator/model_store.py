@@ -303,13 +303,17 @@ class ModelStore:
             known.add(*dot)
             batch[key] = self.entry(write_record(record, version))
             versions.append(version)
+        self._commit_issued(batch, versions)
+        return versions
+
+    def _commit_issued(self, batch: Batch, versions: Sequence[Version]) -> None:
+        """Commit a batch with own writes; their dots are free again where it fails."""
         try:
             self.commit(batch)
         except CommitError:
             for version in versions:
                 self.ledger.withdrawn(version)
             raise
-        return versions
 
     def commit(self, batch: Batch) -> None:
         """Write one batch."""
@@ -377,9 +381,7 @@ class ModelStore:
         remote = dict(chunk.records())
         keys = sorted({*remote, *self.records()})
         stretch = [
-            key
-            for key in keys
-            if (after is None or key > after) and (upto is None or key <= upto)
+            key for key in keys if (after is None or key > after) and (upto is None or key <= upto)
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
         batch, outcome = self.merged(remote, stretch, remote_known, floor)
@@ -447,6 +449,8 @@ class ModelStore:
         floor = self.floor()
         if old in floor:
             floor[old] = min(floor[old], shown)
+            if not shown:
+                del floor[old]
         batch: Batch = {
             "origin": new,
             "shown": 0,
@@ -454,13 +458,16 @@ class ModelStore:
             "durable": durable,
             "floor": floor,
         }
+        again: list[Version] = []
         for key, record in sorted(self.records().items()):
             if record.context.get(old, 0) > shown:
-                batch[key] = self.entry(self._reissue(record, old, new, known))
-        self.commit(batch)
+                batch[key] = self.entry(self._reissue(record, old, new, known, again))
+        self._commit_issued(batch, again)
         self.disk.sync()
 
-    def _reissue(self, record: Record, old: int, new: int, known: KnownSet) -> Record:
+    def _reissue(
+        self, record: Record, old: int, new: int, known: KnownSet, issued: list[Version]
+    ) -> Record:
         context = {**record.context, old: self.shown}
         if not self.shown:
             del context[old]
@@ -469,6 +476,7 @@ class ModelStore:
             if version.dot.origin == old and version.dot.seq > self.shown:
                 again = replace(version, dot=Dot(new, known.highest(new) + 1))
                 self.ledger.reissued(again, version, self.shown)
+                issued.append(again)
                 known.add(*again.dot)
                 context[new] = again.dot.seq
                 version = again
@@ -522,13 +530,9 @@ class ModelStore:
         return _all_deletes(record)
 
 
-def _version(
-    key: bytes, dot: Dot, record: Record, timestamp: int, value: bytes | None
-) -> Version:
+def _version(key: bytes, dot: Dot, record: Record, timestamp: int, value: bytes | None) -> Version:
     checksum = 0 if value is None else crc32(value)
-    return Version(
-        key, dot, next_clock(record), timestamp, value is None, value, None, checksum
-    )
+    return Version(key, dot, next_clock(record), timestamp, value is None, value, None, checksum)
 
 
 def _all_deletes(record: Record) -> bool:

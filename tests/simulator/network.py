@@ -161,4 +161,3 @@ def topology(kind: str, names: list[str]) -> list[tuple[str, str]]:
         if kind == "ring" and count > 2:
             pairs.append((0, count - 1))
     return [(names[i], names[j]) for i, j in pairs]
-

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from replicator.errors import CommitError, ReplicatorError
-from replicator.protocol.conversation import Conversation, Me
+from replicator.protocol.conversation import Me
 from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
 from .disk import Crash, Disk
@@ -51,7 +51,7 @@ class Node:
         self._pulls = cluster.parts.pulls(plan.settings.reask_timeout)
         self._instance = b""
         self._announced: object = None
-        self._slowness = 40.0 if name in plan.slow else 1.0
+        self._slowness = 1.0
         self._habits = Habits(
             node=name,
             random=plan.random,
@@ -92,9 +92,12 @@ class Node:
         self.say(f"up as {self.store.origin:016x}")
         for peer in self.peers:
             self._every(0.1, 0.8, partial(self._dial, peer))
-        self._every(0.2, 1.5, self.sync)
-        if "collect" in self.cluster.plan.faults:
-            self._every(0.2, 0.8, self._collect)
+        plan = self.cluster.plan
+        is_slow = "slow" in plan.faults and self._random.random() < 0.3
+        self._slowness = 40.0 if is_slow else 1.0
+        self._every(0.2, plan.sync_interval, self.sync)
+        if self.name in plan.collect_intervals:
+            self._every(0.1, plan.collect_intervals[self.name], self._collect)
 
     def stop(self, hear: bool) -> None:
         """The process is gone; its peers hear of it at once or later."""
@@ -184,8 +187,9 @@ class Node:
         self.loop.after(self._random.uniform(0, 0.5), use)
 
     def _collected(self, result: int | ReplicatorError) -> None:
-        if result:
+        if isinstance(result, int) and result:
             self.say(f"collects: {result}")
+            self.cluster.counts["records collected"] += result
 
     def apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
         store = self.store
@@ -206,13 +210,18 @@ class Node:
         self.transcript.name_origin(self.store.origin, self.name)
         self.say(f"forked: goes on as {self.store.origin:016x}")
         self.quarantine = None
+        self.cluster.tempt(self)
         self.cluster.came_back(self, before, "a fork", promised)
         oracle.forked(self.name, promised)
 
     # Conversations
 
     def _dial(self, peer: str) -> None:
-        busy = any(session.peer == peer and session.dialled for session in self.sessions)
+        """Dial a peer unless there is a conversation with it; now and then the peer's own dialling
+        is not noticed, and there are two."""
+        with_peer = [session for session in self.sessions if session.peer == peer]
+        careless = self._random.random() < 0.2
+        busy = any(session.dialled or not careless for session in with_peer)
         if not busy and not self.cluster.settled:
             self.cluster.connect(self, peer)
 
@@ -256,6 +265,8 @@ class Node:
     def reported(self, session: Session, report: Report) -> None:
         if report.kind == "round":
             self.cluster.count("full-state rounds" if report.full else "rounds")
+            if report.full:
+                self.cluster.tempt(self)
 
     @property
     def is_comparable(self) -> bool:

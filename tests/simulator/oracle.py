@@ -37,6 +37,10 @@ Masks = dict[bytes, int]
 """Key → bits of its writes."""
 
 
+Identity = tuple[Dot, int, bytes, bytes | None]
+"""What tells writes apart, even those that forks of one origin gave one dot."""
+
+
 class Violation(Exception):
     """An invariant does not hold. The message is a sentence about what is wrong where."""
 
@@ -82,14 +86,14 @@ class Oracle:
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, list[Write]] = {}
-        self._by_version: dict[tuple[Dot, int], Write] = {}
+        self._by_version: dict[Identity, Write] = {}
         self._by_dot: dict[Dot, list[Write]] = {}
-        self._collected: dict[bytes, list[tuple[int, int]]] = {}
+        self._collected: dict[bytes, list[tuple[list[Dot], int]]] = {}
         self._watched: dict[str, _Watched] = {}
         self._durable: dict[str, Masks] = {}
         self._copies: list[tuple[Masks, set[bytes]]] = []
         self._rolled_back: dict[int, int] = {}
-        self._returned = False
+        self._outsiders = False
 
     # The books
 
@@ -99,19 +103,23 @@ class Oracle:
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
+            if other.excused:
+                # Everybody forgot the other one; whoever knows the dot now knows this one.
+                drops = self._collected.get(other.version.key, [])
+                drops[:] = [drop for drop in drops if dot not in drop[0]]
         key = version.key
-        past = self._closure(record) | self._gone(key) & self._known_mask(node, key)
+        past = self._closure(record) | self._gone_for(key, self._known_of(node))
         self._enter(node, version, past)
 
-    def _known_mask(self, node: str, key: bytes) -> int:
+    def _known_of(self, node: str) -> KnownSet:
         watched = self._watched.get(node)
-        return watched.known_masks.get(key, 0) if watched else 0
+        return watched.known if watched else KnownSet()
 
     def _enter(self, node: str, version: Version, past: int, again: int = 0) -> None:
         writes = self._by_key.setdefault(version.key, [])
         write = Write(node, version, 1 << len(writes), past, again)
         writes.append(write)
-        self._by_version[version.dot, version.timestamp] = write
+        self._by_version[_identity(version)] = write
         self._by_dot.setdefault(version.dot, []).append(write)
 
     def withdrawn(self, version: Version) -> None:
@@ -137,7 +145,8 @@ class Oracle:
         self._enter(write.node, version, write.past & ~doubtful, again)
 
     def may_collect(self, record: Record) -> bool:
-        """Whether no copy of a directory holds what would be concurrent to a collected delete.
+        """Whether nothing concurrent to the delete can turn up from outside of the cluster: from a
+        newcomer, a node that lost what it acknowledged, a copy of a directory.
 
         R10 lets such a delete lose, but only at nodes that have collected it already: the others
         keep it as a sibling, and R16's mending has to make them equal. That is not simulated.
@@ -147,7 +156,7 @@ class Oracle:
         return all(
             not masks.get(key, 0) & ~closure and key not in unshown
             for masks, unshown in self._copies
-        ) and not (self._returned and self._is_concurrent(key, closure))
+        ) and not (self._outsiders and self._is_concurrent(key, closure))
 
     def _is_concurrent(self, key: bytes, closure: int) -> bool:
         """Whether somebody holds a write of the key that neither is in `closure` nor saw it."""
@@ -161,13 +170,13 @@ class Oracle:
 
     def may_write(self, store: ModelStore, key: bytes) -> bool:
         """Whether a write of this node would not be concurrent to a collected delete (above)."""
-        held = self._closure(store.record(key)) | self._known_mask(store.habits.node, key)
+        held = self._closure(store.record(key)) | self._gone_for(key, store.known_now())
         return not self._gone(key) & ~held
 
     def collected(self, record: Record) -> None:
         """A record of tombstones was dropped: what it covered is gone by agreement."""
         drops = self._collected.setdefault(record.versions[0].key, [])
-        drops.append((self._live(record), self._closure(record)))
+        drops.append(([version.dot for version in record.versions], self._closure(record)))
 
     def _gone(self, key: bytes) -> int:
         """The bits of the writes that were collected."""
@@ -176,7 +185,19 @@ class Oracle:
             mask |= closure
         return mask
 
+    def _gone_for(self, key: bytes, known: KnownSet) -> int:
+        """The same as far as a node that knows this knows of it."""
+        mask = 0
+        for dots, closure in self._collected.get(key, ()):
+            if all(dot in known for dot in dots):
+                mask |= closure
+        return mask
+
     # Faults
+
+    def expect_outsiders(self) -> None:
+        """Some node writes without being the member as which it was, or was not, acknowledged."""
+        self._outsiders = True
 
     def copied(self, store: ModelStore) -> None:
         """A copy of the directory was laid aside."""
@@ -209,10 +230,7 @@ class Oracle:
         masks = self.recorded(store)
         known = store.known_now()
         for key in self._collected:
-            gone = self._gone(key)
-            for write in self._by_key[key]:
-                if write.bit & gone and write.version.dot in known:
-                    masks[key] = masks.get(key, 0) | write.bit | write.past & gone
+            masks[key] = masks.get(key, 0) | self._gone_for(key, known)
         return masks
 
     def came_back(
@@ -235,7 +253,7 @@ class Oracle:
         elsewhere = [self.held(other) for other in others]
         for key, mask in before.items():
             here = after.get(key, 0)
-            missing = promised.get(key, 0) & ~(here | self._again(key, here))
+            missing = promised.get(key, 0) & ~(here | self._again(key, here) | self._gone(key))
             if missing:
                 raise Violation(
                     f"{store.habits.node} has lost the {self._first(key, missing)} by {fault}"
@@ -253,16 +271,13 @@ class Oracle:
 
     def replaced(self, node: str) -> None:
         """The disk of a node is an older one now: nothing that was durable is promised."""
-        self._returned = True
+        self.expect_outsiders()
         self._durable.pop(node, None)
 
     def _excuse(self, key: bytes, mask: int) -> None:
-        """All that held these writes lost them; so nothing that they superseded is gone by them."""
         for write in self._by_key[key]:
             if write.bit & mask:
                 write.excused = True
-        drops = self._collected.get(key, [])
-        drops[:] = [drop for drop in drops if not drop[0] & mask]
 
     # Judging
 
@@ -382,7 +397,7 @@ class Oracle:
     # Bits
 
     def _write(self, version: Version) -> Write:
-        return self._by_version[version.dot, version.timestamp]
+        return self._by_version[_identity(version)]
 
     def _live(self, record: Record) -> int:
         mask = 0
@@ -411,3 +426,7 @@ class Oracle:
     def writes(self) -> Mapping[bytes, Sequence[Write]]:
         """All writes by key, in the order in which they were issued."""
         return self._by_key
+
+
+def _identity(version: Version) -> Identity:
+    return version.dot, version.timestamp, version.key, version.value

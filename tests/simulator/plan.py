@@ -24,7 +24,7 @@ FAULTS = (
     "absence",  # a node is away for most of the run
     "full disk",  # commits fail
     "skew",  # clocks are years off
-    "slow",  # a node or a link is slow
+    "slow",  # some processes and some links are slow
     "collect",  # tombstones are collected
     "burst",  # one node writes a lot before the first contact
 )
@@ -33,28 +33,71 @@ _YEAR_MS = 365 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How large runs are.
+    """How large runs are, and what they dwell on.
 
     Attributes:
+        about: what for, in a line.
         nodes: fewest and most nodes.
         keys: fewest and most keys.
         writes: fewest and most writes.
         seconds: how long writes and faults go on, in virtual time.
         faults: how many faults strike, at most.
         burst: writes before the first contact, where the seed has that.
+        always: faults that every seed has.
+        others: by how much less likely the other faults are.
+        topologies: which ones.
+        atomic: choices for `atomic_round_bytes`.
+        sync: choices for the longest pause between two sync points of a node, in seconds.
+        deletes: choices for the chance of a write to be a delete.
     """
 
+    about: str
     nodes: tuple[int, int]
     keys: tuple[int, int]
     writes: tuple[int, int]
     seconds: float
     faults: int
     burst: int
+    always: tuple[str, ...] = ()
+    others: float = 1.0
+    topologies: tuple[str, ...] = TOPOLOGIES
+    atomic: tuple[int, ...] = (0, 100, 400, 64 << 10)
+    sync: tuple[float, ...] = (0.3, 2.0, 4.0)
+    deletes: tuple[float, ...] = (0.2, 0.3, 0.5)
 
 
 PROFILES = {
-    "small": Profile((2, 3), (1, 2), (4, 14), 4.0, 3, 20),
-    "default": Profile((2, 5), (1, 5), (10, 60), 8.0, 8, 130),
+    "default": Profile("everything", (2, 5), (1, 5), (10, 60), 8.0, 8, 130),
+    "small": Profile("short transcripts", (2, 3), (1, 2), (4, 14), 4.0, 3, 20),
+    "durability": Profile(
+        "power cuts, forks", (2, 3), (2, 4), (15, 40), 6.0, 10, 30, ("power", "rollback")
+    ),
+    "collecting": Profile(
+        "tombstones that are gone, and nodes that missed them",
+        (3, 4),
+        (3, 6),
+        (20, 50),
+        6.0,
+        8,
+        20,
+        ("collect", "restore", "slow"),
+        0.5,
+        atomic=(0, 100),
+        sync=(0.3,),
+        deletes=(0.4, 0.6),
+    ),
+    "crowd": Profile(
+        "many conversations at once",
+        (4, 5),
+        (1, 3),
+        (30, 60),
+        5.0,
+        8,
+        30,
+        ("slow", "cut"),
+        topologies=("mesh", "ring"),
+        atomic=(0, 100),
+    ),
 }
 
 
@@ -69,9 +112,11 @@ class Plan:
         writes: how many.
         faults: which kinds are on.
         skew_ms: per node, how far its wall clock is off.
-        slow: names of slow nodes.
         resolver, mode: as users configure them, the same everywhere.
         chunk_records: the most records of a chunk.
+        deletes: chance of a write to be a delete.
+        sync_interval: longest pause between two sync points of a node, in seconds.
+        collect_intervals: the same between two attempts to collect, for nodes that ever do.
         switch: chance of a memtable switch per commit.
     """
 
@@ -84,12 +129,14 @@ class Plan:
     writes: int
     faults: frozenset[str]
     skew_ms: dict[str, int]
-    slow: frozenset[str]
     resolver: Resolver
     resolver_name: str
     mode: ResolverMode
     settings: Settings
     chunk_records: int
+    deletes: float
+    sync_interval: float
+    collect_intervals: dict[str, float]
     switch: float
 
     def __str__(self) -> str:
@@ -105,26 +152,32 @@ def make(seed: int, profile_name: str = "default") -> Plan:
     """The plan of a seed: always the same."""
     random = Random(f"{profile_name} {seed}")
     profile = PROFILES[profile_name]
-    faults = frozenset(fault for fault in FAULTS if random.random() < _chance(fault))
+    faults = frozenset(
+        fault
+        for fault in FAULTS
+        if random.random() < _chance(fault) * profile.others or fault in profile.always
+    )
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]
     resolver_name = random.choice(list(RESOLVERS))
     return Plan(
         seed=seed,
         profile=profile,
         random=random,
-        topology=random.choice(TOPOLOGIES),
+        topology=random.choice(profile.topologies),
         names=names,
         keys=[b"k%d" % i for i in range(random.randint(*profile.keys))],
         writes=random.randint(*profile.writes),
         faults=faults,
         skew_ms={name: _skew(random) if "skew" in faults else 0 for name in names},
-        slow=frozenset(random.sample(names, 1) if "slow" in faults else ()),
         resolver=RESOLVERS[resolver_name],
         resolver_name=resolver_name,
         mode=random.choice(("concurrent", "concurrent", "equal-clock")),
-        settings=_settings(random),
+        settings=_settings(random, profile),
         chunk_records=random.choice((1, 1, 2, 5)),
-        switch=random.choice((0.0, 0.1, 0.5)),
+        deletes=random.choice(profile.deletes),
+        sync_interval=random.choice(profile.sync),
+        collect_intervals=_collect_intervals(random, names) if "collect" in faults else {},
+        switch=random.choice((0.05, 0.2, 0.4)),
     )
 
 
@@ -132,18 +185,24 @@ def _chance(fault: str) -> float:
     return {"burst": 0.1, "full disk": 0.3, "newcomer": 0.3, "collect": 0.7}.get(fault, 0.45)
 
 
+def _collect_intervals(random: Random, names: list[str]) -> dict[str, float]:
+    """Some nodes collect often, some seldom, some never: so one has what others have no more."""
+    intervals = {name: random.choice((0.2, 0.2, 1.0, None, None)) for name in names}
+    return {name: interval for name, interval in intervals.items() if interval is not None}
+
+
 def _skew(random: Random) -> int:
     return random.choice((0, 1, -1)) * random.choice((1000, 60_000, _YEAR_MS, 10 * _YEAR_MS))
 
 
-def _settings(random: Random) -> Settings:
+def _settings(random: Random, profile: Profile) -> Settings:
     return Settings(
         cluster="simulated",
         linger=random.choice((0.2, 1.0)),
         keepalive=1.0,
         connect_timeout=1.0,
         reask_timeout=random.choice((0.3, 1.5)),
-        atomic_round_bytes=random.choice((0, 100, 400, 64 << 10)),
+        atomic_round_bytes=random.choice(profile.atomic),
     )
 
 

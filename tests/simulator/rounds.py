@@ -22,7 +22,9 @@ def make_store(
 ) -> ModelStore:
     """An empty store of a node called `name`."""
     random = Random(f"{name} {seed}")
-    habits = Habits(name, random, lambda: 1_790_000_000_000, default_resolver, "concurrent", chunk_records)
+    habits = Habits(
+        name, random, lambda: 1_790_000_000_000, default_resolver, "concurrent", chunk_records
+    )
     return store.open(Disk(random, switch), habits, oracle, lost_power=False, copied=False)
 
 

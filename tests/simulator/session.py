@@ -197,7 +197,7 @@ class Session:
             self.node.delay(), lambda: self.node.attempt(operation, partial(self._go_on, effect))
         )
 
-    def _go_on(self, effect: Effect, result: None | ReplicatorError) -> None:
+    def _go_on(self, effect: Effect, result: ReplicatorError | None) -> None:
         self._held_back = False
         if isinstance(result, ReplicatorError):
             # What was to be sent behind it must not be; that the conversation ends, stands.
@@ -269,7 +269,9 @@ class Session:
         self.applying = True
         self._later(
             self.node.delay(),
-            lambda: self.node.attempt(lambda: self.node.apply(effect), partial(self._applied, effect)),
+            lambda: self.node.attempt(
+                lambda: self.node.apply(effect), partial(self._applied, effect)
+            ),
         )
 
     def _applied(

@@ -73,7 +73,9 @@ def describe_known(known: KnownSet) -> str:
 
 
 def describe_chunk(chunk: Chunk) -> str:
-    return "; ".join(f"{key.decode()} = {describe_record(record)}" for key, record in chunk.records())
+    return "; ".join(
+        f"{key.decode()} = {describe_record(record)}" for key, record in chunk.records()
+    )
 
 
 def describe_record(record: Record) -> str:
