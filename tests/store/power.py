@@ -53,7 +53,7 @@ class Power:
     def cut(self, place: Place, chance: random.Random) -> None:
         """The machine of `place` goes down now; its disk keeps at least what was synced."""
         disk = place.path.with_name(place.path.name + ".disk")
-        _copy_at_rest(place.path, disk)
+        _copy_as_of_now(place.path, disk)
         place.kill()
         for log in sorted(disk.glob("*.log")):
             name = str(place.path / log.name)
@@ -76,19 +76,24 @@ def _path(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
-def _copy_at_rest(path: Path, to: Path) -> None:
-    """Copy a directory that LevelDB has open, at a moment when no compaction is under way."""
+def _copy_as_of_now(path: Path, to: Path) -> None:
+    """Copy a directory that LevelDB has open and nobody writes to: a state of one moment, although
+    a full memtable may be on its way into a table meanwhile. The MANIFEST tells the moment; the
+    logs that it asks for have to be there still when they are copied last."""
     while True:
-        with suppress(OSError):  # a file went meanwhile
-            before = _listing(path)
-            shutil.copytree(path, to)
-            if _listing(path) == before == _listing(to):
-                return
+        logs = {log.name for log in path.glob("*.log")}
         shutil.rmtree(to, ignore_errors=True)
+        to.mkdir()
+        with suppress(OSError):  # a file went meanwhile
+            for entry in sorted(path.iterdir(), key=_turn):
+                shutil.copy(entry, to)
+            if logs <= {log.name for log in to.glob("*.log")}:
+                return
 
 
-def _listing(path: Path) -> dict[str, int]:
-    return {entry.name: entry.stat().st_size for entry in path.iterdir()}
+def _turn(entry: Path) -> tuple[bool, bool]:
+    """MANIFEST first, logs last."""
+    return entry.suffix == ".log", not entry.name.startswith("MANIFEST")
 
 
 def _damage(log: Path, kept: int, listed: bool, chance: random.Random) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from .power import Power
 from .rounds import FullRound, Round, exchange
 
 KEYS = [b"a", b"b", b"c", b"d"]
-WORLDS = int(os.environ.get("STORE_SEEDS", "60"))
+WORLDS = int(os.environ.get("STORE_SEEDS", "40"))
 SMALL_MEMTABLE = {"write_buffer_size": 1 << 16, "compression": None}
 
 
@@ -42,25 +43,34 @@ def _writes(store: Store, chance: random.Random, count: int, history: History) -
         )
 
 
-def test_the_trap_is_there(directory: Path, power: Power) -> None:
+def test_the_trap_is_there(tmp_path: Path, power: Power) -> None:
     """What R11 is about: LevelDB's own synced write leaves older logs unsynced. Where this fails,
     LevelDB has changed and the rest of this file tests little."""
-    place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
     store = place.open()
-    switched = False
-    for index in range(200):
+    for index in range(100):
         store.put(b"%d" % index, os.urandom(3000))
-        switched = switched or power.unsynced(place) > 1
-    assert switched, "never were two logs unsynced at a time"
+    place.db.put(b"by LevelDB itself", b"v", sync=True)  # type: ignore[union-attr]
+    _until_two_logs(place, lambda: store.put(b"k", os.urandom(3000)))
+    assert power.unsynced(place) > 1
     place.close()
 
 
+def _until_two_logs(place: Place, write: Callable[[], object]) -> None:
+    """Write until a full memtable is on its way into a table: the moment that R11 is about."""
+    for _ in range(5000):
+        write()
+        if len(list(place.path.glob("*.log"))) > 1:
+            return
+    raise AssertionError("LevelDB never had two logs")
+
+
 @pytest.mark.parametrize("seed", range(WORLDS))
-def test_what_was_promised_is_there(seed: int, directory: Path, power: Power) -> None:
+def test_what_was_promised_is_there(seed: int, tmp_path: Path, power: Power) -> None:
     """Random writes, rounds, sync points, cuts; then everybody converges on what survived."""
     chance = random.Random(seed)
     history = History()
-    places = [Place(directory / name, leveldb=SMALL_MEMTABLE, settings=patient()) for name in "ab"]
+    places = [Place(tmp_path / name, leveldb=SMALL_MEMTABLE, settings=patient()) for name in "ab"]
     a, b = places
     for place in places:
         place.open()
@@ -73,6 +83,8 @@ def test_what_was_promised_is_there(seed: int, directory: Path, power: Power) ->
             a.close()
             promised = history.all_covered(a.open())
             origin = a.store.origin
+        elif chance.random() < 0.6:
+            _until_two_logs(a, lambda: _writes(a.store, chance, 1, history))
         power.cut(a, chance)
         store = a.open()
         assert store.origin != origin
@@ -117,22 +129,23 @@ def _some_life(
     return promised
 
 
-def test_a_synced_put_after_a_lost_log(directory: Path, power: Power) -> None:
-    """The trap by name: 200 puts over several logs, the last one synced: all are there."""
-    place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
-    store = place.open()
-    for index in range(60):
-        store.put(b"%d" % index, os.urandom(3000))
-    store.put(b"last", b"synced", sync=True)
-    before = contents(store)
-    power.cut(place, random.Random(1))
-    assert contents(place.open()) == before
+def test_a_synced_put_after_a_lost_log(tmp_path: Path, power: Power) -> None:
+    """The trap by name: puts over two logs, the last one synced: all are there."""
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    place.open()
+    for seed in range(10):
+        _until_two_logs(place, lambda: place.store.put(os.urandom(2), os.urandom(3000)))
+        place.store.put(b"last", b"synced", sync=True)
+        before = contents(place.store)
+        power.cut(place, random.Random(seed))
+        assert contents(place.open()) == before
+        check_store(place.store)
     place.close()
 
 
-def test_a_clean_close_promises_everything(directory: Path, power: Power) -> None:
+def test_a_clean_close_promises_everything(tmp_path: Path, power: Power) -> None:
     """Also what LevelDB has in older logs; so the mark goes last, behind a sync of the rest."""
-    place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
     store = place.open()
     for index in range(60):
         store.put(b"%d" % index, os.urandom(3000))
@@ -148,9 +161,9 @@ def test_a_clean_close_promises_everything(directory: Path, power: Power) -> Non
 
 
 def test_the_clean_mark_is_not_on_the_disk_before_what_it_promises(
-    directory: Path, power: Power, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, power: Power, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
     store = place.open()
     store.put(b"k", b"v")
     unsynced = []
@@ -167,9 +180,9 @@ def test_the_clean_mark_is_not_on_the_disk_before_what_it_promises(
 
 
 def test_the_durable_row_is_not_on_the_disk_before_what_it_claims(
-    directory: Path, power: Power, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, power: Power, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
     store = place.open()
     for index in range(60):
         store.put(b"%d" % index, os.urandom(3000))
@@ -197,9 +210,9 @@ def test_the_durable_row_is_not_on_the_disk_before_what_it_claims(
     place.close()
 
 
-def test_a_cut_within_recovery(directory: Path, power: Power) -> None:
+def test_a_cut_within_recovery(tmp_path: Path, power: Power) -> None:
     """Recovery that is cut begins again, with yet another origin, and loses nothing."""
-    place = Place(directory / "a", settings=patient())
+    place = Place(tmp_path / "a", settings=patient())
     store = place.open()
     for index in range(20):
         store.put(b"%d" % index, b"v")
@@ -237,13 +250,13 @@ def _cut_opening(place: Place, nth: int) -> None:
 class TestAdoption:
     """R14 under R11: adoption that lost some of its commits is done again."""
 
-    @pytest.mark.parametrize("seed", range(25))
+    @pytest.mark.parametrize("seed", range(15))
     def test_every_key_is_adopted(
-        self, seed: int, directory: Path, power: Power, monkeypatch: pytest.MonkeyPatch
+        self, seed: int, tmp_path: Path, power: Power, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("replicator.store.adoption.KEYS_PER_COMMIT", 3)
         chance = random.Random(seed)
-        place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+        place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
         data = {b"%03d" % index + os.urandom(1500): b"v" for index in range(60)}
         with plyvel.DB(str(place.path), create_if_missing=True) as db:
             for key, value in data.items():
@@ -269,10 +282,10 @@ class TestAdoption:
 class TestForks:
     """R13 under R11: what a fork gave up is not known again after a power cut."""
 
-    def test_the_durable_row_follows_a_fork(self, directory: Path, power: Power) -> None:
+    def test_the_durable_row_follows_a_fork(self, tmp_path: Path, power: Power) -> None:
         """A peer has seqs of the old origin that this store never issued under that meaning: it
         must still ask for them, and must not claim that they are superseded."""
-        place = Place(directory / "a", settings=patient())
+        place = Place(tmp_path / "a", settings=patient())
         store = place.open()
         for index in range(10):
             store.put(b"%d" % index, b"mine")
@@ -289,13 +302,13 @@ class TestForks:
         check_store(store)
         place.close()
 
-    @pytest.mark.parametrize("seed", range(30))
+    @pytest.mark.parametrize("seed", range(16))
     def test_a_power_cut_within_a_fork(
-        self, seed: int, directory: Path, power: Power, monkeypatch: pytest.MonkeyPatch
+        self, seed: int, tmp_path: Path, power: Power, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("replicator.store.fork.KEYS_PER_COMMIT", 2)
         chance = random.Random(seed)
-        place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+        place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
         store = place.open()
         for index in range(12):
             store.put(b"%d" % index, os.urandom(9000))
@@ -316,9 +329,9 @@ class TestForks:
         place.close()
 
 
-def test_the_cluster_id_survives(directory: Path, power: Power) -> None:
+def test_the_cluster_id_survives(tmp_path: Path, power: Power) -> None:
     """R15: data that survives belongs to the cluster it was written in."""
-    place = Place(directory / "a", settings=patient())
+    place = Place(tmp_path / "a", settings=patient())
     store = place.open()
     store.adopt_cluster(b"c" * 16)
     assert power.unsynced(place) == 0
@@ -327,12 +340,12 @@ def test_the_cluster_id_survives(directory: Path, power: Power) -> None:
 
 
 def test_a_copy_taken_while_the_store_was_open(
-    directory: Path, power: Power, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, power: Power, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """File by file, at different moments: like a power cut, and what was durable there is no
     promise here either. The copy knows what it holds, no more, and gets the rest from a peer."""
-    there = Place(directory / "there", settings=patient())
-    place = Place(directory / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    there = Place(tmp_path / "there", settings=patient())
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
     peer, store = there.open(), place.open()
     for index in range(30):
         peer.put(b"%d" % index, os.urandom(4000))
