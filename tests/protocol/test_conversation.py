@@ -819,6 +819,16 @@ def test_signs_of_life_keep_nobody_from_leaving() -> None:
     assert talk.now == SETTINGS.linger
 
 
+def test_what_the_peer_says_keeps_the_conversation_open_and_parts_of_it_do_not() -> None:
+    talk = Talk(known(me=1))
+    talk.greeted(known(me=1))
+    talk.now = 3
+    talk.told(Heard())
+    assert talk.conversation.deadline == SETTINGS.linger
+    assert talk.hears(Known(known(me=1))) == []
+    assert talk.conversation.deadline == 3 + SETTINGS.linger
+
+
 def test_whoever_speaks_need_not_ping() -> None:
     talk = Talk(settings=SETTINGS_THAT_LINGER)
     talk.greeted()
