@@ -53,7 +53,7 @@ class Power:
     def cut(self, place: Place, chance: random.Random) -> None:
         """The machine of `place` goes down now; its disk keeps at least what was synced."""
         disk = place.path.with_name(place.path.name + ".disk")
-        _copy_as_of_now(place.path, disk)
+        copy_as_of_now(place.path, disk)
         place.kill()
         for log in sorted(disk.glob("*.log")):
             name = str(place.path / log.name)
@@ -76,7 +76,7 @@ def _path(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
-def _copy_as_of_now(path: Path, to: Path) -> None:
+def copy_as_of_now(path: Path, to: Path) -> None:
     """Copy a directory that LevelDB has open and nobody writes to: a state of one moment, although
     a full memtable may be on its way into a table meanwhile. The MANIFEST tells the moment; the
     logs that it asks for have to be there still when they are copied last."""

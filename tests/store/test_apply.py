@@ -337,6 +337,15 @@ class TestKnowing:
         assert store.floor == {A: 5, B: 2}
         check_store(store)
 
+    def test_siblings_that_become_one(self, store: Store) -> None:
+        """The value of the one that stays is in the user's row alone from then on."""
+        first, second = version(b"1", A, 1), version(b"2", B, 1)
+        known = KnownSet({A: [1, 2], B: [1, 2]})
+        store.apply(chunk_of((b"k", Record((first, second), {A: 1, B: 1}))), known)
+        store.apply(chunk_of((b"k", Record((first,), {A: 1, B: 1}))), known)
+        assert contents(store) == {b"k": b"1"}
+        check_store(store)
+
     def test_a_failed_commit_is_as_if_nothing_had_come(self, store: Store, peer: Store) -> None:
         store.put(b"k", b"ours")
         peer.put(b"k", b"theirs")
