@@ -162,6 +162,7 @@ class Level:
         open: the log is rotated before any further commit, or none is accepted.
         """
         self.commit_failures += 1
+        what = _text(error)
         try:
             before = self._newest_log()
             self.db.compact_range(start=b"\0", stop=b"\0")
@@ -169,8 +170,8 @@ class Level:
         except (plyvel.Error, OSError):
             rotated = False
         if rotated:
-            return CommitError(f"the commit failed and was not done: {error}")
-        return self.fail(f"a commit failed ({error}; what was acknowledged is there)")
+            return CommitError(f"the commit failed and was not done: {what}")
+        return self.fail(f"a commit failed ({what}; what was acknowledged is there)")
 
     def fail(self, what: str) -> StoreFailedError:
         """Refuse all commits from now on; what to raise for it."""
@@ -319,6 +320,12 @@ def check_comparator(path: Path) -> None:
             f"{path} was made with the custom comparator {name!r}: only LevelDB's own byte order "
             "can be replicated; copy the data into a LevelDB without a comparator"
         )
+
+
+def _text(error: BaseException) -> str:
+    """What an error says; LevelDB's come as bytes."""
+    first = error.args[0] if error.args else ""
+    return first.decode(errors="replace") if isinstance(first, bytes) else str(error)
 
 
 def _name(prefix: bytes) -> str:

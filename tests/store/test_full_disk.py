@@ -53,7 +53,7 @@ def test_a_limit_on_file_sizes(kind: str, directory: Path) -> None:
     found = _run(kind, directory / "a")
     assert found["failures"] and found["before"]
     if kind == "stays failed":
-        assert found["failed"] and "open it again" in found["failed"]
+        assert "open it again" in found["failed"] and "(IO error: " in found["failed"]
         assert "StoreFailedError" in found["failures"]
     _check(directory / "a", found)
 
