@@ -12,9 +12,9 @@ from replicator.core.known import KnownSet
 from replicator.core.record import Record, Version
 from replicator.store.store import Store
 
+from .chunks import chunk_of
 from .places import Place, patient
 from .rounds import exchange
-from .test_apply import chunk_of
 
 A, B = 0xAAAA, 0xBBBB
 VERSION = Version(b"k", Dot(A, 1), 3, 1 << 16, False, b"v", 5_000, crc32(b"v"))

@@ -8,8 +8,8 @@ from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.store import identity
 
+from .chunks import A, B, chunk_of, single
 from .places import BOOT_ID, Place, live, patient
-from .test_apply import A, B, chunk_of, single
 
 
 def test_contexts_are_raised_only_as_far_as_the_sender_knows(directory: Path) -> None:

@@ -5,7 +5,6 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,19 +25,6 @@ from .places import Failing, Place, contents, live, memory, patient, records
 from .rounds import FullRound, Round, exchange, pull
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def place(directory: Path) -> Iterator[Place]:
-    place = Place(directory / "a", settings=patient())
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def peer(directory: Path) -> Iterator[Store]:
-    with Place(directory / "peer", settings=patient()) as store:
-        yield store
 
 
 def _fill(store: Store, count: int, value: bytes = b"v") -> None:

@@ -17,6 +17,7 @@ from replicator.store.store import Store
 
 from .checker import check_store
 from .places import Place, contents, patient
+from .workers import in_threads
 
 SMALL_MEMTABLE = {"write_buffer_size": 1 << 16, "compression": None}
 
@@ -156,7 +157,7 @@ class TestSync:
                     watch.events.append(("acknowledged", f"{number}-{index}"))
                     acknowledged.append(index)
 
-        _in_threads(write, 8)
+        in_threads(write, 8)
         events = watch.events
         assert len(acknowledged) == 80
         for place_of, event in enumerate(events):
@@ -265,23 +266,6 @@ def _until_waiting(level: Level) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("nobody waits")
-
-
-def _in_threads(target: Any, count: int) -> None:
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            target(number)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not errors, errors
 
 
 class Torn:

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,7 @@ from replicator.store.store import Store
 from .checker import check_store
 from .places import Failing, Place, contents, live, patient
 from .rounds import Round, exchange
-
-
-@pytest.fixture
-def place(directory: Path) -> Iterator[Place]:
-    place = Place(directory / "a", settings=patient())
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def store(place: Place) -> Store:
-    return place.open()
-
-
-@pytest.fixture
-def peer(directory: Path) -> Iterator[Store]:
-    with Place(directory / "peer", settings=patient()) as store:
-        yield store
+from .workers import in_threads
 
 
 class TestWrites:
@@ -399,7 +381,7 @@ class TestThreads:
                     lambda versions: b"%d" % (int(versions[0].value) + 1 if versions else 1),  # type: ignore[arg-type]
                 )
 
-        _in_threads(write, 6)
+        in_threads(write, 6)
         assert store.seq == 6 * 150 * 4
         assert store.versions(b"count")[0].value == b"900"
         check_store(store)
@@ -439,23 +421,6 @@ class TestThreads:
         found = set(contents(place.open()))
         assert found - {b"shared"} == set(done)
         check_store(place.store)
-
-
-def _in_threads(target: Any, count: int) -> None:
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            target(number)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not errors, errors
 
 
 class TestWriteGate:

@@ -18,13 +18,6 @@ from .places import Place, memory, patient, records
 from .rounds import Round
 
 
-@pytest.fixture
-def place(directory: Path):  # type: ignore[no-untyped-def]
-    place = Place(directory / "a", settings=patient())
-    yield place
-    place.close()
-
-
 def _write(place: Place, rows: dict[bytes, bytes]) -> None:
     with place.open_leveldb() as db:
         for key, value in rows.items():

@@ -1,8 +1,6 @@
 """Interning: a number is explained on the disk before any row uses it (R11)."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +12,7 @@ from replicator.store.origins import Origins
 from replicator.store.store import Store
 
 from .checker import check_store
-from .places import Failing, Place, patient
-
-
-@pytest.fixture
-def place(directory: Path) -> Iterator[Place]:
-    place = Place(directory / "a", settings=patient())
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def store(place: Place) -> Store:
-    return place.open()
+from .places import Failing, Place
 
 
 def test_numbers_count_up_and_stay(store: Store, place: Place) -> None:

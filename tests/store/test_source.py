@@ -1,8 +1,6 @@
 """Reading one snapshot: by the log in reverse, or by the index in key order (R4)."""
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,21 +12,8 @@ from replicator.store import source as source_module
 from replicator.store.keyspace import INDEX, log_key
 from replicator.store.store import Store
 
-from .places import Place, patient, records
+from .places import Place, records
 from .rounds import Round
-
-
-@pytest.fixture
-def place(directory: Path) -> Iterator[Place]:
-    place = Place(directory / "a", settings=patient())
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def peer(directory: Path) -> Iterator[Store]:
-    with Place(directory / "peer", settings=patient()) as store:
-        yield store
 
 
 @pytest.fixture

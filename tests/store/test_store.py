@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,24 +17,6 @@ from replicator.store.store import Store
 from .checker import check_store
 from .places import Failing, Place, contents, memory, patient
 from .rounds import Round, exchange
-
-
-@pytest.fixture
-def place(directory: Path) -> Iterator[Place]:
-    place = Place(directory / "a", settings=patient())
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def store(place: Place) -> Store:
-    return place.open()
-
-
-@pytest.fixture
-def peer(directory: Path) -> Iterator[Store]:
-    with Place(directory / "peer", settings=patient()) as store:
-        yield store
 
 
 class TestChanges:
