@@ -306,6 +306,13 @@ class LocalWrites(State):
         self.refuse_closed()
         self.level.refuse_in_update()
         self.gate.wait()
+        if not self.number or self.cluster_id is None:
+            self._introduce()
+        with self._lock:
+            self._slow = self.closed is not None
+
+    def _introduce(self) -> None:
+        """Give the own origin a number, and the store a cluster, before the first own write."""
         with self.apply_mutex:
             self.refuse_closed()
             if not self.number:
@@ -313,8 +320,6 @@ class LocalWrites(State):
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.adopt_cluster(os.urandom(16), unless_set=True)
-        with self._lock:
-            self._slow = self.closed is not None
 
     def adopt_cluster(self, cluster_id: bytes, *, unless_set: bool = False) -> None:
         """Belong to this cluster from now on (R15), durably: data that survives a power cut
