@@ -36,9 +36,9 @@ PACKAGES: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "protocol": frozenset({"msgpack"}),
     "store": frozenset({"msgpack", "plyvel"}),
-    "net": frozenset({"trio", "zeroconf"}),
+    "net": frozenset({"cryptography", "dns", "trio", "zeroconf"}),
     "composition": frozenset({"plyvel", "trio"}),
-    "faces": frozenset({"click", "hiredis", "msgspec", "plyvel", "rich", "trio"}),
+    "faces": frozenset({"click", "cryptography", "hiredis", "msgspec", "plyvel", "rich", "trio"}),
 }
 """What each floor may import beyond the standard library."""
 
@@ -68,7 +68,7 @@ WORLD = frozenset(
 
 PURE = ("core", "protocol")
 
-EXTRAS = ("click", "cryptography", "hiredis", "msgspec", "rich")
+EXTRAS = ("click", "cryptography", "dns", "hiredis", "msgspec", "rich")
 
 
 class Import(NamedTuple):
