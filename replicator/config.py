@@ -50,10 +50,36 @@ CONNECTIONS_PER_HOST_MAX = 64
 LOGGED_FAILURES_MAX = 1000
 """Failing peers whose last failure is remembered, so that it is logged once."""
 
+CLAIM_SECONDS = 0.5
+"""How long a claim waits for withheld dots that nobody is asked for (R5)."""
+
 PENDING_CLAIMS_MAX = 64
 """Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
 
 NAME_BYTES_MAX = 255
+ADDRESS_BYTES_MAX = 300
+
+LINKS_MAX = 1 << 11
+"""Addresses that a node dials, beyond those that a person named."""
+
+ADDRESSES_PER_PROVIDER_MAX = 1000
+"""Addresses that one provider of peers may name."""
+
+PROBES_MAX = 1 << 12
+"""Addresses that are remembered as asked back already."""
+
+MEMBERS_MAX = 1 << 14
+"""Nodes that a node has ever heard of, forgotten ones included."""
+
+MEMBERS_AT_ONCE_MAX = 256
+"""Members that one message tells of."""
+
+ADDRESSES_PER_MEMBER_MAX = 8
+"""Addresses at which a member was reached, the newest ones."""
+
+ADDRESSES_READ_MAX = 4096
+"""Addresses of one member in a message, beyond which the peer is dropped."""
+
 ORIGINS_MAX = 1 << 20
 
 RESP_ARGUMENTS_MAX = 1 << 20
@@ -102,7 +128,7 @@ class Settings:
     Attributes:
         host, port: where to listen; port 0 takes a free one, None does not listen.
         peers: static peers, ``host:port`` (IPv6 in brackets).
-        discovery: providers of further peers; empty uses the given peers alone.
+        discovery: providers of further peers (`replicator.discovery`).
         cluster: nodes of different cluster names never talk.
         name: what people call this node; None takes ``host:port`` of the listener.
         join_timeout: how long the first own write waits for an attempt to replicate.
@@ -117,7 +143,10 @@ class Settings:
         atomic_round_bytes: largest round that becomes visible at once.
         resolver_timeout: how long a user's resolver may take for one key.
         clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
+        fanout: conversations that are open, whoever dialled, when this node dials one more, and
+            peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.
+        dial_members: whether to dial the nodes that peers tell of, and to remember them.
     """
 
     host: str = HOST_DEFAULT
@@ -139,5 +168,7 @@ class Settings:
     atomic_round_bytes: int = 64 << 10
     resolver_timeout: float = 1.0
     clock_skew_max: float = 3600.0
+    fanout: int = 8
     connections_max: int = 256
+    dial_members: bool = True
     tls: Mapping[str, str] | None = field(default=None)

@@ -20,14 +20,13 @@ They run in worker threads and may block, for the disk or for a peer.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
 from replicator.core.record import Version
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
+from replicator.release import software_version
 
 OK: Final = Status("OK")
 
@@ -70,7 +69,7 @@ def _hello(_replica: Replica, session: Session, arguments: list[bytes]) -> Reply
         session.protocol = int(arguments[0])
     return {
         "server": "replicator",
-        "version": _version(),
+        "version": software_version(),
         "proto": session.protocol,
         "mode": "standalone",
         "role": "master",
@@ -249,11 +248,3 @@ def _maps(value: object) -> Reply:
     if isinstance(value, list | tuple):
         return [_maps(item) for item in value]
     return value if isinstance(value, bool | int | float | bytes | None) else str(value)
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("level-replicator")
-    except PackageNotFoundError:
-        return "unknown"

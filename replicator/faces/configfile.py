@@ -9,7 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,9 @@ class ReplicationSection(Struct, frozen=True):
     reask_timeout: float = _DEFAULTS.reask_timeout
     atomic_round_bytes: int = _DEFAULTS.atomic_round_bytes
     clock_skew_max: float = _DEFAULTS.clock_skew_max
+    fanout: int = _DEFAULTS.fanout
     connections_max: int = _DEFAULTS.connections_max
+    dial_members: bool = _DEFAULTS.dial_members
 
 
 class ResolverSection(Struct, frozen=True):
@@ -102,7 +104,7 @@ class Config:
     def keywords(self) -> dict[str, Any]:
         """What `replicate` and `open_replica` are given."""
         return {
-            **asdict(self.settings),
+            **_fields(self.settings),
             "resolver": self.resolver,
             "resolver_mode": self.resolver_mode,
         }
@@ -113,7 +115,12 @@ class Config:
         Raises:
             ConfigError: a value is malformed.
         """
-        return replace(self, settings=make_settings(**{**asdict(self.settings), **changes}))
+        return replace(self, settings=make_settings(**{**_fields(self.settings), **changes}))
+
+
+def _fields(settings: Settings) -> dict[str, Any]:
+    """The settings by name; `asdict` would copy what they hold."""
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
 
 
 @dataclass(frozen=True, slots=True)

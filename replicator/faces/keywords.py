@@ -27,7 +27,9 @@ class Tuning(TypedDict, total=False):
     atomic_round_bytes: int
     resolver_timeout: float
     clock_skew_max: float
+    fanout: int
     connections_max: int
+    dial_members: bool
 
 
 class Keywords(Tuning, total=False):
@@ -189,7 +191,9 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "atomic_round_bytes": _count(0, ATOMIC_ROUND_BYTES_MAX),
     "resolver_timeout": _seconds(_LEAST_SECONDS),
     "clock_skew_max": _seconds(0),
+    "fanout": _count(1, CONNECTIONS_MAX),
     "connections_max": _count(1, CONNECTIONS_MAX),
+    "dial_members": _switch,
     "tls": _tls,
 }
 """One check a setting: takes the name and the value given, returns the value to use."""

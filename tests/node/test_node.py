@@ -357,7 +357,7 @@ async def test_a_slow_reader_is_dropped_and_others_go_on(tmp_path: Path) -> None
             await trio.to_thread.run_sync(a.store.write, operations)
         async with by_hand(a.address) as slow, trio.open_nursery() as nursery:
             await slow.greet()
-            await slow.send(Want(1, KnownSet()))
+            await slow.send(Want(1, None))
             nursery.start_soon(_keep_pinging, slow)
             await until(lambda: any("has read nothing for 0.3 s" in one for one in a.errors()))
         await converged(a, b)
