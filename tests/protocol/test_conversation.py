@@ -654,7 +654,7 @@ def test_whom_the_cluster_has_forgotten_takes_a_new_origin() -> None:
     talk = Talk()
     talk.greeted()
     assert talk.hears(Bye("why", "forgotten"))[-2:] == [
-        Fork(),
+        Fork(was_forgotten=True),
         Close("forgotten", "why", by_peer=True),
     ]
 
