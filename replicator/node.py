@@ -15,7 +15,7 @@ import trio
 from replicator.config import Settings
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
-from replicator.errors import PeerError
+from replicator.errors import PeerError, UsageError
 from replicator.events import Events
 from replicator.net.address import Address, parse_address
 from replicator.net.discovery.provider import Advert
@@ -296,31 +296,37 @@ class Node:
         """`sync`, to be awaited in the trio thread of `run`."""
         return self._running and await self._synchronizing.with_all(timeout)
 
-    def join(self, text: str, timeout: float | None = None) -> bool:
+    def join(self, text: str, timeout: float | None = None) -> None:
         """Dial an address as one that a person named, and merge with whom is found there (R15).
         Blocks.
 
         Args:
             timeout: seconds; None waits as long as there is progress.
 
-        Returns:
-            Whether each side now holds what the other one held; False where the node does not
-            run.
+        When it returns, each side holds what the other one held.
 
         Raises:
             ConfigError: it is no address.
-            UsageError: called in the node's own trio thread.
+            PeerError: it did not come to that, for the reason given; then the address is not
+                dialled any more, unless it was before.
+            UsageError: called in the node's own trio thread, or the node does not run.
         """
         address = parse_address(text)
-        if self._calls is None:
-            return False
-        return self._calls.run(partial(self._join, address, timeout), False)
+        if self._calls is None or not self._calls.run(partial(self._join, address, timeout), False):
+            raise UsageError("the node does not run: open the store again, then join")
 
     async def _join(self, address: Address, timeout: float | None) -> bool:
+        was_named = address in self._peers
         self._add(address)
         if not self._running:
             return False
-        return await self._synchronizing.with_one(self._contacts.links[address], timeout)
+        link = self._contacts.links[address]
+        if not await self._synchronizing.with_one(link, timeout):
+            reason = link.error or "it did not get into step in time"
+            if not was_named:
+                self._remove(address)
+            raise PeerError(f"not joined with {address}: {reason}")
+        return True
 
     def members(self) -> tuple[MemberStatus, ...]:
         """Every node of the cluster, as this one knows it (R7).

@@ -86,8 +86,9 @@ class Membership:
         """The node runs: take up the own account."""
         self._name, self._listening = name, listening
         own = self.roster.get(self._store.origin)
-        if own is not None and not own.is_forgotten and listening is not None:
-            port = f":{listening.port}"
+        if own is not None and not own.is_forgotten:
+            # Without a port this is a visit, and the node listens where it did when it runs again.
+            port = "" if listening is None else f":{listening.port}"
             self._reached = {text: 0.0 for text in own.addresses if text.endswith(port)}
         if self._store.former and self.roster.forget(self._store.former):
             self._touch(self._store.former)

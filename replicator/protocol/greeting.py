@@ -132,9 +132,9 @@ def choose_cluster(mine: Hello, theirs: Hello, shared: bool) -> bytes:
     if mine.has_data and theirs.has_data and not _permitted(mine, theirs, shared):
         raise PeerRefusedError(
             f"node {theirs.node!r} (origin {format_origin(theirs.origin)}) holds data of another "
-            f"cluster of the name {mine.cluster!r}. To merge the two for good, give its address as "
-            "a peer, or give both the same cluster name of your own; else "
-            "give them different cluster names"
+            f"cluster of the name {mine.cluster!r}. To merge the two for good, run `replicator "
+            "join` with its address, or give that as a peer, or give both the same cluster name of "
+            "your own; else give them different cluster names"
         )
     if mine.has_data == theirs.has_data:
         ids = [mine.cluster_id, theirs.cluster_id]
