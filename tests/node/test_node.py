@@ -72,7 +72,10 @@ async def test_a_node_that_restarts_goes_on(tmp_path: Path) -> None:
 
 
 async def test_events_tell_who_connected_and_what_came(tmp_path: Path) -> None:
-    async with running(tmp_path / "a") as a, running(tmp_path / "b") as b:
+    async with (
+        running(tmp_path / "a", linger=30.0) as a,
+        running(tmp_path / "b", linger=30.0) as b,
+    ):
         await a.put(b"key", b"value")
         await b.put(b"key", b"other")
         b.node.add_peer(a.address)
