@@ -121,6 +121,44 @@ EVENT_QUEUE_MAX = 10_000
 """Events waiting for slow callbacks; beyond that the oldest are dropped and counted."""
 
 
+DISCOVERED_ADDRESSES_MAX = 1000
+"""Addresses that one provider tells at a time; what it finds beyond is left out."""
+
+DISCOVERY_RETRY_SECONDS = 1.0
+"""First pause of a provider after a failure; it doubles up to the provider's interval."""
+
+DISCOVERY_FILE_INTERVAL = 1.0
+"""Seconds between two looks at a peers file."""
+
+DISCOVERY_INTERVAL = 30.0
+"""Seconds between two looks of a provider that asks somebody: DNS, a command, a function."""
+
+PEERS_FILE_BYTES_MAX = 1 << 20
+
+COMMAND_TIMEOUT = 10.0
+"""Seconds that a command may take to print its addresses."""
+
+COMMAND_OUTPUT_BYTES_MAX = 1 << 20
+
+DNS_TIMEOUT = 5.0
+"""Seconds for one question, all name servers and search domains together."""
+
+DNS_QUESTIONS_MAX = 16
+"""Questions that one provider has open at a time."""
+
+MULTICAST_RETRY_SECONDS_MAX = 30.0
+"""Longest pause before multicast is tried again where it did not work."""
+
+MULTICAST_SERVICES_MAX = 1000
+"""Announcements that are kept, those of other clusters and nonsense included."""
+
+MULTICAST_ADDRESSES_MAX = 8
+"""Addresses that one node announces."""
+
+MULTICAST_INTERFACES_MAX = 16
+"""Addresses of this machine on which multicast is used: Linux allows 20 memberships a socket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a user may set on one node, with the defaults. Times are in seconds.
