@@ -166,7 +166,7 @@ class Settings:
     Attributes:
         host, port: where to listen; port 0 takes a free one, None does not listen.
         peers: static peers, ``host:port`` (IPv6 in brackets).
-        discovery: providers of further peers (`replicator.discovery`).
+        discovery: providers of further peers (`replicator.discovery`); None stands for multicast.
         cluster: nodes of different cluster names never talk.
         name: what people call this node; None takes ``host:port`` of the listener.
         join_timeout: how long the first own write waits for an attempt to replicate.
@@ -190,7 +190,7 @@ class Settings:
     host: str = HOST_DEFAULT
     port: int | None = PORT_DEFAULT
     peers: tuple[str, ...] = ()
-    discovery: tuple[object, ...] = ()
+    discovery: tuple[object, ...] | None = ()
     cluster: str = CLUSTER_DEFAULT
     name: str | None = None
     join_timeout: float = 2.0

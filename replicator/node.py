@@ -178,7 +178,12 @@ class Node:
         nursery.start_soon(self._kept_up, self._membership.keep)
         nursery.start_soon(self._kept_up, self._dialling.take_turns)
         joining = Joining(
-            self._store, self._settings, self._contacts, self._dialling, self._journal
+            self._store,
+            self._settings,
+            self._contacts,
+            self._dialling,
+            self._discovering,
+            self._journal,
         )
         nursery.start_soon(joining.run)
 

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from replicator.config import NAME_BYTES_MAX, Settings
 from replicator.errors import ConfigError, UsageError
 from replicator.net.address import PORT_MAX, parse_address
+
+if TYPE_CHECKING:
+    from replicator.net.discovery.provider import Provider
 
 SECONDS_MAX = 86_400.0
 CONNECTIONS_MAX = 65_535
@@ -38,7 +41,7 @@ class Keywords(Tuning, total=False):
     host: str
     port: int | None
     peers: Iterable[str]
-    discovery: Iterable[object]
+    discovery: "Iterable[Provider] | None"
     cluster: str
     name: str | None
     join_timeout: float
@@ -151,10 +154,17 @@ def _count(least: int, most: int) -> Callable[[str, object], int]:
     return check
 
 
-def _discovery(name: str, value: object) -> tuple[()]:
-    if value != () and value != []:
-        raise UsageError(f"{name}= is not part of this version: name the peers with peers=")
-    return ()
+def _discovery(name: str, value: object) -> tuple[object, ...] | None:
+    if value is None:
+        return None
+    advice = "a list of providers, such as [replicator.discovery.multicast()], or [] for none"
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise _refuse(name, value, advice)
+    providers = tuple(value)
+    for provider in providers:
+        if not (hasattr(provider, "run") and isinstance(getattr(provider, "name", None), str)):
+            raise _refuse(name, provider, advice)
+    return providers
 
 
 def _tls(name: str, value: object) -> None:

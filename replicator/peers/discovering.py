@@ -36,7 +36,11 @@ MEMBERS = "members"
 
 
 class Lookout:
-    """What one provider has told. Implements `Outlook`."""
+    """What one provider has told. Implements `Outlook`.
+
+    Attributes:
+        has_looked: set when it has said for the first time what it finds, or why it cannot look.
+    """
 
     def __init__(
         self, name: str, journal: Journal, replace: Callable[[str, Collection[Address]], None]
@@ -46,6 +50,7 @@ class Lookout:
         self._replace = replace
         self._count = 0
         self._trouble: str | None = None
+        self.has_looked = trio.Event()
 
     @property
     def summary(self) -> str:
@@ -63,10 +68,12 @@ class Lookout:
             )
         self._count = len(kept)
         self._replace(self._name, kept)
+        self.has_looked.set()
 
     def trouble(self, text: str) -> None:
         self._trouble = text
         self._journal.failed(f"discovery by {self._name}", text)
+        self.has_looked.set()
 
     def works(self) -> None:
         self._trouble = None
@@ -101,7 +108,7 @@ class Discovering:
 
     def begin(self, advert: Advert | None) -> None:
         """Look out from now on, and take up what was stored."""
-        for provider in cast(tuple[Provider, ...], self._settings.discovery):
+        for provider in cast(tuple[Provider, ...], self._settings.discovery or ()):
             name = provider.name
             while name in self._lookouts:
                 name += "'"
@@ -125,6 +132,11 @@ class Discovering:
         self._dialling.replace(MEMBERS, addresses)
         for address, origin in addresses.items():
             self._dialling.expect(address, origin)
+
+    async def looked(self) -> None:
+        """Return when every provider has looked once."""
+        for lookout in self._lookouts.values():
+            await lookout.has_looked.wait()
 
     def summaries(self) -> dict[str, str]:
         """What each provider has found, for `status()`."""

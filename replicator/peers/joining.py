@@ -5,6 +5,7 @@ import trio
 from replicator.config import Settings
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
+from replicator.peers.discovering import Discovering
 from replicator.peers.journal import Journal
 from replicator.store.gate import GateOutcome
 from replicator.store.store import Store
@@ -20,12 +21,14 @@ class Joining:
         settings: Settings,
         contacts: Contacts,
         dialling: Dialling,
+        discovering: Discovering,
         journal: Journal,
     ) -> None:
         self._store = store
         self._settings = settings
         self._contacts = contacts
         self._dialling = dialling
+        self._discovering = discovering
         self._journal = journal
 
     async def run(self) -> None:
@@ -36,13 +39,22 @@ class Joining:
         self._journal.info(f"write gate open: {self._store.gate.outcome}")
 
     async def _attempted(self) -> None:
-        """Wait for the peers that were named; where there are none, for one that was found or is
-        remembered."""
-        links = list(self._contacts.links.values())
-        named = [link for link in links if link.explicit]
-        await self._dialling.attempted(named or links)
-        if not named and self._settings.discovery:
+        """Wait for all peers that were named; where there are none, for one of those that were
+        found or are remembered."""
+        named = [link for link in self._contacts.links.values() if link.explicit]
+        if named:
+            await self._dialling.attempted(named)
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._search, nursery.cancel_scope)
             await self._dialling.caught_up.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _search(self, scope: trio.CancelScope) -> None:
+        """Wait until everybody who can be found has been tried, then give up."""
+        await self._discovering.looked()
+        await self._dialling.attempted(list(self._contacts.links.values()))
+        scope.cancel()
 
     def _outcome(self, timed_out: bool) -> GateOutcome:
         if self._dialling.caught_up.is_set():
