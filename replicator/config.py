@@ -14,6 +14,10 @@ PORT_DEFAULT = 9000
 HOST_DEFAULT = "127.0.0.1"
 CLUSTER_DEFAULT = "default"
 
+CA_DAYS = 3650
+CERTIFICATE_DAYS = 365
+"""How long a CA, and the certificate of a node, are valid unless somebody says otherwise."""
+
 KEY_BYTES_MAX = 1 << 20
 VALUE_BYTES_MAX = 16 << 20
 """Largest value of a put: a record must fit one frame, its siblings included."""
@@ -118,6 +122,8 @@ class Settings:
         resolver_timeout: how long a user's resolver may take for one key.
         clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
         connections_max: conversations that peers opened, at most.
+        tls: the files of mutual TLS: ca, certificate, key, and revoked; None talks without.
+        insecure: whether to listen without TLS where others than this machine may connect.
     """
 
     host: str = HOST_DEFAULT
@@ -141,3 +147,4 @@ class Settings:
     clock_skew_max: float = 3600.0
     connections_max: int = 256
     tls: Mapping[str, str] | None = field(default=None)
+    insecure: bool = False

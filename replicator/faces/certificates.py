@@ -26,12 +26,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from replicator.config import CLUSTER_DEFAULT
+from replicator.config import CA_DAYS, CERTIFICATE_DAYS, CLUSTER_DEFAULT
 from replicator.errors import StorageError, UsageError
 from replicator.faces import signing
 
-CA_DAYS = 3650
-NODE_DAYS = 365
 DAYS_MAX = 36_500
 
 NAME_CHARACTERS_MAX = 64
@@ -108,7 +106,7 @@ class Authority:
         self,
         name: str,
         *,
-        days: int = NODE_DAYS,
+        days: int = CERTIFICATE_DAYS,
         renew: bool = False,
         at: datetime | None = None,
     ) -> Issued:

@@ -29,6 +29,16 @@ FILE_BYTES_MAX = 16 << 20
 
 EXPIRY_WARNING_DAYS = 7
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the package raises for bytes that are none of a certificate, list or key."""
+
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 _ROLE = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
@@ -65,7 +75,7 @@ class Credentials:
             certificate = x509.load_der_x509_certificate(der)
             name = name_of(certificate)
             fault = _fault(certificate, self.authorities)
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except _UNREADABLE as error:
             raise PeerError(f"the certificate cannot be read ({error})") from error
         if fault is not None:
             raise PeerError(f"the certificate {name!r} {fault}")
@@ -144,7 +154,7 @@ def revocations(
             serials.update(one.serial_number for one in revoked)
             if revoked.next_update_utc is not None:
                 until.append(revoked.next_update_utc)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"{path} is damaged: copy it from the CA again ({error})") from error
     if not blocks:
         raise ConfigError(f"{path} holds no revocation list in PEM: take the CA's revoked.crl")
@@ -174,7 +184,7 @@ def _contents(path: Path) -> bytes:
 def _certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_contents(path))
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise ConfigError(
             f"{path} holds no certificate in PEM, or a damaged one: copy it again ({error})"
         ) from error
@@ -194,7 +204,7 @@ def _authorities(path: Path) -> tuple[x509.Certificate, ...]:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return False
 
 
@@ -202,7 +212,7 @@ def _own(files: TlsFiles, authorities: tuple[x509.Certificate, ...]) -> x509.Cer
     own = _certificates(files.certificate)[0]
     try:
         fault = _fault(own, authorities)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"{files.certificate} is damaged: copy it again ({error})") from error
     if fault is not None:
         raise ConfigError(
@@ -228,7 +238,7 @@ def _fault(certificate: x509.Certificate, authorities: tuple[x509.Certificate, .
 def _has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -255,7 +265,7 @@ def _check_dates(path: Path, own: x509.Certificate) -> None:
 
 def _check_key(files: TlsFiles, own: x509.Certificate) -> None:
     data = _contents(files.key)
-    mode = stat.S_IMODE(files.key.stat().st_mode)
+    mode = _mode(files.key)
     if mode & 0o027:
         raise ConfigError(
             f"{files.key} is open to other users (mode {mode:04o}): chmod 600 it (a Kubernetes "
@@ -263,7 +273,7 @@ def _check_key(files: TlsFiles, own: x509.Certificate) -> None:
         )
     try:
         key = load_pem_private_key(data, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise ConfigError(
             f"{files.key} holds no private key in PEM, or one with a password, which a node cannot "
             f"give: name the right file ({error})"
@@ -273,6 +283,13 @@ def _check_key(files: TlsFiles, own: x509.Certificate) -> None:
             f"{files.key} is not the key of {files.certificate}: name the two that were made "
             "together, and replace both"
         )
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(f"{path} is being replaced: try again") from error
 
 
 def _context(files: TlsFiles, protocol: int) -> ssl.SSLContext:

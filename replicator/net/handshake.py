@@ -176,7 +176,7 @@ def _in_plain_words(beginning: bytes) -> PeerError | None:
     with suppress(ProtocolError):
         for payload in FrameReader().feed(beginning):
             message = decode(payload)
-            if isinstance(message, Bye):
+            if isinstance(message, Bye) and message.code == "busy":
                 return PeerError(f"the peer turns this node away: {message.reason}")
     return PeerError(
         "the peer speaks without TLS: give it certificates too ([tls] in its configuration), or "

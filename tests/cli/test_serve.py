@@ -143,9 +143,9 @@ def test_a_port_in_use(tmp_path: Path) -> None:
 
 
 def test_listening_for_strangers_is_warned_of(tmp_path: Path) -> None:
-    with serving(tmp_path / "store", "--listen", "0.0.0.0:0") as daemon:
+    with serving(tmp_path / "store", "--listen", "0.0.0.0:0", "--insecure") as daemon:
         assert "without TLS: whoever reaches that address" in daemon.log
-    with serving(tmp_path / "other", "--listen", "[::1]:0") as daemon:
+    with serving(tmp_path / "other", "--listen", "[::1]:0", "--insecure") as daemon:
         assert "without TLS" not in daemon.log
 
 

@@ -1,10 +1,14 @@
 """A node's TLS files: what is wrong with them is told by file, and renewal needs no restart."""
 
+import base64
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
@@ -119,6 +123,25 @@ def test_a_damaged_list_is_named(files: TlsFiles) -> None:
     files.revoked.write_bytes(b"\n".join([lines[0], *lines[2:]]))
     with pytest.raises(ConfigError, match=f"{files.revoked} is damaged: copy it"):
         Tls(files)
+
+
+@pytest.mark.parametrize("name", ["ca", "certificate", "key", "revoked"])
+def test_any_damage_is_an_error_or_none(files: TlsFiles, name: str) -> None:
+    """Bytes changed within the encoding; where that is not noticed, nothing depends on them."""
+    path = getattr(files, name)
+    whole = path.read_bytes()
+    head, body, foot = re.fullmatch(
+        rb"(-----[^-]+-----\n)(.*)(-----[^-]+-----\n)", whole, re.S
+    ).groups()  # type: ignore[union-attr]
+    der = base64.b64decode(body)
+    random = Random(name)
+    for _ in range(150):
+        changed = bytearray(der)
+        for _ in range(random.choice((1, 1, 1, 4))):
+            changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
+        path.write_bytes(head + base64.encodebytes(changed) + foot)
+        with suppress(ConfigError):
+            Tls(files)
 
 
 def test_a_file_without_end(files: TlsFiles) -> None:

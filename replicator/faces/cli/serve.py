@@ -35,9 +35,19 @@ logger = logging.getLogger("replicator")
     help="A node to exchange data with; may be given several times.",
 )
 @click.option("--name", help="What people call this node.  [default: where it listens]")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Listen without TLS on more than loopback: nobody else can reach that network.",
+)
 @json_option
 def serve(
-    where: Where, listen: str | None, peers: tuple[str, ...], name: str | None, as_json: bool
+    where: Where,
+    listen: str | None,
+    peers: tuple[str, ...],
+    name: str | None,
+    insecure: bool,
+    as_json: bool,
 ) -> int:
     """Run a node on a directory until SIGTERM or Ctrl-C.
 
@@ -56,7 +66,7 @@ def serve(
     from replicator.faces.daemon import run_daemon
 
     logger.setLevel(logging.INFO)
-    config = overridden(where.config, listen, peers, name)
+    config = overridden(where.config, listen, peers, name, insecure)
     data = where.directory
     _warn_of_strangers(config)
     trio.run(run_daemon, data, config, lambda replica: _tell_ready(replica, data, as_json))
@@ -64,7 +74,11 @@ def serve(
 
 
 def overridden(
-    config: Config, listen: str | None, peers: tuple[str, ...], name: str | None
+    config: Config,
+    listen: str | None,
+    peers: tuple[str, ...],
+    name: str | None,
+    insecure: bool = False,
 ) -> Config:
     """The configuration with what the command line says instead.
 
@@ -78,11 +92,16 @@ def overridden(
         changes["peers"] = peers
     if name is not None:
         changes["name"] = name
+    if insecure:
+        changes["insecure"] = True
     return config.override(**changes)
 
 
 def _warn_of_strangers(config: Config) -> None:
+    """Warn of what was allowed; what was not, the node refuses."""
     host = config.settings.host
+    if config.settings.tls is not None or not config.settings.insecure:
+        return
     try:
         is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
