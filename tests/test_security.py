@@ -23,7 +23,7 @@ SETTINGS = Settings()
 def test_limits() -> None:
     for told in (
         f"{SETTINGS.connections_max} (`connections_max`), {CONNECTIONS_PER_HOST_MAX} from one IP",
-        f"{SETTINGS.connect_timeout:g} s (`connect_timeout`)",
+        f"{SETTINGS.connect_timeout:g} s (`connect_timeout`) each",
         f"times {SETTINGS.keepalive:g} s (`keepalive`)",
         f"| the first frame | {GREETING_BYTES_MAX >> 10} KiB |",
         f"| {FRAME_BYTES_MAX >> 20} MiB |",

@@ -106,9 +106,8 @@ async def go_in(stream: trio.SocketStream, tls: Tls) -> tuple[Safe, PeerCertific
     except PeerError as error:
         raise _in_plain_words(line.beginning) or error from error.__cause__
     safe.transport_stream = stream
-    certificate = tls.check(safe)
     await _hear_verdict(safe)
-    return safe, certificate
+    return safe, tls.check(safe)
 
 
 async def _shake_hands(safe: Safe) -> None:
