@@ -376,7 +376,7 @@ async def test_nothing_is_announced_that_could_not_be_stored_as_shown(
     close_a, _ = await gathered(a.session.run, b.session.run)
     assert close_a.code == "failed"
     assert not b.session.conversation.peer_known
-    assert not stores[1].has_data()
+    assert not stores[1].known()
 
 
 async def test_a_failed_show_comes_before_what_was_already_waiting(

@@ -65,7 +65,7 @@ async def test_many_changes_are_announced_together(
         running(tmp_path / "a", linger=30.0) as a,
         running(tmp_path / "b", a.address, linger=30.0) as b,
     ):
-        await until(lambda: "connect" in b.names_told())
+        await until(lambda: b.store.gate.outcome == "caught up")
         monkeypatch.setattr(Session, "known_changed", counted)
         for number in range(1000):
             b.store.put(b"%d" % number, b"value")
