@@ -279,9 +279,8 @@ class Conversation:
             self._out += self._news.showing(news)
             self._send(messages.Known(news))
         self._pull.ask(self.peer.origin, self.peer_known, known, now)
-        self._lacking = not (
-            known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
-        )
+        in_step = known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
+        self._lacking = not in_step
 
     # Time
 
@@ -293,12 +292,13 @@ class Conversation:
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
+                waiting = self._lacking or self._gossip.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),
                     (timing.ping_at, self._on_keepalive),
                     (self._retry_at, self._refresh),
-                    (timing.quiet_at(self._lacking) if idle else inf, self._leave),
+                    (timing.quiet_at(waiting) if idle else inf, self._leave),
                 ]
             case _:
                 return []

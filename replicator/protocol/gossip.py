@@ -34,6 +34,13 @@ class Gossip:
         self._theirs: dict[int, int] = {}
         self._called: dict[int, int] = {}
         self._awaited: set[int] = set()
+        self._owed: set[int] | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the peer owes an answer, or has yet to ask for what it was told at the opening:
+        who leaves before, over a slow link, leaves before that every time."""
+        return bool(self._awaited or self._owed)
 
     def advance(self) -> None:
         """The link is open, or the roster has changed: tell what the peer has not heard of."""
@@ -43,6 +50,8 @@ class Gossip:
             for origin, revision in self._roster.revisions().items()
             if revision > max(self._told.get(origin, -1), self._theirs.get(origin, -1))
         }
+        if self._owed is None:
+            self._owed = set(news)
         if news:
             self._told.update(news)
             self._emit(Send(Revisions(news)))
@@ -52,6 +61,7 @@ class Gossip:
         match message:
             case Revisions(revisions):
                 self._theirs.update(revisions)
+                self._settle(revisions)
                 self._ask()
             case Call(origins):
                 self._answer(origins)
@@ -60,9 +70,18 @@ class Gossip:
 
     def _answer(self, origins: Iterable[int]) -> None:
         """Tell what is asked for; what is not known here is left out."""
-        found = (self._roster.get(origin) for origin in origins)
-        for part in _parts(member for member in found if member is not None):
+        found = [self._roster.get(origin) for origin in origins]
+        members = [member for member in found if member is not None]
+        self._theirs.update((member.origin, member.revision) for member in members)
+        self._settle(origins)
+        for part in _parts(iter(members)):
             self._emit(Send(Members(part)))
+
+    def _settle(self, origins: Iterable[int]) -> None:
+        """What the peer knows of these is not waited for any more."""
+        if self._owed:
+            theirs, told = self._theirs, self._told
+            self._owed -= {o for o in origins if theirs.get(o, -1) >= told.get(o, -1)}
 
     def _learn(self, members: tuple[Member, ...]) -> None:
         """The peer has answered, perhaps with newer accounts than it had announced."""

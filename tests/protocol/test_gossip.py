@@ -187,6 +187,45 @@ def test_the_peer_may_answer_with_a_newer_account_than_it_announced() -> None:
     assert one.crossed() == {(1, 4): 1}
 
 
+def test_an_account_that_was_sent_is_not_announced_as_well() -> None:
+    one, other = Side(member(1, 3)), Side()
+    one.open()
+    other.take(one.said.popleft())
+    one.roster.take(member(1, 4))
+    converse(one, other)
+    one.open()
+    assert not one.said
+
+
+def test_who_has_just_opened_waits_until_the_peer_has_what_it_lacks() -> None:
+    one, other = Side(member(1)), Side(member(2))
+    assert not one.gossip.is_waiting
+    one.open()
+    other.open()
+    assert one.gossip.is_waiting
+    assert other.gossip.is_waiting
+    one.take(other.said.popleft())
+    assert [type(message) for message in one.said] == [Revisions, Call]
+    converse(one, other)
+    assert not one.gossip.is_waiting
+    assert not other.gossip.is_waiting
+
+
+def test_nobody_waits_where_both_know_the_same() -> None:
+    one, other = Side(member(1)), Side(member(1))
+    met(one, other)
+    assert not one.gossip.is_waiting
+    assert not other.gossip.is_waiting
+
+
+def test_later_news_keep_nobody_waiting() -> None:
+    """The peer may have them from elsewhere by now, and then says nothing."""
+    one, other = Side(member(1)), Side(member(1))
+    met(one, other)
+    one.news(member(1, 2))
+    assert not one.gossip.is_waiting
+
+
 def test_who_is_asked_about_a_stranger_leaves_it_out() -> None:
     side = Side(member(1))
     side.take(Call((1, 7)))
