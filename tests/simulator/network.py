@@ -6,6 +6,7 @@ goes down either breaks its connections or freezes them: then everything arrives
 """
 
 from collections import deque
+from math import isqrt
 from random import Random
 from typing import Protocol
 
@@ -147,7 +148,7 @@ class Link:
 
 
 def topology(kind: str, names: list[str]) -> list[tuple[str, str]]:
-    """Which nodes are linked: "line", "ring", "star", "mesh" or "tree"."""
+    """Which nodes are linked: "line", "ring", "star", "mesh", "tree" or "grid"."""
     count = len(names)
     pairs: list[tuple[int, int]]
     if kind == "mesh":
@@ -156,6 +157,10 @@ def topology(kind: str, names: list[str]) -> list[tuple[str, str]]:
         pairs = [(0, i) for i in range(1, count)]
     elif kind == "tree":
         pairs = [((i - 1) // 2, i) for i in range(1, count)]
+    elif kind == "grid":
+        width = isqrt(count)
+        pairs = [(i - 1, i) for i in range(1, count) if i % width]
+        pairs += [(i - width, i) for i in range(width, count)]
     else:
         pairs = [(i - 1, i) for i in range(1, count)]
         if kind == "ring" and count > 2:
