@@ -149,7 +149,7 @@ class Conversation:
         """A message of the peer. Whatever it is, nothing is raised."""
         if self._is_over():
             return []
-        self._timing.heard(now, active=not isinstance(message, messages.Quiet))
+        self._timing.heard(now, active=self._gossip.keeps_open(message))
         try:
             self._take(message, now)
         except PeerError as error:
@@ -230,7 +230,7 @@ class Conversation:
                 if self.is_open:
                     self._gossip.advance()
             case Heard():
-                self._timing.heard(now, active=False)
+                self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
             case StoreFailed(effect, error):
                 self._settle_failed(effect)

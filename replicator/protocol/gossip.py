@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX
 from replicator.core.members import Member, Roster
 from replicator.protocol.effects import Effect, Learn, Send
-from replicator.protocol.messages import Call, Members, Revisions
+from replicator.protocol.messages import Call, Members, Message, Ping, Pong, Quiet, Revisions
 
 BOUND_BYTES = 9
 """What a bound of a known set takes, at most."""
@@ -41,6 +41,13 @@ class Gossip:
         """Whether the peer owes an answer, or has yet to ask for what it was told at the opening:
         who leaves before, over a slow link, leaves before that every time."""
         return bool(self._awaited or self._owed)
+
+    def keeps_open(self, message: Message) -> bool:
+        """Whether a message of the peer is a reason not to leave yet: one about members is while
+        the opening exchange goes on."""
+        if isinstance(message, Quiet):
+            return self.is_waiting and not isinstance(message, Ping | Pong)
+        return True
 
     def advance(self) -> None:
         """The link is open, or the roster has changed: tell what the peer has not heard of."""

@@ -15,7 +15,7 @@ from replicator.core.members import FORGOTTEN, Member, Roster
 from replicator.protocol.codec import decode, encode
 from replicator.protocol.effects import Effect, Learn, Send
 from replicator.protocol.gossip import Gossip
-from replicator.protocol.messages import Call, Members, Message, Revisions
+from replicator.protocol.messages import Call, End, Members, Message, Ping, Pong, Revisions
 
 
 def member(origin: int, revision: int = 1) -> Member:
@@ -209,6 +209,21 @@ def test_who_has_just_opened_waits_until_the_peer_has_what_it_lacks() -> None:
     converse(one, other)
     assert not one.gossip.is_waiting
     assert not other.gossip.is_waiting
+
+
+def test_what_is_said_of_members_keeps_open_who_waits_for_it() -> None:
+    one, other = Side(member(1)), Side(member(1), member(2))
+    answer = Members((member(2),))
+    assert not one.gossip.keeps_open(answer)
+    one.open()
+    other.open()
+    one.take(other.said.popleft())
+    assert one.gossip.keeps_open(answer)
+    assert not one.gossip.keeps_open(Ping())
+    assert not one.gossip.keeps_open(Pong())
+    converse(one, other)
+    assert not one.gossip.keeps_open(answer)
+    assert one.gossip.keeps_open(End(1))
 
 
 def test_nobody_waits_where_both_know_the_same() -> None:
