@@ -12,9 +12,15 @@ from typing import Protocol
 
 from .loop import Loop
 
+PART_SECONDS = 0.1
+"""How often the other end hears that a long message is coming in."""
+
 
 class End(Protocol):
     """Who uses one end of a connection."""
+
+    def heard(self) -> None:
+        """Some of what the other end sends has come, no whole message yet."""
 
     def arrived(self, payload: bytes) -> None:
         """The other end sent this."""
@@ -38,7 +44,13 @@ class Connection:
             return
         way, link = self._ways[end], self.link
         way.taken = max(way.taken, link.loop.now) + link.seconds_per_byte * len(payload)
+        for part in range(1, int((way.taken - link.loop.now) / PART_SECONDS)):
+            link.loop.after(part * PART_SECONDS, lambda: self._part_came(end))
         self._put(end, payload)
+
+    def _part_came(self, end: int) -> None:
+        if self.open and self.link.up and len(self.ends) > 1:
+            self.ends[1 - end].heard()
 
     def close(self, end: int) -> None:
         """One end closes; the other end hears of it behind what was sent."""

@@ -25,6 +25,7 @@ from replicator.protocol.effects import (
     Event,
     Finish,
     Fork,
+    Heard,
     KnownChanged,
     Learn,
     Lost,
@@ -115,6 +116,10 @@ class Session:
         if self.alive:
             self._inbox.append(payload)
             self._take_in()
+
+    def heard(self) -> None:
+        if self._started:
+            self.tell(Heard())
 
     def lost(self, reason: str) -> None:
         if self.alive:
