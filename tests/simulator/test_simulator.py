@@ -23,6 +23,7 @@ PLANTED = {
     "eager-discard": "default",
     "cursor-before-data": "default",
     "claim-ignores-withheld": "default",
+    "claims-complete-each-other": "default",
     "floor-left-behind": "default",
     "log-only-catch-up": "default",
     "no-watermark": "default",
@@ -36,6 +37,10 @@ PLANTED = {
     "torn-log-kept": "durability",
     "no-fork-detection": "default",
     "fork-by-issued": "default",
+    "acknowledges-known": "default",
+    "watermark-of-neighbours": "default",
+    "last-account-wins": "default",
+    "forgotten-comes-back": "default",
 }
 """Each bug with the profile that dwells on it."""
 
