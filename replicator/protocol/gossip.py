@@ -31,7 +31,9 @@ class Gossip:
         self._roster = roster
         self._emit = emit
         self._told: dict[int, int] = {}
+        self._seen = 0
         self._theirs: dict[int, int] = {}
+        self._newer: set[int] = set()
         self._called: dict[int, int] = {}
         self._awaited: set[int] = set()
         self._owed: set[int] | None = None
@@ -54,9 +56,10 @@ class Gossip:
         self._ask()
         news = {
             origin: revision
-            for origin, revision in self._roster.revisions().items()
+            for origin, revision in self._roster.changed_since(self._seen)
             if revision > max(self._told.get(origin, -1), self._theirs.get(origin, -1))
         }
+        self._seen = self._roster.changed
         if self._owed is None:
             self._owed = set(news)
         if news:
@@ -68,6 +71,7 @@ class Gossip:
         match message:
             case Revisions(revisions):
                 self._theirs.update(revisions)
+                self._newer.update(revisions)
                 self._settle(revisions)
                 self._ask()
             case Call(origins):
@@ -102,15 +106,18 @@ class Gossip:
         """Call for what is newer there, once for each revision, so many at a time."""
         if self._awaited:
             return
-        newer = sorted(
-            origin
-            for origin, revision in self._theirs.items()
-            if revision > max(self._roster.revision(origin), self._called.get(origin, -1))
-        )[:MEMBERS_AT_ONCE_MAX]
+        self._newer = {origin for origin in self._newer if self._is_newer(origin)}
+        newer = sorted(self._newer)[:MEMBERS_AT_ONCE_MAX]
         if newer:
+            self._newer.difference_update(newer)
             self._called.update((origin, self._theirs[origin]) for origin in newer)
             self._awaited.update(newer)
             self._emit(Send(Call(tuple(newer))))
+
+    def _is_newer(self, origin: int) -> bool:
+        """Whether the peer has an account that is neither known here nor called for."""
+        here = max(self._roster.revision(origin), self._called.get(origin, -1))
+        return self._theirs[origin] > here
 
 
 def _parts(members: Iterator[Member]) -> Iterator[tuple[Member, ...]]:

@@ -102,6 +102,19 @@ def test_an_acknowledgement_may_shrink() -> None:
     assert found.known == known(1)
 
 
+@given(rosters, rosters)
+def test_what_has_changed_since_is_told(before: list[Member], later: list[Member]) -> None:
+    roster = Roster(before)
+    moment, revisions = roster.changed, roster.revisions()
+    for account in later:
+        roster.take(account)
+    news = dict(roster.changed_since(moment))
+    assert {**revisions, **news} == roster.revisions()
+    assert all(revisions.get(origin, -1) < revision for origin, revision in news.items())
+    assert dict(roster.changed_since(0)) == roster.revisions()
+    assert not list(roster.changed_since(roster.changed))
+
+
 # Who takes part
 
 

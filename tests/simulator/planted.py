@@ -269,7 +269,7 @@ class TakesWhatComesLast(Roster):
 
     def take(self, account: Member) -> bool:
         if not self.is_forgotten(account.origin) and self.revision(account.origin) > 0:
-            self._accounts.pop(account.origin)
+            del self._accounts[account.origin]
         return super().take(account)
 
 
