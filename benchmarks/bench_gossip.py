@@ -52,6 +52,9 @@ FEW_MEMBERS = 16
 WARM_UP_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 SPREAD_SECONDS_MAX = 120.0
+AFTERMATH_SECONDS = 5.0
+"""From the write on: for how long it is watched what it sets off."""
+
 WRITES_PER_SECOND = 10
 TRIES = 8
 """Peers looked at, at random, before all are, for one that is due."""
@@ -440,9 +443,8 @@ class Cluster:
         del self.learnt
         hops = [self.hops[dot, node.origin] for node in self.nodes if dot in node.known]
         moments.sort()
-        traffic, self.traffic = self.traffic, Traffic()
-        wants = traffic.messages["Want"] / self.size
-        messages = sum(traffic.messages.values()) / self.size
+        wants = self.traffic.messages["Want"] / self.size
+        messages = sum(self.traffic.messages.values()) / self.size
         print(
             f"{self.size:5} nodes, a write  known to {len(hops)} after {moments[-1]:.3f} s (half: "
             f"{moments[len(moments) // 2]:.3f}, 99 %: {moments[int(len(moments) * 0.99)]:.3f}), "
@@ -451,10 +453,12 @@ class Cluster:
             f"{self.crossed / (self.size - 1):.2f} times",
             flush=True,
         )
+        self.loop.run(began + AFTERMATH_SECONDS)
+        seconds = self.loop.now - began
+        print(f"{self.size:5} nodes, since    {self.per_node_second(seconds)}", flush=True)
 
     def steady(self, seconds: float) -> None:
         """Writes at random nodes."""
-        self.loop.run(self.loop.now + 2)
         self.traffic, self.crossed = Traffic(), 0
         began = self.loop.now
         writes = int(seconds * WRITES_PER_SECOND)
