@@ -89,13 +89,16 @@ class Roster:
         accounts: what was stored; of two about one node the newer counts.
 
     Attributes:
+        changed: how many changes there were.
         is_full: whether somebody found no room; then there is no watermark.
     """
 
-    __slots__ = ("_accounts", "is_full")
+    __slots__ = ("_accounts", "_changes", "changed", "is_full")
 
     def __init__(self, accounts: Iterable[Member] = ()) -> None:
         self._accounts: dict[int, Member] = {}
+        self._changes: dict[int, int] = {}
+        self.changed = 0
         self.is_full = False
         for account in accounts:
             self.take(account)
@@ -127,6 +130,13 @@ class Roster:
         """The revision of every account."""
         return {origin: account.revision for origin, account in self._accounts.items()}
 
+    def changed_since(self, changed: int) -> Iterator[tuple[int, int]]:
+        """Origins and revisions of the accounts that have changed since `changed` was so great."""
+        for origin in reversed(self._changes):
+            if self._changes[origin] <= changed:
+                return
+            yield origin, self.revision(origin)
+
     def take(self, account: Member) -> bool:
         """Take in what somebody passed on.
 
@@ -139,6 +149,9 @@ class Roster:
             self.is_full = True
             return False
         self._accounts[account.origin] = account
+        self._changes.pop(account.origin, None)  # the dict is in the order of the changes
+        self.changed += 1
+        self._changes[account.origin] = self.changed
         return True
 
     def heard_of(self, origin: int, name: str) -> bool:

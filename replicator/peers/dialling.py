@@ -52,9 +52,11 @@ class Dialling:
         self._tls = tls
         self._fanout = Fanout(settings)
         self._waiting_for_room = ParkingLot()
+        self._unmet: set[Link] = set()
         self.caught_up = trio.Event()
         hosting.on_met = self._met
         hosting.on_parted = self._parted
+        upkeep.on_hastened = self._hastened
 
     # Whom to dial
 
@@ -156,6 +158,9 @@ class Dialling:
     # Conversations come and go
 
     def _met(self, session: Session, contact: Contact) -> None:
+        dialled = self._hosting.link_of(session)
+        if dialled is not None:
+            self._unmet.discard(dialled)
         for link in self._contacts.links_of(contact.origin):
             link.error = None
             link.news.unpark_all()
@@ -190,7 +195,12 @@ class Dialling:
             if (contact is not None and contact.caught_up) or not (is_open or link.is_put_off):
                 link.settled.set()
             link.attempt_over()
+            self._unmet.discard(link)
             self._waiting_for_room.unpark()
+
+    def _hastened(self) -> None:
+        """Commits were made: there may be room sooner than those who wait for it think."""
+        self._waiting_for_room.unpark(count=self._settings.fanout)
 
     async def _attempt(self, link: Link) -> str | None:
         """One conversation, when it is due; what went wrong, safe to show.
@@ -219,6 +229,7 @@ class Dialling:
         with trio.CancelScope() as link.waiting:
             await self._turn_of(link)
             link.is_attempting = True
+            self._unmet.add(link)
             link.is_urgent = False
             return await dial(
                 link.address,
@@ -253,8 +264,9 @@ class Dialling:
         return link.schedule.due
 
     def _room_at(self, link: Link) -> float:
-        """When there is room for one more conversation; at once for who is awaited: by the write
-        gate or by a person."""
+        """When there is room for one more conversation, attempts that are under way counted as
+        such; at once for who is awaited: by the write gate or by a person."""
         if link.is_urgent or (link.explicit and not link.settled.is_set()):
             return -inf
-        return self._fanout.ready_at(self._contacts.open_count(), self._upkeep.rate)
+        under_way = self._contacts.open_count() + len(self._unmet)
+        return self._fanout.ready_at(under_way, self._upkeep.rate)

@@ -150,9 +150,9 @@ class Membership:
         """When a member said what has come now, by this node's clock, in milliseconds: what is
         passed on may be old. Two accounts tell how much later one is, whatever the member's clock
         shows."""
-        said_ms = member.said_ms
+        heard_ms = self._heard_ms.get(member.origin, 0)
+        said_ms = max(heard_ms, member.said_ms)
         if before is not None and before.said_ms:
-            heard_ms = self._heard_ms.get(member.origin, before.said_ms)
             said_ms = heard_ms + max(0, member.said_ms - before.said_ms)
         return min(_wall_ms(), said_ms)
 
@@ -177,11 +177,15 @@ class Membership:
     # Speaking, passing on, storing
 
     def speak(self) -> None:
-        """Say anew who this node is, where it was reached and what it holds durably."""
+        """Say anew who this node is, where it was reached and what it holds durably; once it was
+        forgotten, nothing under that origin."""
         origin, now = self._store.origin, _wall_ms()
         own = self.roster.get(origin)
-        self._is_news = False
+        self._is_news = own is not None and own.is_forgotten
         self._spoke_at = trio.current_time()
+        if self._is_news:
+            self.on_forgotten()
+            return
         self._told = self._store.durable_known()
         newest_first = sorted(self._reached, key=lambda text: -self._reached[text])
         self.roster.take(

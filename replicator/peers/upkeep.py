@@ -1,6 +1,7 @@
 """What a node does by itself when its store changes: announce it, dial sooner, make it durable."""
 
 import time
+from collections.abc import Callable
 from random import random
 
 import trio
@@ -20,7 +21,11 @@ LAG_SAMPLE_SECONDS = 0.1
 
 
 class Upkeep:
-    """Follows the commits of one store. For one trio thread."""
+    """Follows the commits of one store. For one trio thread.
+
+    Attributes:
+        on_hastened: called when the links have been hastened.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class Upkeep:
         self._changed = trio.Event()
         self._dirty = trio.Event()
         self._dirty.set()  # what was committed before the node ran
+        self.on_hastened: Callable[[], None] = lambda: None
 
     def changed(self) -> None:
         """There are commits that were not there before."""
@@ -99,6 +105,7 @@ class Upkeep:
             link.schedule.hasten(rate)
             if link.schedule.due != due:
                 link.changed.unpark_all()
+        self.on_hastened()
         if now >= self._sampled_at + LAG_SAMPLE_SECONDS:
             self._sampled_at = now
             known = self._store.known()

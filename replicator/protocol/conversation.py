@@ -149,7 +149,7 @@ class Conversation:
         """A message of the peer. Whatever it is, nothing is raised."""
         if self._is_over():
             return []
-        self._timing.heard(now, active=not isinstance(message, messages.Quiet))
+        self._timing.heard(now, active=self._gossip.keeps_open(message))
         try:
             self._take(message, now)
         except PeerError as error:
@@ -230,7 +230,7 @@ class Conversation:
                 if self.is_open:
                     self._gossip.advance()
             case Heard():
-                self._timing.heard(now, active=False)
+                self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
             case StoreFailed(effect, error):
                 self._settle_failed(effect)
@@ -279,9 +279,8 @@ class Conversation:
             self._out += self._news.showing(news)
             self._send(messages.Known(news))
         self._pull.ask(self.peer.origin, self.peer_known, known, now)
-        self._lacking = not (
-            known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
-        )
+        in_step = known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
+        self._lacking = not in_step
 
     # Time
 
@@ -293,12 +292,13 @@ class Conversation:
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
+                waiting = self._lacking or self._gossip.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),
                     (timing.ping_at, self._on_keepalive),
                     (self._retry_at, self._refresh),
-                    (timing.quiet_at(self._lacking) if idle else inf, self._leave),
+                    (timing.quiet_at(waiting) if idle else inf, self._leave),
                 ]
             case _:
                 return []

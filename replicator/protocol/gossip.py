@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX
 from replicator.core.members import Member, Roster
 from replicator.protocol.effects import Effect, Learn, Send
-from replicator.protocol.messages import Call, Members, Revisions
+from replicator.protocol.messages import Call, Members, Message, Ping, Pong, Quiet, Revisions
 
 BOUND_BYTES = 9
 """What a bound of a known set takes, at most."""
@@ -31,18 +31,37 @@ class Gossip:
         self._roster = roster
         self._emit = emit
         self._told: dict[int, int] = {}
+        self._seen = 0
         self._theirs: dict[int, int] = {}
+        self._newer: set[int] = set()
         self._called: dict[int, int] = {}
         self._awaited: set[int] = set()
+        self._owed: set[int] | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the peer owes an answer, or has yet to ask for what it was told at the opening:
+        who leaves before, over a slow link, leaves before that every time."""
+        return bool(self._awaited or self._owed)
+
+    def keeps_open(self, message: Message) -> bool:
+        """Whether a message of the peer is a reason not to leave yet: one about members is while
+        the opening exchange goes on."""
+        if isinstance(message, Quiet):
+            return self.is_waiting and not isinstance(message, Ping | Pong)
+        return True
 
     def advance(self) -> None:
         """The link is open, or the roster has changed: tell what the peer has not heard of."""
         self._ask()
         news = {
             origin: revision
-            for origin, revision in self._roster.revisions().items()
+            for origin, revision in self._roster.changed_since(self._seen)
             if revision > max(self._told.get(origin, -1), self._theirs.get(origin, -1))
         }
+        self._seen = self._roster.changed
+        if self._owed is None:
+            self._owed = set(news)
         if news:
             self._told.update(news)
             self._emit(Send(Revisions(news)))
@@ -52,6 +71,8 @@ class Gossip:
         match message:
             case Revisions(revisions):
                 self._theirs.update(revisions)
+                self._newer.update(revisions)
+                self._settle(revisions)
                 self._ask()
             case Call(origins):
                 self._answer(origins)
@@ -60,9 +81,18 @@ class Gossip:
 
     def _answer(self, origins: Iterable[int]) -> None:
         """Tell what is asked for; what is not known here is left out."""
-        found = (self._roster.get(origin) for origin in origins)
-        for part in _parts(member for member in found if member is not None):
+        found = [self._roster.get(origin) for origin in origins]
+        members = [member for member in found if member is not None]
+        self._theirs.update((member.origin, member.revision) for member in members)
+        self._settle(origins)
+        for part in _parts(iter(members)):
             self._emit(Send(Members(part)))
+
+    def _settle(self, origins: Iterable[int]) -> None:
+        """What the peer knows of these is not waited for any more."""
+        if self._owed:
+            theirs, told = self._theirs, self._told
+            self._owed -= {o for o in origins if theirs.get(o, -1) >= told.get(o, -1)}
 
     def _learn(self, members: tuple[Member, ...]) -> None:
         """The peer has answered, perhaps with newer accounts than it had announced."""
@@ -76,15 +106,18 @@ class Gossip:
         """Call for what is newer there, once for each revision, so many at a time."""
         if self._awaited:
             return
-        newer = sorted(
-            origin
-            for origin, revision in self._theirs.items()
-            if revision > max(self._roster.revision(origin), self._called.get(origin, -1))
-        )[:MEMBERS_AT_ONCE_MAX]
+        self._newer = {origin for origin in self._newer if self._is_newer(origin)}
+        newer = sorted(self._newer)[:MEMBERS_AT_ONCE_MAX]
         if newer:
+            self._newer.difference_update(newer)
             self._called.update((origin, self._theirs[origin]) for origin in newer)
             self._awaited.update(newer)
             self._emit(Send(Call(tuple(newer))))
+
+    def _is_newer(self, origin: int) -> bool:
+        """Whether the peer has an account that is neither known here nor called for."""
+        here = max(self._roster.revision(origin), self._called.get(origin, -1))
+        return self._theirs[origin] > here
 
 
 def _parts(members: Iterator[Member]) -> Iterator[tuple[Member, ...]]:

@@ -45,6 +45,7 @@ def write_members(state: State, accounts: Iterable[tuple[Member, int]]) -> None:
         ClosedError: the store is closed.
         CommitError, StoreFailedError: see `Level.commit`.
     """
+    state.refuse_closed()
     batch = state.db.write_batch()
     for member, heard_ms in accounts:
         batch.put(member_key(member.origin), _pack(member, heard_ms))

@@ -1,13 +1,14 @@
-"""Pauses follow the write velocity; hold-offs double; chance keeps nodes out of step."""
+"""Pauses follow the write velocity; hold-offs double; chance keeps nodes out of step; many peers
+are dialled a few at a time."""
 
-from math import isclose
+from math import inf, isclose
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.config import Settings
-from replicator.protocol.schedule import JITTER, PeerSchedule, WriteVelocity
+from replicator.protocol.schedule import JITTER, Fanout, PeerSchedule, WriteVelocity, pause
 
 SETTINGS = Settings(interval_min=0.1, interval_max=30.0, holdoff_max=10.0)
 
@@ -26,10 +27,10 @@ def test_a_new_peer_is_due_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "pause"), [(0, 30), (1e-9, 30), (0.1, 10), (1, 1), (5, 0.2), (10, 0.1), (1e6, 0.1)]
+    ("rate", "expected"), [(0, 30), (1e-9, 30), (0.1, 10), (1, 1), (5, 0.2), (10, 0.1), (1e6, 0.1)]
 )
-def test_the_pause_is_about_the_time_to_the_next_write(rate: float, pause: float) -> None:
-    assert isclose(ended(rate), pause)
+def test_the_pause_is_about_the_time_to_the_next_write(rate: float, expected: float) -> None:
+    assert isclose(ended(rate), expected)
 
 
 @given(rates, chance)
@@ -116,3 +117,62 @@ def test_velocity_decays_and_never_goes_backwards_in_time() -> None:
     assert velocity.rate(now=0) == velocity.rate(now=-5) == 10
     assert 3 < velocity.rate(now=1) < 4
     assert velocity.rate(now=60) < 1e-9
+
+
+# The pause, and which share of many peers is dialled
+
+
+@given(rates)
+def test_a_pause_is_the_time_to_the_next_write_within_its_bounds(rate: float) -> None:
+    found = pause(SETTINGS, rate)
+    assert 0.1 <= found <= 30
+    if 1 / 30 < rate <= 10:
+        assert isclose(found, 1 / rate)
+
+
+@given(rates, chance)
+def test_a_peer_is_dialled_within_the_pause_of_its_rate(rate: float, random: float) -> None:
+    assert ended(rate, random) <= pause(SETTINGS, rate) + 1e-9
+
+
+def fanout(limit: int, *dials: float) -> Fanout:
+    found = Fanout(Settings(fanout=limit, interval_min=0.1, interval_max=30.0))
+    for now in dials:
+        found.dialled(now)
+    return found
+
+
+def test_there_is_room_at_once_for_as_many_as_the_fanout() -> None:
+    dialler = fanout(3)
+    for now in (5.0, 5.0, 5.5):
+        assert dialler.ready_at(0, rate=0) == -inf
+        dialler.dialled(now)
+    assert dialler.ready_at(0, rate=0) == 35
+
+
+def test_enough_open_conversations_leave_no_room() -> None:
+    dialler = fanout(3)
+    assert dialler.ready_at(2, rate=0) == -inf
+    assert dialler.ready_at(3, rate=0) == dialler.ready_at(40, rate=1e9) == inf
+
+
+def test_one_more_has_room_a_pause_after_the_oldest_of_the_last_ones() -> None:
+    dialler = fanout(2, 10.0, 11.0, 14.0)
+    assert dialler.ready_at(0, rate=0) == 41
+    assert dialler.ready_at(1, rate=0.5) == 13
+    assert isclose(dialler.ready_at(1, rate=1e6), 11.1)
+
+
+@given(st.integers(1, 6), st.lists(st.floats(0, 2), max_size=40), rates)
+def test_no_more_than_the_fanout_is_dialled_within_a_pause(
+    limit: int, waits: list[float], rate: float
+) -> None:
+    """By a node that dials whenever it may."""
+    dialler, now, dials = fanout(limit), 0.0, list[float]()
+    for wait in waits:
+        now = max(now + wait, dialler.ready_at(0, rate))
+        dialler.dialled(now)
+        dials.append(now)
+    between = pause(Settings(interval_min=0.1, interval_max=30.0), rate)
+    for first, over in zip(dials, dials[limit:], strict=False):
+        assert over - first >= between * (1 - 1e-9)

@@ -55,6 +55,9 @@ def _sweep(options: argparse.Namespace, parts: Parts) -> int:
     seconds = time.process_time() - started
     print(f"{done} seeds, every invariant held, {done / seconds:.1f} seeds per second of CPU")
     print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
+    if new := counts["values new in meshes"]:
+        average = counts["values crossed in meshes"] / new
+        print(f"in meshes a value crosses to each node {average:.2f} times")
     return 0
 
 

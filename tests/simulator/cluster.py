@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from replicator.core.dots import Dot
+from replicator.core.members import Roster, Watermark
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
 from .disk import Batch
 from .loop import Loop
+from .membership import Membership
 from .model_store import ModelStore
 from .network import Link, topology
 from .node import Node
@@ -27,6 +30,8 @@ class Parts:
     store: type[ModelStore] = ModelStore
     pulls: type[Pulls] = Pulls
     conversation: type[Conversation] = Conversation
+    roster: type[Roster] = Roster
+    membership: type[Membership] = Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Cluster:
     """A cluster in virtual time.
 
     Attributes:
+        lives: origin → the node that has it, and which of its directories.
         settled: whether all agree and no new conversations begin.
         counts: what happened how often.
     """
@@ -55,6 +61,7 @@ class Cluster:
         self.settled = False
         self._healed = False
         self.counts: Counter[str] = Counter()
+        self.lives: dict[int, tuple[Node, int]] = {}
         self._numbers = 0
         self._rollbacks: dict[str, tuple[int, int]] = {}
         self._values = 0
@@ -92,7 +99,12 @@ class Cluster:
         self.settled = True
         if not self.loop.run(self.loop.now + 30, self._is_silent):
             raise Violation("an idle conversation does not end")
-        self.oracle.judge([node.store for node in self.nodes.values()])
+        self._judge_members()
+        self.oracle.judge([node.store for node in self._staying()])
+
+    def _staying(self) -> list[Node]:
+        """All nodes but those that are gone for good."""
+        return [node for node in self.nodes.values() if not node.gone]
 
     def _schedule(self) -> None:
         seconds, random = self.plan.profile.seconds, self._random
@@ -107,6 +119,8 @@ class Cluster:
         if "absence" in self.plan.faults:
             name = random.choice(self.plan.names)
             self.loop.after(random.uniform(0, 0.5) * seconds, lambda: self._absent(name))
+        if "gone" in self.plan.faults:
+            self.loop.after(random.uniform(0.2, 1) * seconds, self._leave)
         for fault, strike in (("restore", self._restore), ("rollback", self._roll_back)):
             if fault in self.plan.faults:
                 self._plan_returns(strike)
@@ -132,20 +146,37 @@ class Cluster:
         for node in self.nodes.values():
             node.disk.fuse = None
             node.disk.fail_next = False
-            if not node.up:
+            if not node.up and not node.gone:
                 node.start()
 
     def _is_quiet(self) -> bool:
-        first, *others = (node.store.known_now() for node in self.nodes.values())
-        return all(known == first for known in others) and all(
-            node.is_quiet and not self._is_quarantined(node) for node in self.nodes.values()
+        nodes = self._staying()
+        first, *others = (node.store.known_now() for node in nodes)
+        return (
+            all(known == first for known in others)
+            and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
+            and self._is_agreed(nodes)
         )
+
+    def _is_agreed(self, nodes: list[Node]) -> bool:
+        """Whether all know the same members, and nobody is forgotten under its own origin."""
+        first = nodes[0].membership.roster.revisions()
+        return all(node.membership.roster.revisions() == first for node in nodes) and not any(
+            nodes[0].membership.roster.is_forgotten(node.store.origin) for node in nodes
+        )
+
+    def _judge_members(self) -> None:
+        nodes = self._staying()
+        for node in nodes:
+            for peer in nodes:
+                if peer.store.origin not in node.membership.members():
+                    raise Violation(f"at quiet, {peer.name} is no member to {node.name} (R7)")
 
     def _is_silent(self) -> bool:
         return not any(node.sessions for node in self.nodes.values())
 
     def _why_not_quiet(self) -> str:
-        known = {name: node.store.known_now() for name, node in self.nodes.items()}
+        known = {node.name: node.store.known_now() for node in self._staying()}
         for name, own in known.items():
             for peer, other in known.items():
                 lack = other.difference(own)
@@ -154,6 +185,10 @@ class Cluster:
                         f"after {QUIET_WITHIN:.0f} quiet seconds {name} still lacks "
                         f"{lack!r} of {peer}"
                     )
+        if not self._is_agreed(self._staying()):
+            return (
+                f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members (R7)"
+            )
         return f"after {QUIET_WITHIN:.0f} quiet seconds a round or a claim is still open"
 
     # Workload
@@ -196,6 +231,7 @@ class Cluster:
             "kill": lambda: self._down(power=False),
             "power": lambda: self._down(power=True),
             "full disk": self._fill_disk,
+            "forget": self._forget,
         }
         return [strike for name, strike in known.items() if name in self.plan.faults]
 
@@ -256,7 +292,7 @@ class Cluster:
 
     def came_back(self, node: Node, before: Masks, fault: str, promised: Masks) -> None:
         """The store of a node is another one than before."""
-        others = [other.store for other in self.nodes.values() if other is not node]
+        others = [other.store for other in self._staying() if other is not node]
         self.oracle.came_back(node.store, before, others, fault, promised)
 
     def _start_later(self, node: Node, delay: float) -> None:
@@ -276,6 +312,80 @@ class Cluster:
             node.disk.reopen(power_lost=False)
             node.open_store(lost_power=False, copied=False)
             self._start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
+
+    def _leave(self) -> None:
+        """A node whose writes somebody else holds is gone for good; the others stay connected."""
+        node = self._some_node()
+        if (
+            node is None
+            or self._healed
+            or not self._is_connected_without(node)
+            or not any(self._has_from(other, node) for other in self._staying())
+            or any(self._is_quarantined(other) for other in self._staying())
+        ):
+            return
+        self.count("nodes gone for good")
+        node.say("is gone for good")
+        node.stop(hear=self._random.random() < 0.5)
+        node.disk.reopen(power_lost=False)
+        node.open_store(lost_power=False, copied=False)
+        node.gone = True
+        self.oracle.gone(node.store, [other.store for other in self._staying()])
+
+    def _is_connected_without(self, node: Node) -> bool:
+        rest = [other.name for other in self._staying() if other is not node]
+        reached, todo = set(rest[:1]), rest[:1]
+        while todo:
+            name = todo.pop()
+            new = [peer for peer in self.nodes[name].peers if peer in rest and peer not in reached]
+            reached.update(new)
+            todo += new
+        return len(rest) > 1 and len(reached) == len(rest)
+
+    def _has_from(self, other: Node, node: Node) -> bool:
+        """Whether another node holds a write of a node."""
+        return other is not node and other.store.known_now().highest(node.store.origin) > 0
+
+    def _forget(self) -> None:
+        """A person takes a member off that is down, or that nobody is any more (R10)."""
+        node = self._some_node()
+        if node is None:
+            return
+        candidates = [
+            origin
+            for origin in sorted(node.membership.members())
+            if not any(other.up and other.store.origin == origin for other in self.nodes.values())
+        ]
+        if candidates:
+            origin = self._random.choice(candidates)
+            self.count("members forgotten")
+            node.say(f"forgets {origin:016x}")
+            node.membership.forget(origin)
+
+    def check_watermark(self, node: Node, watermark: Watermark, members: frozenset[int]) -> None:
+        """A node is about to use a watermark.
+
+        Args:
+            members: whom it knew as members when it took it.
+
+        Raises:
+            Violation: a member lacks, on disk, what it covers.
+        """
+        for origin in node.membership.members() & members:
+            life = self.lives.get(origin)
+            if life is None or life[0].directory != life[1]:
+                continue  # what it acknowledged is no longer on any disk that we could look at
+            safe = life[0].store.safe_known()
+            for issuer, seq in watermark.covered.items():
+                if safe.contiguous(issuer) < seq:
+                    raise Violation(
+                        f"{node.name} uses a watermark up to {Dot(issuer, seq)}, and its member "
+                        f"{life[0].name} would have no more than {safe.contiguous(issuer)} of that "
+                        "after a power cut (R7)"
+                    )
+        self.oracle.incomplete = any(
+            other.joined and other.store.origin not in members for other in self.nodes.values()
+        )
 
     def _plan_returns(self, strike: Callable[[_Copy], None]) -> None:
         """Some nodes return to an earlier state, at moments of their own or all at once: then they
@@ -305,7 +415,7 @@ class Cluster:
 
     def _restore(self, copy: _Copy) -> None:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""
-        if self._is_void(copy):
+        if self._is_void(copy) or copy.node.gone:
             return
         self.count("restores")
         self._replace(copy.node, copy, "a restore", copied=True)
@@ -319,12 +429,12 @@ class Cluster:
         """
         node = copy.node
         origin, shown = copy.image["origin"], copy.image["shown"]
-        if self._is_void(copy):
+        if self._is_void(copy) or node.gone:
             return
         forked = (
             node.quarantine == origin or origin != node.store.origin or shown != node.store.shown
         )
-        if forked and not any(self.can_tell(node, peer, copy) for peer in node.peers):
+        if forked and not any(self.can_tell(node, peer, copy) for peer in self._peers_of(node)):
             return
         self.count("rollbacks")
         self._rollbacks[node.name] = (copy.number, self.next_number())
@@ -338,6 +448,9 @@ class Cluster:
         undone = self._rollbacks.get(copy.node.name)
         return undone is not None and undone[0] < copy.number < undone[1]
 
+    def _peers_of(self, node: Node) -> list[str]:
+        return [name for name in node.peers if not self.nodes[name].gone]
+
     def can_tell(self, node: Node, peer: str, copy: _Copy | None = None) -> bool:
         """Whether `peer` knows of dots that `node`, or the copy, never showed."""
         image = node.disk.rows if copy is None else copy.image
@@ -347,7 +460,7 @@ class Cluster:
     def _is_quarantined(self, node: Node) -> bool:
         """Whether a fork is yet to be noticed, and somebody is left to notice it."""
         return node.quarantine == node.store.origin and any(
-            self.can_tell(node, name) for name in self.nodes if name != node.name
+            self.can_tell(node, other.name) for other in self._staying() if other is not node
         )
 
     def _replace(self, node: Node, copy: _Copy, fault: str, copied: bool) -> None:
@@ -355,6 +468,7 @@ class Cluster:
         before = self.oracle.held(node.store)
         if node.up:
             node.stop(hear=True)
+        node.directory += 1
         node.disk.restore(copy.image)
         node.open_store(lost_power=False, copied=copied)
         node.quarantine = None
@@ -368,7 +482,7 @@ class Cluster:
         """`node` dials a peer."""
         peer = self.nodes[peer_name]
         link = self.links[frozenset((node.name, peer_name))]
-        if not (link.up and peer.up):
+        if not (link.up and peer.up) or node.forking or peer.forking:
             return
         for one, other in ((node, peer), (peer, node)):
             if self._is_quarantined(one) and not self.can_tell(one, other.name):

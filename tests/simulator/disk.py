@@ -134,6 +134,14 @@ class Disk:
             return len(log.batches)
         return self._random.randint(log.synced, len(log.batches))
 
+    def safe_rows(self) -> Batch:
+        """What is left at least, whatever a power cut takes."""
+        found = dict(self._tables)
+        for log in self._logs:
+            for batch in log.readable()[: log.synced if log.entered else 0]:
+                _fold(batch, found)
+        return found
+
     def image(self) -> Batch:
         """A copy of all rows as they are now: a copied directory, a machine's snapshot."""
         return dict(self.rows)

@@ -7,7 +7,7 @@ leaves every key that it names consistent, whatever older batch a power cut took
 
 Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
 seqs included), ``"floor"``, ``"durable"``, ``"full"`` (a full-state round began and is not
-complete).
+complete), ``("member", origin)``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
+from replicator.core.members import Member, Watermark
 from replicator.core.merge import merge, next_clock, raise_context
 from replicator.core.merge import write as write_record
 from replicator.core.record import ABSENT, Context, Record, Version
@@ -67,32 +68,6 @@ class Outcome:
     records: int
     changed: int
     conflicts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Watermark:
-    """What every member holds durably (R7), and what whoever uses it must know (R8).
-
-    Attributes:
-        covered: per origin, the seq up to which every acknowledgement is contiguous.
-        needs: every dot in the acknowledgements that it was taken from.
-    """
-
-    covered: Mapping[int, int]
-    needs: KnownSet
-
-    @classmethod
-    def of(cls, acknowledged: Sequence[KnownSet]) -> "Watermark":
-        needs = KnownSet()
-        for known in acknowledged:
-            needs.update(known)
-        return cls(
-            {
-                origin: min(known.contiguous(origin) for known in acknowledged)
-                for origin in needs.origins()
-            },
-            needs,
-        )
 
 
 @dataclass(slots=True)
@@ -164,6 +139,7 @@ class ModelStore:
     Attributes:
         origin: who issues this store's writes.
         touched: keys whose row changed since whoever looks here last cleared it.
+        former: the origin that a crash of the machine took; 0 for none.
     """
 
     def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
@@ -171,6 +147,7 @@ class ModelStore:
         self.habits = habits
         self.ledger = ledger
         self.touched: dict[bytes, None] = {}
+        self.former = 0
         self._clock = HybridClock(SKEW_MAX_MS)
 
     # Opening
@@ -188,6 +165,8 @@ class ModelStore:
         store = cls(disk, habits, ledger)
         if lost_power:
             store.recover()
+            if not copied:
+                store.former = disk.rows.get("origin", 0)
         if lost_power or copied or "origin" not in disk.rows:
             store.take_new_origin()
         store.catch_up_clock()
@@ -200,10 +179,7 @@ class ModelStore:
         The floor says nothing beyond what is known: one that was raised with a claim that is
         lost would, raised into the contexts of a full-state round, deny what is not known here.
         """
-        known = self.durable_known()
-        for record in self.records().values():
-            for version in record.versions:
-                known.add(*version.dot)
+        known = _recovered(self.disk.rows)
         floor = {
             origin: min(seq, known.contiguous(origin))
             for origin, seq in self.floor().items()
@@ -254,6 +230,22 @@ class ModelStore:
     def durable_known(self) -> KnownSet:
         """A copy of the known set as of the last sync point."""
         return (self.disk.rows.get("durable") or KnownSet()).copy()
+
+    def safe_known(self) -> KnownSet:
+        """What this store would know after a power cut that takes all that it can."""
+        return _recovered(self.disk.safe_rows())
+
+    def members(self) -> list[Member]:
+        """What was stored of the members."""
+        return [row for key, row in self.disk.rows.items() if type(key) is tuple]
+
+    def save_members(self, members: Iterable[Member]) -> None:
+        """Store what is known of some members; not synced.
+
+        Raises:
+            CommitError: it did not happen.
+        """
+        self.commit({("member", member.origin): member for member in members})
 
     def floor(self) -> dict[int, int]:
         return dict(self.disk.rows.get("floor", {}))
@@ -536,6 +528,17 @@ class ModelStore:
 def _version(key: bytes, dot: Dot, record: Record, timestamp: int, value: bytes | None) -> Version:
     checksum = 0 if value is None else crc32(value)
     return Version(key, dot, next_clock(record), timestamp, value is None, value, None, checksum)
+
+
+def _recovered(found: Batch) -> KnownSet:
+    """What is known after a power cut that left these rows: what the durable row says and what is
+    live (R11)."""
+    known = (found.get("durable") or KnownSet()).copy()
+    for key, row in found.items():
+        if type(key) is bytes:
+            for version in row.record.versions:
+                known.add(*version.dot)
+    return known
 
 
 def _all_deletes(record: Record) -> bool:

@@ -6,14 +6,21 @@ goes down either breaks its connections or freezes them: then everything arrives
 """
 
 from collections import deque
+from math import isqrt
 from random import Random
 from typing import Protocol
 
 from .loop import Loop
 
+PART_SECONDS = 0.1
+"""How often the other end hears that a long message is coming in."""
+
 
 class End(Protocol):
     """Who uses one end of a connection."""
+
+    def heard(self) -> None:
+        """Some of what the other end sends has come, no whole message yet."""
 
     def arrived(self, payload: bytes) -> None:
         """The other end sent this."""
@@ -37,7 +44,13 @@ class Connection:
             return
         way, link = self._ways[end], self.link
         way.taken = max(way.taken, link.loop.now) + link.seconds_per_byte * len(payload)
+        for part in range(1, int((way.taken - link.loop.now) / PART_SECONDS)):
+            link.loop.after(part * PART_SECONDS, lambda: self._part_came(end))
         self._put(end, payload)
+
+    def _part_came(self, end: int) -> None:
+        if self.open and self.link.up and len(self.ends) > 1:
+            self.ends[1 - end].heard()
 
     def close(self, end: int) -> None:
         """One end closes; the other end hears of it behind what was sent."""
@@ -147,7 +160,7 @@ class Link:
 
 
 def topology(kind: str, names: list[str]) -> list[tuple[str, str]]:
-    """Which nodes are linked: "line", "ring", "star", "mesh" or "tree"."""
+    """Which nodes are linked: "line", "ring", "star", "mesh", "tree" or "grid"."""
     count = len(names)
     pairs: list[tuple[int, int]]
     if kind == "mesh":
@@ -156,6 +169,10 @@ def topology(kind: str, names: list[str]) -> list[tuple[str, str]]:
         pairs = [(0, i) for i in range(1, count)]
     elif kind == "tree":
         pairs = [((i - 1) // 2, i) for i in range(1, count)]
+    elif kind == "grid":
+        width = isqrt(count)
+        pairs = [(i - 1, i) for i in range(1, count) if i % width]
+        pairs += [(i - width, i) for i in range(width, count)]
     else:
         pairs = [(i - 1, i) for i in range(1, count)]
         if kind == "ring" and count > 2:

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from replicator.core.members import Member, Roster
+from replicator.core.chunk import Chunk
+from replicator.core.dots import Dot
 from replicator.errors import CommitError, ReplicatorError
 from replicator.protocol.conversation import Me
-from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, RosterChanged, Stop
+from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
 from .disk import Crash, Disk
-from .model_store import Habits, ModelStore, Outcome, Watermark
+from .membership import Membership
+from .model_store import Habits, ModelStore, Outcome
 from .network import Connection
 from .session import Session
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 T = TypeVar("T")
+
+MANY_PEERS = 4
+"""Beyond that many a node dials each of them less often, as the fan-out has it."""
 
 EPOCH_MS = 1_790_000_000_000
 """The wall clock at the beginning of virtual time."""
@@ -33,6 +38,10 @@ class Node:
         joined: whether one ever ran: then it is a member (R7).
         store: the open store; of a node that is down, what its next process will find.
         sessions: its conversations.
+        membership: the roster, as the same knows it.
+        directory: counts the times that another directory took the place of this one's.
+        gone: whether it is down for good.
+        forking: whether it is about to take a new origin: nobody greets meanwhile.
         quarantine: the origin of a machine that was rolled back, until the fork is noticed.
     """
 
@@ -42,7 +51,9 @@ class Node:
         self.loop = cluster.loop
         self.transcript = cluster.transcript
         self.life = 0
-        self.up = self.joined = False
+        self.up = self.joined = self.gone = self.forking = False
+        self.directory = 0
+        self._crossed: set[Dot] = set()
         self.sessions: list[Session] = []
         self.peers: list[str] = []
         self.quarantine: int | None = None
@@ -51,7 +62,6 @@ class Node:
         self.disk = Disk(plan.random, plan.switch)
         self._pulls = cluster.parts.pulls(plan.settings.reask_timeout)
         self._instance = b""
-        self.roster = Roster()
         self._announced: object = None
         self._slowness = 1.0
         self._habits = Habits(
@@ -63,6 +73,7 @@ class Node:
             chunk_records=plan.chunk_records,
         )
         self.store: ModelStore
+        self.membership: Membership
         self.open_store(lost_power=False, copied=False)
 
     def wall_ms(self) -> int:
@@ -82,7 +93,12 @@ class Node:
         self.store = self.cluster.parts.store.open(
             self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
         )
+        self.membership = self.cluster.parts.membership(self)
+        self._named()
+
+    def _named(self) -> None:
         self.transcript.name_origin(self.store.origin, self.name)
+        self.cluster.lives.setdefault(self.store.origin, (self, self.directory))
 
     def start(self) -> None:
         """A process is up: it dials, syncs and collects from now on."""
@@ -92,8 +108,10 @@ class Node:
         self._instance = self._random.randbytes(8)
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
+        self.membership.begin()
         for peer in self.peers:
-            self._every(0.1, 0.8, partial(self._dial, peer))
+            most = 0.8 * max(1.0, len(self.peers) / MANY_PEERS)
+            self._every(0.1, most, partial(self._dial, peer))
         plan = self.cluster.plan
         is_slow = "slow" in plan.faults and self._random.random() < 0.3
         self._slowness = 40.0 if is_slow else 1.0
@@ -103,11 +121,17 @@ class Node:
 
     def stop(self, hear: bool) -> None:
         """The process is gone; its peers hear of it at once or later."""
-        self.up = False
+        self.up = self.forking = False
         self.life += 1
         for session in self.sessions:
             session.cut(hear)
         self.sessions.clear()
+
+    def later(self, action: Callable[[], None], most: float = 0.0) -> None:
+        """Do something within `most` seconds, or soon, unless this process dies before."""
+        life = self.life
+        delay = self._random.uniform(0, most) if most else self.delay()
+        self.loop.after(delay, lambda: action() if self.life == life else None)
 
     def _every(self, least: float, most: float, action: Callable[[], None]) -> None:
         """Do something again and again while this process lives."""
@@ -156,7 +180,9 @@ class Node:
             return
         known = self.store.known_now()
         for other in self.cluster.nodes.values():
-            if other is not self and other.store.known_now() == known and other.is_comparable:
+            if other is self or other.gone or other.store.known_now() != known:
+                continue
+            if other.is_comparable:
                 self.cluster.oracle.check_digests(self.store, other.store)
 
     def write(self, operations: list[tuple[bytes, bytes | None]], sync: bool) -> None:
@@ -174,19 +200,21 @@ class Node:
             self.store.sync_point()
             self.cluster.oracle.durable(self.store)
 
-        self.attempt(operation, lambda result: self.say("sync point"))
+        def synced(result: object) -> None:
+            self.say("sync point")
+            self.membership.synced()
+
+        self.attempt(operation, synced)
 
     def _collect(self) -> None:
         """Take a watermark now, use it later (R8)."""
-        members = [node for node in self.cluster.nodes.values() if node.joined]
-        watermark = Watermark.of([node.store.durable_known() for node in members])
-        life = self.life
+        watermark, members = self.membership.watermark(), self.membership.members()
 
         def use() -> None:
-            if self.life == life:
-                self.attempt(lambda: self.store.collect(watermark), self._collected)
+            self.cluster.check_watermark(self, watermark, members)
+            self.attempt(lambda: self.store.collect(watermark), self._collected)
 
-        self.loop.after(self._random.uniform(0, 0.5), use)
+        self.later(use, 0.5)
 
     def _collected(self, result: int | ReplicatorError) -> None:
         if isinstance(result, int) and result:
@@ -203,13 +231,31 @@ class Node:
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
 
+    def begin_fork(self, session: Session | None) -> None:
+        """End all other conversations, and let none begin before the fork is done."""
+        self.forking = True
+        self.stop_others(session, "fork", "this node takes a new origin")
+
+    def fork_soon(self) -> None:
+        """Take a new origin although no conversation asks for it (R10)."""
+        if not self.forking:
+            self.begin_fork(None)
+            self.later(lambda: self.attempt(self.fork, lambda result: None))
+
     def fork(self) -> None:
         """Take a new origin, by the book."""
+        try:
+            self._fork()
+        finally:
+            self.forking = False
+        self.membership.speak()
+
+    def _fork(self) -> None:
         oracle = self.cluster.oracle
         before, promised = oracle.held(self.store), oracle.recorded(self.store)
         self.store.fork()
         self.cluster.count("forks")
-        self.transcript.name_origin(self.store.origin, self.name)
+        self._named()
         self.say(f"forked: goes on as {self.store.origin:016x}")
         self.quarantine = None
         self.cluster.tempt(self)
@@ -242,7 +288,7 @@ class Node:
             cluster_id=lambda: store.cluster_id,
             has_data=store.has_data,
             wall_ms=self.wall_ms,
-            roster=self.roster,
+            roster=self.membership.roster,
             port=1,
         )
         conversation = self.cluster.parts.conversation(
@@ -258,7 +304,7 @@ class Node:
         self.sessions.append(session)
         return session
 
-    def stop_others(self, session: Session, code: str, reason: str) -> None:
+    def stop_others(self, session: Session | None, code: str, reason: str) -> None:
         for other in list(self.sessions):
             if other is not session:
                 other.tell(Stop(code, reason))  # type: ignore[arg-type]
@@ -266,15 +312,23 @@ class Node:
     def ended(self, session: Session) -> None:
         self.sessions.remove(session)
 
-    def learn(self, session: Session, members: tuple[Member, ...]) -> None:
-        """A peer has said what it knows of members (R7)."""
-        changed = [member for member in members if self.roster.take(member)]
-        for other in list(self.sessions):
-            if changed or other is session:
-                other.tell_later(RosterChanged())
+    def crossed(self, chunk: Chunk, is_full: bool) -> None:
+        """Count how often values come here in meshes, other than by full-state rounds."""
+        if self.cluster.plan.topology != "mesh" or is_full:
+            return
+        for _, record in chunk.records():
+            for version in record.versions:
+                self.cluster.count("values crossed in meshes")
+                if version.dot not in self._crossed:
+                    self._crossed.add(version.dot)
+                    self.cluster.count("values new in meshes")
 
     def reported(self, session: Session, report: Report) -> None:
-        if report.kind == "round":
+        if report.kind == "met":
+            peer = session.conversation.peer
+            assert peer is not None
+            self.membership.heard_of(peer.origin, peer.node)
+        elif report.kind == "round":
             self.cluster.count("full-state rounds" if report.full else "rounds")
             if report.full:
                 self.cluster.tempt(self)

@@ -10,7 +10,11 @@ After every step, for the node that changed:
 - whatever its known set names, its record of that key covers (R3);
 - what it covered it goes on covering;
 - what was superseded here is never live here again;
-- its purge floor names nothing that it does not know.
+- its purge floor names nothing that it does not know;
+- its roster holds of every member what that one said, and never an older account than before.
+
+Of what a node says of itself: it holds, on disk, all that it acknowledges (R7). The watermarks are
+checked where they are used (`cluster`).
 
 When a node goes down and comes back:
 - a killed process covers what it covered;
@@ -29,6 +33,7 @@ from dataclasses import dataclass, field
 
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
+from replicator.core.members import HEARD_OF, Member, Roster
 from replicator.core.record import Record, Version
 
 from .model_store import ModelStore
@@ -94,6 +99,9 @@ class Oracle:
         self._copies: list[tuple[Masks, set[bytes]]] = []
         self._rolled_back: dict[int, int] = {}
         self._outsiders = False
+        self._said: dict[tuple[int, int], list[KnownSet]] = {}
+        self.incomplete = False
+        """Whether the watermark in use leaves out somebody who takes part."""
 
     # The books
 
@@ -146,7 +154,8 @@ class Oracle:
 
     def may_collect(self, record: Record) -> bool:
         """Whether nothing concurrent to the delete can turn up from outside of the cluster: from a
-        newcomer, a node that lost what it acknowledged, a copy of a directory.
+        newcomer, a node that was forgotten or not heard of yet, one that lost what it
+        acknowledged, a copy of a directory.
 
         R10 lets such a delete lose, but only at nodes that have collected it already: the others
         keep it as a sibling, and R16's mending has to make them equal. That is not simulated.
@@ -156,7 +165,7 @@ class Oracle:
         return all(
             not masks.get(key, 0) & ~closure and key not in unshown
             for masks, unshown in self._copies
-        ) and not (self._outsiders and self._is_concurrent(key, closure))
+        ) and not ((self._outsiders or self.incomplete) and self._is_concurrent(key, closure))
 
     def _is_concurrent(self, key: bytes, closure: int) -> bool:
         """Whether somebody holds a write of the key that neither is in `closure` nor saw it."""
@@ -192,6 +201,54 @@ class Oracle:
             if all(dot in known for dot in dots):
                 mask |= closure
         return mask
+
+    # Members
+
+    def acknowledged(self, account: Member, safe: KnownSet) -> None:
+        """A node says of itself what it holds.
+
+        Args:
+            safe: what it would hold after a power cut.
+
+        Raises:
+            Violation: it says too much.
+        """
+        missing = account.known.difference(safe)
+        if missing:
+            raise Violation(
+                f"{account.name} acknowledges {missing!r}, which a power cut would take (R7)"
+            )
+        self._said.setdefault((account.origin, account.revision), []).append(account.known)
+
+    def check_roster(self, node: str, roster: Roster, seen: dict[int, int]) -> None:
+        """A roster has changed.
+
+        Args:
+            seen: the revisions of before; brought up to date.
+
+        Raises:
+            Violation: an older account took the place of a newer one, or one is not as its author
+                gave it.
+        """
+        for account in roster:
+            before = seen.get(account.origin, -1)
+            if account.revision < before:
+                raise Violation(
+                    f"the roster of {node} goes back from revision {before} of {account.name} to "
+                    f"{account.revision} (R7)"
+                )
+            if account.revision > before:
+                seen[account.origin] = account.revision
+                self._check_account(node, account)
+
+    def _check_account(self, node: str, account: Member) -> None:
+        if account.revision == HEARD_OF or account.is_forgotten:
+            is_said = not account.known
+        else:
+            said = self._said.get((account.origin, account.revision), [])
+            is_said = account.known in said
+        if not is_said:
+            raise Violation(f"{node} knows of {account.name} what that one never said (R7)")
 
     # Faults
 
@@ -264,6 +321,14 @@ class Oracle:
             self._excuse(key, gone)
         self._watched[store.habits.node] = _Watched()
         self.check(store, list(store.records()))
+
+    def gone(self, store: ModelStore, others: Iterable[ModelStore]) -> None:
+        """A node is gone for good: what only it held is excused."""
+        elsewhere = [self.held(other) for other in others]
+        for key, mask in self.held(store).items():
+            for other in elsewhere:
+                mask &= ~other.get(key, 0)
+            self._excuse(key, mask)
 
     def promised(self, node: str) -> Masks:
         """What a node held at its last sync point."""

@@ -12,7 +12,7 @@ from replicator.config import Settings
 from replicator.core.record import Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 
-TOPOLOGIES = ("line", "ring", "star", "mesh", "tree")
+TOPOLOGIES = ("line", "ring", "star", "mesh", "tree", "grid")
 FAULTS = (
     "cut",  # connections break
     "partition",  # links go down for a while
@@ -26,6 +26,8 @@ FAULTS = (
     "skew",  # clocks are years off
     "slow",  # some processes and some links are slow
     "collect",  # tombstones are collected
+    "forget",  # a person forgets members that are down
+    "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
 _YEAR_MS = 365 * 86_400_000
@@ -88,14 +90,13 @@ PROFILES = {
     ),
     "crowd": Profile(
         "many conversations at once",
-        (4, 5),
+        (4, 16),
         (1, 3),
         (30, 60),
         5.0,
         8,
         30,
         ("slow", "cut"),
-        topologies=("mesh", "ring"),
         atomic=(0, 100),
     ),
 }
@@ -182,7 +183,8 @@ def make(seed: int, profile_name: str = "default") -> Plan:
 
 
 def _chance(fault: str) -> float:
-    return {"burst": 0.1, "full disk": 0.3, "newcomer": 0.3, "collect": 0.7}.get(fault, 0.45)
+    rare = {"burst": 0.1, "full disk": 0.3, "newcomer": 0.3, "gone": 0.25, "collect": 0.7}
+    return rare.get(fault, 0.45)
 
 
 def _collect_intervals(random: Random, names: list[str]) -> dict[str, float]:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
+from replicator.core.members import Member, Roster, Watermark
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
 
 from .cluster import Parts
 from .disk import Disk
-from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source, Watermark
+from .membership import Membership
+from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
 
@@ -247,6 +249,44 @@ class AppliesDuringFullRound(Pulls):
         return True
 
 
+class AcknowledgesKnown(Membership):
+    """R7: a node acknowledges what it knows, durable or not."""
+
+    def acknowledgement(self) -> KnownSet:
+        return self.node.store.known()
+
+
+class WatermarkOfNeighbours(Membership):
+    """R7: the watermark covers the nodes that this one has talked to, and no others."""
+
+    def watermark(self) -> Watermark:
+        acknowledged = [m.known for m in self.roster.members() if m.origin in self.met]
+        return Watermark.of([self.node.store.durable_known(), *acknowledged])
+
+
+class TakesWhatComesLast(Roster):
+    """R7: an older account takes the place of a newer one."""
+
+    def take(self, account: Member) -> bool:
+        if not self.is_forgotten(account.origin) and self.revision(account.origin) > 0:
+            del self._accounts[account.origin]
+        return super().take(account)
+
+
+class LetsForgottenIn(Roster):
+    """R10: whom the cluster has forgotten is let in."""
+
+    def is_forgotten(self, origin: int) -> bool:
+        return False
+
+
+class StaysThoughForgotten(Membership):
+    """R10: a node that was forgotten goes on under its origin."""
+
+    def was_forgotten(self) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """A planted bug: which rule it breaks, in a sentence, and the parts that have it."""
@@ -255,12 +295,16 @@ class Bug:
     parts: Parts
 
 
+def _rule(kind: type) -> str:
+    return (kind.__doc__ or "").rstrip(".")
+
+
 def _store(kind: type[ModelStore]) -> Bug:
-    return Bug((kind.__doc__ or "").rstrip("."), Parts(store=kind))
+    return Bug(_rule(kind), Parts(store=kind))
 
 
 def _pulls(kind: type[Pulls]) -> Bug:
-    return Bug((kind.__doc__ or "").rstrip("."), Parts(pulls=kind))
+    return Bug(_rule(kind), Parts(pulls=kind))
 
 
 BUGS: Mapping[str, Bug] = {
@@ -287,5 +331,13 @@ BUGS: Mapping[str, Bug] = {
     "no-fork-detection": _store(SeesNoForks),
     "fork-by-issued": _store(LooksForIssuedOnly),
     "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
+    "acknowledges-known": Bug(_rule(AcknowledgesKnown), Parts(membership=AcknowledgesKnown)),
+    "watermark-of-neighbours": Bug(
+        _rule(WatermarkOfNeighbours), Parts(membership=WatermarkOfNeighbours)
+    ),
+    "last-account-wins": Bug(_rule(TakesWhatComesLast), Parts(roster=TakesWhatComesLast)),
+    "forgotten-comes-back": Bug(
+        _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
+    ),
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

@@ -25,6 +25,7 @@ from replicator.protocol.effects import (
     Event,
     Finish,
     Fork,
+    Heard,
     KnownChanged,
     Learn,
     Lost,
@@ -39,6 +40,7 @@ from replicator.protocol.effects import (
     Stop,
     StoreFailed,
 )
+from replicator.protocol.messages import Records
 
 from .model_store import Outcome, Source
 from .network import Connection
@@ -57,6 +59,7 @@ class Session:
         node: the node.
         peer: name of the other node.
         dialled: whether this end opened the connection.
+        origin: as whom the node greets.
         is_open: whether the conversation goes on, as far as this end knows.
         applying: whether a piece is on its way into the store.
     """
@@ -72,6 +75,7 @@ class Session:
         self.node = node
         self.peer = peer
         self.dialled = end == 0
+        self.origin = node.store.origin
         self.is_open = True
         self.applying = False
         self.conversation = conversation
@@ -113,6 +117,10 @@ class Session:
             self._inbox.append(payload)
             self._take_in()
 
+    def heard(self) -> None:
+        if self._started:
+            self.tell(Heard())
+
     def lost(self, reason: str) -> None:
         if self.alive:
             self.tell(Lost(reason))
@@ -130,6 +138,8 @@ class Session:
             except ProtocolError as error:
                 self.tell(Stop("protocol", str(error)))
                 return
+            if isinstance(message, Records):
+                self.node.crossed(message.chunk, self.conversation.states[1] == "full")
             self.do(self.conversation.receive(message, self.node.loop.now))
 
     # Events and effects
@@ -180,14 +190,16 @@ class Session:
             case Apply() | Finish() | ApplyFull():
                 self._apply(effect)
             case Fork():
-                self.node.stop_others(self, "fork", "this node takes a new origin")
-                self._hold_back(effect, self.node.fork)
+                # Another session may have found it out too.
+                if self.origin == self.node.store.origin and not self.node.forking:
+                    self.node.begin_fork(self)
+                    self._hold_back(effect, self.node.fork)
             case PokeOthers():
                 for other in list(self.node.sessions):
                     if other is not self:
                         other.tell_later(Poke())
             case Learn(members):
-                self.node.learn(self, members)
+                self.node.membership.learn(self, members)
             case Report():
                 self.node.reported(self, effect)
             case Close(code, reason):

@@ -23,8 +23,9 @@ PLANTED = {
     "eager-discard": "default",
     "cursor-before-data": "default",
     "claim-ignores-withheld": "default",
-    "floor-left-behind": "default",
-    "log-only-catch-up": "default",
+    "claims-complete-each-other": "collecting",
+    "floor-left-behind": "collecting",
+    "log-only-catch-up": "collecting",
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
@@ -36,6 +37,10 @@ PLANTED = {
     "torn-log-kept": "durability",
     "no-fork-detection": "default",
     "fork-by-issued": "default",
+    "acknowledges-known": "default",
+    "watermark-of-neighbours": "default",
+    "last-account-wins": "default",
+    "forgotten-comes-back": "default",
 }
 """Each bug with the profile that dwells on it."""
 
