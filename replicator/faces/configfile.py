@@ -127,11 +127,10 @@ class Config:
 
     Attributes:
         data: the directory of the LevelDB, where the file names one.
-        base: what relative paths start from.
+        discovery: how peers are found; the path in it is absolute.
     """
 
     data: Path | None
-    base: Path
     discovery: DiscoverySection
     settings: Settings
     resolver: Resolver
@@ -142,7 +141,7 @@ class Config:
         """What `replicate` and `open_replica` are given."""
         return {
             **_fields(self.settings),
-            "discovery": [make() for _, make in _providers(self.discovery, self.base)],
+            "discovery": [make() for _, make in _providers(self.discovery)],
             "resolver": self.resolver,
             "resolver_mode": self.resolver_mode,
         }
@@ -257,7 +256,7 @@ def _nonsense(file: File, base: Path) -> Iterator[tuple[str, str]]:
             yield key, str(error)
     if file.discovery.interfaces and not file.discovery.multicast:
         yield "discovery.interfaces", "is for multicast, which is switched off"
-    for key, make in _providers(file.discovery, Path()):
+    for key, make in _providers(file.discovery):
         try:
             make()
         except UsageError as error:
@@ -270,14 +269,8 @@ def _nonsense(file: File, base: Path) -> Iterator[tuple[str, str]]:
         yield "resolver.name", str(error)
 
 
-def _providers(
-    section: DiscoverySection, base: Path
-) -> Iterator[tuple[str, Callable[[], "Provider"]]]:
-    """What finds peers: by which key, and how it is made.
-
-    Args:
-        base: what a relative path starts from.
-    """
+def _providers(section: DiscoverySection) -> Iterator[tuple[str, Callable[[], "Provider"]]]:
+    """What finds peers: by which key, and how it is made."""
     if section == DiscoverySection(multicast=False):
         return
     # Here, not at the top: this imports trio, which most commands never need.
@@ -291,7 +284,7 @@ def _providers(
     for name in section.srv:
         yield "srv", partial(discovery.srv, name, interval=interval)
     if section.file is not None:
-        yield "file", partial(discovery.file, base / Path(section.file).expanduser())
+        yield "file", partial(discovery.file, section.file)
     if section.command:
         yield "command", partial(discovery.command, section.command, interval=interval)
 
@@ -334,9 +327,11 @@ def _tls(section: TlsSection, base: Path) -> dict[str, str] | None:
 def _config(file: File, base: Path) -> Config:
     settings = make_settings(**dict(_settings(file, base).values()))
     data = None if file.node.data is None else base / Path(file.node.data).expanduser()
-    return Config(
-        data, base, file.discovery, settings, by_name(file.resolver.name), file.resolver.mode
-    )
+    discovery = file.discovery
+    if discovery.file is not None:
+        path = str(base / Path(discovery.file).expanduser())
+        discovery = msgspec.structs.replace(discovery, file=path)
+    return Config(data, discovery, settings, by_name(file.resolver.name), file.resolver.mode)
 
 
 DEFAULT = _config(File(), Path())

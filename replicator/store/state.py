@@ -12,6 +12,7 @@ Lock order: apply mutex, then the level's lock. `learnt` changes under both.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,9 +26,19 @@ from replicator.core.clock import HybridClock
 from replicator.core.known import KnownSet
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
-from replicator.errors import ClosedError, CorruptionError
+from replicator.errors import ClosedError, ClusterChangedError, CorruptionError
 from replicator.store.absent import AbsentFilter
-from replicator.store.keyspace import INDEX, LOG, NUMBER, SEQ, after, known_key, log_key, value_key
+from replicator.store.keyspace import (
+    INDEX,
+    LOG,
+    NUMBER,
+    SEQ,
+    after,
+    known_key,
+    log_key,
+    meta_key,
+    value_key,
+)
 from replicator.store.level import Level
 from replicator.store.origins import Origins
 
@@ -131,6 +142,51 @@ class State:
             return True
         with self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False) as index:
             return next(index, None) is not None
+
+    def adopt_cluster(
+        self,
+        cluster_id: bytes,
+        *,
+        expected: bytes | None = None,
+        is_forced: bool = True,
+        is_binding: bool = False,
+    ) -> None:
+        """Belong to this cluster from now on (R15), durably: data that survives a power cut
+        without it would belong to another one.
+
+        Args:
+            expected: the id that the store is thought to have.
+            is_forced: whether the id is taken although the store has another one by now.
+            is_binding: whether the store counts as one with data from now on.
+
+        Raises:
+            ClusterChangedError: it has another one; a first write and several first greetings may
+                come at the same moment.
+        """
+        with self.level.lock:
+            self.refuse_closed()
+            if not is_forced and self.cluster_id not in (expected, cluster_id):
+                raise ClusterChangedError(
+                    "this node has taken another cluster during the greeting: greet again"
+                )
+            self._put_cluster(cluster_id)
+            self.is_bound |= is_binding
+        self.level.sync()
+
+    def found_cluster(self) -> None:
+        """Give the store a cluster of its own, unless a first greeting did so meanwhile."""
+        with self.level.lock:
+            self.refuse_closed()
+            if self.cluster_id is not None:
+                return
+            self._put_cluster(os.urandom(16))
+        self.level.sync()
+
+    def _put_cluster(self, cluster_id: bytes) -> None:
+        batch = self.db.write_batch()
+        batch.put(meta_key("cluster"), cluster_id)
+        self.commit_quietly(batch)
+        self.cluster_id = cluster_id
 
     def own_known_row(self, batch: WriteBatch) -> None:
         """Make the own seqs last although an own log entry goes."""

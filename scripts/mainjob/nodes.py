@@ -45,7 +45,7 @@ class Node:
             arguments += ["--peer", peer.address]
         with self._log.open("a") as log:
             self._daemon = subprocess.Popen(
-                [COMMAND, "serve", *arguments, "--json"],
+                [COMMAND, "serve", "--no-multicast", *arguments, "--json"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -69,7 +69,9 @@ class Daemon:
 @contextmanager
 def serving(data: Path, *arguments: str) -> Iterator[Daemon]:
     """A daemon for as long as the context is open; its end is not looked at."""
-    daemon = Daemon(data, *("--listen", "127.0.0.1:0", "--name", data.name), *arguments)
+    daemon = Daemon(
+        data, *("--listen", "127.0.0.1:0", "--no-multicast", "--name", data.name), *arguments
+    )
     try:
         yield daemon
     finally:

@@ -160,7 +160,7 @@ timeout = 0
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("zzz = 1", "line 1: zzz: unknown section: there are listen, node, peers,"),
+        ("zzz = 1", "line 1: zzz: unknown section: there are discovery, listen, node, "),
         ("node = 1", "line 1: node: is a section: write [node] on a line of its own"),
         ("node.nmae = 'a'", "line 1: node.nmae: unknown key: did you mean name?"),
         ("node = {nmae = 'a'}", "node.nmae: unknown key: did you mean name?"),

@@ -336,11 +336,13 @@ def test_a_child_may_open_another_directory(tmp_path: Path) -> None:
     program = """
 import os, sys
 import plyvel, replicator
-first = replicator.replicate(plyvel.DB(sys.argv[1] + "/a", create_if_missing=True), port=None, discovery=())
+db = plyvel.DB(sys.argv[1] + "/a", create_if_missing=True)
+first = replicator.replicate(db, port=None, discovery=())
 child = os.fork()
 if child == 0:
     del first
-    with replicator.replicate(plyvel.DB(sys.argv[1] + "/b", create_if_missing=True), port=0, discovery=()) as db:
+    db = plyvel.DB(sys.argv[1] + "/b", create_if_missing=True)
+    with replicator.replicate(db, port=0, discovery=()) as db:
         db.put(b"k", b"v")
         assert db.status().running
     sys.exit(0)
