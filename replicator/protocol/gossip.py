@@ -7,13 +7,18 @@ each node about once, whatever the topology, and an idle cluster says nothing.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX
+from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX, MEMBERS_MAX
 from replicator.core.members import Member, Roster
+from replicator.errors import ProtocolError
 from replicator.protocol.effects import Effect, Learn, Send
 from replicator.protocol.messages import Call, Members, Message, Ping, Pong, Quiet, Revisions
 
 BOUND_BYTES = 9
 """What a bound of a known set takes, at most."""
+
+MEMBERS_TOLD_MAX = 2 * MEMBERS_MAX
+"""Members that one peer tells of in one conversation: a roster that is full, and what this node
+tells of in its answers."""
 
 MEMBER_BYTES = 700
 """What the rest of an account takes, about."""
@@ -67,10 +72,15 @@ class Gossip:
             self._emit(Send(Revisions(news)))
 
     def take(self, message: Revisions | Call | Members) -> None:
-        """The peer has said what it knows, has asked, or has answered."""
+        """The peer has said what it knows, has asked, or has answered.
+
+        Raises:
+            ProtocolError: all in all it tells of more members than anyone may.
+        """
         match message:
             case Revisions(revisions):
                 self._theirs.update(revisions)
+                self._check_count()
                 self._newer.update(revisions)
                 self._settle(revisions)
                 self._ask()
@@ -100,7 +110,12 @@ class Gossip:
             self._awaited.discard(member.origin)
             known = self._theirs.get(member.origin, -1)
             self._theirs[member.origin] = max(known, member.revision)
+        self._check_count()
         self._emit(Learn(members))
+
+    def _check_count(self) -> None:
+        if len(self._theirs) > MEMBERS_TOLD_MAX:
+            raise ProtocolError(f"the peer tells of more than {MEMBERS_TOLD_MAX} members")
 
     def _ask(self) -> None:
         """Call for what is newer there, once for each revision, so many at a time."""

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX
+from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX, MEMBERS_MAX
 from replicator.core.known import KnownSet
 from replicator.core.members import FORGOTTEN, Member, Roster
+from replicator.errors import ProtocolError
 from replicator.protocol.codec import decode, encode
 from replicator.protocol.effects import Effect, Learn, Send
-from replicator.protocol.gossip import Gossip
+from replicator.protocol.gossip import MEMBERS_TOLD_MAX, Gossip
 from replicator.protocol.messages import Call, End, Members, Message, Ping, Pong, Revisions
 
 
@@ -239,6 +240,20 @@ def test_later_news_keep_nobody_waiting() -> None:
     met(one, other)
     one.news(member(1, 2))
     assert not one.gossip.is_waiting
+
+
+def test_a_peer_that_tells_of_ever_more_members_is_dropped() -> None:
+    side = Side()
+    told = range(0, MEMBERS_TOLD_MAX, MEMBERS_MAX)
+    for first in told:
+        side.take(Revisions(dict.fromkeys(range(first, first + MEMBERS_MAX), 0)))
+    with pytest.raises(ProtocolError, match="more than"):
+        side.take(Revisions({MEMBERS_TOLD_MAX: 0}))
+    side = Side()
+    with pytest.raises(ProtocolError, match="more than"):
+        for first in range(0, MEMBERS_TOLD_MAX + 1, MEMBERS_AT_ONCE_MAX):
+            members = (member(first + n) for n in range(MEMBERS_AT_ONCE_MAX))
+            side.take(Members(tuple(members)))
 
 
 def test_who_is_asked_about_a_stranger_leaves_it_out() -> None:
