@@ -34,7 +34,7 @@ from replicator.errors import (
 if TYPE_CHECKING:
     from replicator.faces.handle import Replica
     from replicator.faces.library import open_replica, replicate
-    from replicator.status import PeerStatus, Round, Status
+    from replicator.status import MemberStatus, PeerStatus, Round, Status
 
 __version__ = "0.1.0"
 
@@ -47,6 +47,7 @@ __all__ = [
     "DoubleWrapError",
     "FormatError",
     "KnownSet",
+    "MemberStatus",
     "PeerError",
     "PeerStatus",
     "Replica",
@@ -67,6 +68,7 @@ __all__ = [
 # Looked up when first used: they import trio, which takes longer than all the rest together, and a
 # command that only asks a running daemon never needs it.
 _LAZY = {
+    "MemberStatus": "replicator.status",
     "PeerStatus": "replicator.status",
     "Replica": "replicator.faces.handle",
     "Round": "replicator.status",

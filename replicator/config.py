@@ -50,10 +50,36 @@ CONNECTIONS_PER_HOST_MAX = 64
 LOGGED_FAILURES_MAX = 1000
 """Failing peers whose last failure is remembered, so that it is logged once."""
 
+CLAIM_SECONDS = 0.5
+"""How long a claim waits for withheld dots that nobody is asked for (R5)."""
+
 PENDING_CLAIMS_MAX = 64
 """Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
 
 NAME_BYTES_MAX = 255
+ADDRESS_BYTES_MAX = 300
+
+LINKS_MAX = 1 << 11
+"""Addresses that a node dials, beyond those that a person named."""
+
+ADDRESSES_PER_PROVIDER_MAX = 1000
+"""Addresses that one provider of peers may name."""
+
+PROBES_MAX = 1 << 12
+"""Addresses that are remembered as asked back already."""
+
+MEMBERS_MAX = 1 << 14
+"""Nodes that a node has ever heard of, forgotten ones included."""
+
+MEMBERS_AT_ONCE_MAX = 256
+"""Members that one message tells of."""
+
+ADDRESSES_PER_MEMBER_MAX = 8
+"""Addresses at which a member was reached, the newest ones."""
+
+ADDRESSES_READ_MAX = 4096
+"""Addresses of one member in a message, beyond which the peer is dropped."""
+
 ORIGINS_MAX = 1 << 20
 
 RESP_ARGUMENTS_MAX = 1 << 20
@@ -95,6 +121,44 @@ EVENT_QUEUE_MAX = 10_000
 """Events waiting for slow callbacks; beyond that the oldest are dropped and counted."""
 
 
+DISCOVERED_ADDRESSES_MAX = 1000
+"""Addresses that one provider tells at a time; what it finds beyond is left out."""
+
+DISCOVERY_RETRY_SECONDS = 1.0
+"""First pause of a provider after a failure; it doubles up to the provider's interval."""
+
+DISCOVERY_FILE_INTERVAL = 1.0
+"""Seconds between two looks at a peers file."""
+
+DISCOVERY_INTERVAL = 30.0
+"""Seconds between two looks of a provider that asks somebody: DNS, a command, a function."""
+
+PEERS_FILE_BYTES_MAX = 1 << 20
+
+COMMAND_TIMEOUT = 10.0
+"""Seconds that a command may take to print its addresses."""
+
+COMMAND_OUTPUT_BYTES_MAX = 1 << 20
+
+DNS_TIMEOUT = 5.0
+"""Seconds for one question, all name servers and search domains together."""
+
+DNS_QUESTIONS_MAX = 16
+"""Questions that one provider has open at a time."""
+
+MULTICAST_RETRY_SECONDS_MAX = 30.0
+"""Longest pause before multicast is tried again where it did not work."""
+
+MULTICAST_SERVICES_MAX = 1000
+"""Announcements that are kept, those of other clusters and nonsense included."""
+
+MULTICAST_ADDRESSES_MAX = 8
+"""Addresses that one node announces."""
+
+MULTICAST_INTERFACES_MAX = 16
+"""Addresses of this machine on which multicast is used: Linux allows 20 memberships a socket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a user may set on one node, with the defaults. Times are in seconds.
@@ -102,7 +166,7 @@ class Settings:
     Attributes:
         host, port: where to listen; port 0 takes a free one, None does not listen.
         peers: static peers, ``host:port`` (IPv6 in brackets).
-        discovery: providers of further peers; empty uses the given peers alone.
+        discovery: providers of further peers (`replicator.discovery`); None stands for multicast.
         cluster: nodes of different cluster names never talk.
         name: what people call this node; None takes ``host:port`` of the listener.
         join_timeout: how long the first own write waits for an attempt to replicate.
@@ -117,13 +181,16 @@ class Settings:
         atomic_round_bytes: largest round that becomes visible at once.
         resolver_timeout: how long a user's resolver may take for one key.
         clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
+        fanout: conversations that are open, whoever dialled, when this node dials one more, and
+            peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.
+        dial_members: whether to dial the nodes that peers tell of, and to remember them.
     """
 
     host: str = HOST_DEFAULT
     port: int | None = PORT_DEFAULT
     peers: tuple[str, ...] = ()
-    discovery: tuple[object, ...] = ()
+    discovery: tuple[object, ...] | None = ()
     cluster: str = CLUSTER_DEFAULT
     name: str | None = None
     join_timeout: float = 2.0
@@ -139,5 +206,7 @@ class Settings:
     atomic_round_bytes: int = 64 << 10
     resolver_timeout: float = 1.0
     clock_skew_max: float = 3600.0
+    fanout: int = 8
     connections_max: int = 256
+    dial_members: bool = True
     tls: Mapping[str, str] | None = field(default=None)

@@ -51,6 +51,10 @@ class PeerRefusedError(PeerError):
     """A peer is of another cluster, of another protocol version, or this very node."""
 
 
+class PeerForgottenError(PeerError):
+    """A peer was forgotten by the cluster and lives under its old origin (R10): it is told so."""
+
+
 class ForkError(PeerError):
     """A peer knows dots of this node's origin that this node never issued (R13): this directory
     was rolled back or cloned. The node takes a new origin."""

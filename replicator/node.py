@@ -14,9 +14,11 @@ import trio
 
 from replicator.config import Settings
 from replicator.core.dots import format_origin
-from replicator.errors import PeerError
+from replicator.core.known import KnownSet
+from replicator.errors import PeerError, UsageError
 from replicator.events import Events
 from replicator.net.address import Address, parse_address
+from replicator.net.discovery.provider import Advert
 from replicator.net.listen import (
     Admission,
     listening_on,
@@ -28,13 +30,16 @@ from replicator.net.listen import (
 from replicator.net.transport import Tls
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
+from replicator.peers.discovering import Discovering
 from replicator.peers.hosting import Hosting
+from replicator.peers.joining import Joining
 from replicator.peers.journal import Journal
 from replicator.peers.loopcalls import LoopCalls
+from replicator.peers.membership import Membership
+from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
-from replicator.status import Status
-from replicator.store.gate import GateOutcome
+from replicator.status import MemberStatus, Status
 from replicator.store.store import Store
 
 DRAIN_SECONDS = 5.0
@@ -71,7 +76,10 @@ class Node:
         self._peers = {parse_address(text): None for text in settings.peers}
         self._journal = Journal()
         self._contacts = Contacts(store.origin, os.urandom(8))
-        self._hosting = Hosting(store, settings, self._contacts, events, self._journal)
+        self._membership = Membership(store, self._contacts, self._journal)
+        self._hosting = Hosting(
+            store, settings, self._contacts, events, self._journal, self._membership
+        )
         self._admission = Admission(settings.connections_max)
         self._patience = SILENCES_MAX * settings.keepalive
         self._address: Address | None = None
@@ -80,7 +88,9 @@ class Node:
         self._calls: LoopCalls | None = None
         self._running = False
         self._dialling: Dialling
-        if self._peers:
+        self._discovering: Discovering
+        self._synchronizing: Synchronizing
+        if self._peers or settings.discovery or self._remembered():
             store.gate.guard()
 
     @property
@@ -105,6 +115,8 @@ class Node:
         try:
             listeners = await self._listen()
             self._hosting.name = self._journal.who = self.name
+            self._hosting.port = 0 if self._address is None else self._address.port
+            self._membership.begin(self.name, self._address)
             async with trio.open_nursery() as nursery:
                 self._begin(nursery, listeners)
                 task_status.started()
@@ -124,7 +136,9 @@ class Node:
         return listeners
 
     def _begin(self, nursery: trio.Nursery, listeners: list[trio.SocketListener]) -> None:
-        upkeep = Upkeep(self._store, self._settings, self._contacts, self._hosting)
+        upkeep = Upkeep(
+            self._store, self._settings, self._contacts, self._hosting, self._membership
+        )
         self._dialling = Dialling(
             nursery,
             self._settings,
@@ -134,6 +148,20 @@ class Node:
             self._patience,
             self._tls,
         )
+        self._discovering = Discovering(
+            nursery,
+            self._settings,
+            self._contacts,
+            self._hosting,
+            self._dialling,
+            self._membership,
+            self._journal,
+            self._tls,
+        )
+        self._synchronizing = Synchronizing(self._contacts, self._dialling)
+        self._hosting.on_dialled = self._discovering.dialled_by
+        self._membership.on_change = self._roster_changed
+        self._membership.on_forgotten = lambda: nursery.start_soon(self._hosting.fork, None, True)
         self._calls = calls = LoopCalls(nursery)
         self._running = True
 
@@ -143,10 +171,36 @@ class Node:
         self._store.on_change = changed
         for address in self._peers:
             self._dialling.add(address)
+        self._discovering.begin(self._advert())
         nursery.start_soon(self._serve, listeners, nursery)
         nursery.start_soon(self._kept_up, upkeep.announce)
         nursery.start_soon(self._kept_up, upkeep.sync_points)
-        nursery.start_soon(self._open_gate)
+        nursery.start_soon(self._kept_up, self._membership.keep)
+        nursery.start_soon(self._kept_up, self._dialling.take_turns)
+        joining = Joining(
+            self._store,
+            self._settings,
+            self._contacts,
+            self._dialling,
+            self._discovering,
+            self._journal,
+        )
+        nursery.start_soon(joining.run)
+
+    def _remembered(self) -> bool:
+        """Whether there are members to dial from an earlier life."""
+        return self._settings.dial_members and bool(self._membership.addresses())
+
+    def _advert(self) -> Advert | None:
+        """What providers announce; nothing where this node does not listen."""
+        if self._address is None:
+            return None
+        return Advert(self._settings.cluster, self.name, self._store.origin, self._address)
+
+    def _roster_changed(self) -> None:
+        for session in self._hosting:
+            session.roster_changed()
+        self._discovering.members_changed()
 
     async def _serve(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
         if listeners:
@@ -171,14 +225,7 @@ class Node:
         self._dialling.stop()
         with trio.move_on_after(DRAIN_SECONDS):
             await self._hosting.end_all("the node stops")
-
-    async def _open_gate(self) -> None:
-        """Let the first own write in when an attempt to replicate was made (R13)."""
-        outcome: GateOutcome = "timed out"
-        with trio.move_on_after(self._settings.join_timeout):
-            outcome = await self._dialling.attempted()
-        self._store.gate.open(outcome)
-        self._journal.info(f"write gate open: {self._store.gate.outcome}")
+            await self._membership.save()
 
     async def _accept(self, stream: trio.SocketStream) -> None:
         remote = remote_of(stream)
@@ -252,7 +299,59 @@ class Node:
 
     async def synchronize(self, timeout: float | None = None) -> bool:
         """`sync`, to be awaited in the trio thread of `run`."""
-        return self._running and await self._dialling.synchronize(timeout)
+        return self._running and await self._synchronizing.with_all(timeout)
+
+    def join(self, text: str, timeout: float | None = None) -> None:
+        """Dial an address as one that a person named, and merge with whom is found there (R15).
+        Blocks.
+
+        Args:
+            timeout: seconds; None waits as long as there is progress.
+
+        When it returns, each side holds what the other one held.
+
+        Raises:
+            ConfigError: it is no address.
+            PeerError: it did not come to that, for the reason given; then the address is not
+                dialled any more, unless it was before.
+            UsageError: called in the node's own trio thread, or the node does not run.
+        """
+        address = parse_address(text)
+        if self._calls is None or not self._calls.run(partial(self._join, address, timeout), False):
+            raise UsageError("the node does not run: open the store again, then join")
+
+    async def _join(self, address: Address, timeout: float | None) -> bool:
+        was_named = address in self._peers
+        self._add(address)
+        if not self._running:
+            return False
+        link = self._contacts.links[address]
+        if not await self._synchronizing.with_one(link, timeout):
+            reason = link.error or "it did not get into step in time"
+            if not was_named:
+                self._remove(address)
+            raise PeerError(f"not joined with {address}: {reason}")
+        return True
+
+    def members(self) -> tuple[MemberStatus, ...]:
+        """Every node of the cluster, as this one knows it (R7).
+
+        Raises:
+            UsageError: as `status`.
+        """
+        return self._ask(lambda: self._membership.status(self._store.known(), time.monotonic()))
+
+    def forget(self, text: str) -> None:
+        """Take a node off the list of members, for good (R10): should it come back, it takes a new
+        origin.
+
+        Args:
+            text: its name or origin.
+
+        Raises:
+            UsageError: it is no member, it lives, it is this node, or several have that name.
+        """
+        self._ask(partial(self._membership.forget, text))
 
     def _ask(self, question: Callable[[], T]) -> T:
         return question() if self._calls is None else self._calls.ask(question)
@@ -268,7 +367,10 @@ class Node:
             self._dialling.remove(address)
 
     def _status(self) -> Status:
-        store = self._store
+        store, known = self._store, self._store.known()
+        watermark = KnownSet()
+        for origin, seq in self._membership.watermark().covered.items():
+            watermark.add_range(origin, 1, seq + 1)
         return Status(
             name=self.name,
             origin=format_origin(store.origin),
@@ -277,7 +379,11 @@ class Node:
             running=self._running,
             write_gate=store.gate.outcome,
             address=None if self._address is None else str(self._address),
-            peers=self._contacts.status(store.known(), time.monotonic()),
+            peers=self._contacts.status(known, time.monotonic()),
+            members=max(1, len(self._membership.roster.members())),
+            entries=known.count(),
+            held_by_all=known.intersection(watermark).count(),
+            discovery=self._discovering.summaries() if self._running else {},
             counters=store.counters(),
             connections_refused=self._admission.refused,
             events_dropped=self._events.dropped,

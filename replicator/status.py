@@ -47,6 +47,38 @@ class PeerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One member of the cluster, as this node knows it (R7).
+
+    Attributes:
+        name: what it calls itself: a stranger's text.
+        origin: who issues its writes, 16 hex digits.
+        is_self: whether it is this node.
+        connected: whether a conversation with it is open here.
+        alive: whether it was heard of lately, here or by others.
+        addresses: where peers have reached it, ``host:port``, the newest first.
+        since_ms: when it joined, by its own clock, milliseconds since the epoch; 0 where it has
+            not said so yet.
+        last_seen_seconds: how long ago this node last heard from or of it.
+        lag_entries: how many dots this node knows that the member is not known to hold.
+        lag_seconds: for how long that has been so.
+        version: of its software; empty where it has not said so yet.
+    """
+
+    name: str
+    origin: str
+    is_self: bool
+    connected: bool
+    alive: bool
+    addresses: tuple[str, ...]
+    since_ms: int
+    last_seen_seconds: float
+    lag_entries: int
+    lag_seconds: float
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One node at one moment.
 
@@ -59,6 +91,10 @@ class Status:
         write_gate: how the attempt to replicate before the first own write ended (R13).
         address: ``host:port`` it listens on, None where it does not.
         peers: in the order of their addresses.
+        members: how many nodes the cluster has, this one included.
+        held_by_all: how many of the writes that this node knows every member has acknowledged to
+            hold on disk; of `entries`, all there are.
+        discovery: what each provider of peers has found, or why it finds nothing.
         counters: what the store did since it was opened.
         connections_refused: connections that found no room.
         events_dropped: events lost because callbacks are too slow.
@@ -72,6 +108,10 @@ class Status:
     write_gate: GateOutcome
     address: str | None
     peers: tuple[PeerStatus, ...]
+    members: int
+    entries: int
+    held_by_all: int
+    discovery: dict[str, str]
     counters: StoreCounters
     connections_refused: int
     events_dropped: int

@@ -36,7 +36,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "protocol": frozenset({"msgpack"}),
     "store": frozenset({"msgpack", "plyvel"}),
-    "net": frozenset({"cryptography", "dns", "trio", "zeroconf"}),
+    "net": frozenset({"cryptography", "dns", "ifaddr", "trio", "zeroconf"}),
     "composition": frozenset({"plyvel", "trio"}),
     "faces": frozenset({"click", "cryptography", "hiredis", "msgspec", "plyvel", "rich", "trio"}),
 }

@@ -12,6 +12,9 @@ REPL.VERSIONS key                      live versions, tombstones included, winne
 REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
 REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
 REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
+REPL.MEMBERS                           every node of the cluster, as maps
+REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
+REPL.FORGET node                       take a node off the members, by name or origin (R10)
 REPL.STATUS                            everything `status()` knows, as maps
 =====================================  ===========================================================
 
@@ -20,14 +23,13 @@ They run in worker threads and may block, for the disk or for a peer.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
 from replicator.core.record import Version
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
+from replicator.release import software_version
 
 OK: Final = Status("OK")
 
@@ -70,7 +72,7 @@ def _hello(_replica: Replica, session: Session, arguments: list[bytes]) -> Reply
         session.protocol = int(arguments[0])
     return {
         "server": "replicator",
-        "version": _version(),
+        "version": software_version(),
         "proto": session.protocol,
         "mode": "standalone",
         "role": "master",
@@ -164,6 +166,22 @@ def _status(replica: Replica, _session: Session, _arguments: list[bytes]) -> Rep
     return _maps(replica.status())
 
 
+def _members(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
+    return _maps(replica.members())
+
+
+def _join(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    address = arguments[0].decode(errors="backslashreplace")
+    timeout = _number(arguments[1]) / 1000 if len(arguments) > 1 else None
+    replica.join(address, timeout=timeout)
+    return OK
+
+
+def _forget(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    replica.forget(arguments[0].decode(errors="backslashreplace"))
+    return OK
+
+
 COMMANDS: Final[Mapping[bytes, Command]] = {
     b"HELLO": Command(_hello, 0, 1),
     b"PING": Command(_ping, 0, 1),
@@ -179,6 +197,9 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.CONFLICTS": Command(_conflicts),
     b"REPL.DIGEST": Command(_digest, 0, 0),
     b"REPL.SYNC": Command(_sync, 0, 1),
+    b"REPL.MEMBERS": Command(_members, 0, 0),
+    b"REPL.JOIN": Command(_join, 1, 2),
+    b"REPL.FORGET": Command(_forget, 1, 1),
     b"REPL.STATUS": Command(_status, 0, 0),
 }
 
@@ -249,11 +270,3 @@ def _maps(value: object) -> Reply:
     if isinstance(value, list | tuple):
         return [_maps(item) for item in value]
     return value if isinstance(value, bool | int | float | bytes | None) else str(value)
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("level-replicator")
-    except PackageNotFoundError:
-        return "unknown"

@@ -8,19 +8,29 @@ there is no second reader.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from replicator.config import CLUSTER_DEFAULT, HOST_DEFAULT, PORT_DEFAULT, Settings
+from replicator.config import (
+    CLUSTER_DEFAULT,
+    DISCOVERY_INTERVAL,
+    HOST_DEFAULT,
+    PORT_DEFAULT,
+    Settings,
+)
 from replicator.core.resolve import Resolver, ResolverMode
 from replicator.core.resolvers import by_name
 from replicator.errors import ConfigError, UsageError
 from replicator.faces.keywords import SECONDS_MAX, make_settings
+
+if TYPE_CHECKING:
+    from replicator.net.discovery.provider import Provider
 
 _DEFAULTS = Settings()
 
@@ -49,6 +59,18 @@ class PeersSection(Struct, frozen=True):
     static: tuple[str, ...] = ()
 
 
+class DiscoverySection(Struct, frozen=True):
+    """``[discovery]``: how it finds others that nobody names; see `replicator.discovery`."""
+
+    multicast: bool = True
+    interfaces: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    srv: tuple[str, ...] = ()
+    file: str | None = None
+    command: tuple[str, ...] = ()
+    interval: float = DISCOVERY_INTERVAL
+
+
 class ReplicationSection(Struct, frozen=True):
     """``[replication]``: how often, how much, how safe; see `replicator.config.Settings`."""
 
@@ -64,7 +86,9 @@ class ReplicationSection(Struct, frozen=True):
     reask_timeout: float = _DEFAULTS.reask_timeout
     atomic_round_bytes: int = _DEFAULTS.atomic_round_bytes
     clock_skew_max: float = _DEFAULTS.clock_skew_max
+    fanout: int = _DEFAULTS.fanout
     connections_max: int = _DEFAULTS.connections_max
+    dial_members: bool = _DEFAULTS.dial_members
 
 
 class ResolverSection(Struct, frozen=True):
@@ -81,6 +105,7 @@ class File(Struct, frozen=True):
     node: NodeSection = NodeSection()
     listen: ListenSection = ListenSection()
     peers: PeersSection = PeersSection()
+    discovery: DiscoverySection = DiscoverySection()
     replication: ReplicationSection = ReplicationSection()
     resolver: ResolverSection = ResolverSection()
 
@@ -91,9 +116,12 @@ class Config:
 
     Attributes:
         data: the directory of the LevelDB, where the file names one.
+        base: what relative paths start from.
     """
 
     data: Path | None
+    base: Path
+    discovery: DiscoverySection
     settings: Settings
     resolver: Resolver
     resolver_mode: ResolverMode
@@ -102,10 +130,15 @@ class Config:
     def keywords(self) -> dict[str, Any]:
         """What `replicate` and `open_replica` are given."""
         return {
-            **asdict(self.settings),
+            **_fields(self.settings),
+            "discovery": [make() for _, make in _providers(self.discovery, self.base)],
             "resolver": self.resolver,
             "resolver_mode": self.resolver_mode,
         }
+
+    def without_multicast(self) -> "Config":
+        """The same, not looking for nodes on the network."""
+        return replace(self, discovery=msgspec.structs.replace(self.discovery, multicast=False))
 
     def override(self, **changes: object) -> "Config":
         """The same with other settings.
@@ -113,7 +146,12 @@ class Config:
         Raises:
             ConfigError: a value is malformed.
         """
-        return replace(self, settings=make_settings(**{**asdict(self.settings), **changes}))
+        return replace(self, settings=make_settings(**{**_fields(self.settings), **changes}))
+
+
+def _fields(settings: Settings) -> dict[str, Any]:
+    """The settings by name; `asdict` would copy what they hold."""
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +242,45 @@ def _nonsense(file: File) -> Iterator[tuple[str, str]]:
             make_settings(**_BESIDE.get(setting, {}), **{setting: value})
         except UsageError as error:
             yield key, str(error)
+    if file.discovery.interfaces and not file.discovery.multicast:
+        yield "discovery.interfaces", "is for multicast, which is switched off"
+    for key, make in _providers(file.discovery, Path()):
+        try:
+            make()
+        except UsageError as error:
+            yield f"discovery.{key}", str(error)
     if file.replication.interval_min > file.replication.interval_max:
         yield "replication.interval_min", "is greater than interval_max"
     try:
         by_name(file.resolver.name)
     except ConfigError as error:
         yield "resolver.name", str(error)
+
+
+def _providers(
+    section: DiscoverySection, base: Path
+) -> Iterator[tuple[str, Callable[[], "Provider"]]]:
+    """What finds peers: by which key, and how it is made.
+
+    Args:
+        base: what a relative path starts from.
+    """
+    if section == DiscoverySection(multicast=False):
+        return
+    # Here, not at the top: this imports trio, which most commands never need.
+    from replicator import discovery
+
+    interval = section.interval
+    if section.multicast:
+        yield "interfaces", partial(discovery.multicast, section.interfaces or None)
+    for name in section.dns:
+        yield "dns", partial(discovery.dns, name, interval=interval)
+    for name in section.srv:
+        yield "srv", partial(discovery.srv, name, interval=interval)
+    if section.file is not None:
+        yield "file", partial(discovery.file, base / Path(section.file).expanduser())
+    if section.command:
+        yield "command", partial(discovery.command, section.command, interval=interval)
 
 
 _BESIDE: dict[str, dict[str, float]] = {
@@ -238,7 +309,9 @@ def _settings(file: File) -> dict[str, tuple[str, object]]:
 def _config(file: File, base: Path) -> Config:
     settings = make_settings(**dict(_settings(file).values()))
     data = None if file.node.data is None else base / Path(file.node.data).expanduser()
-    return Config(data, settings, by_name(file.resolver.name), file.resolver.mode)
+    return Config(
+        data, base, file.discovery, settings, by_name(file.resolver.name), file.resolver.mode
+    )
 
 
 DEFAULT = _config(File(), Path())

@@ -9,7 +9,7 @@ from replicator.faces.batch import check_flag
 from replicator.faces.lease import leased
 from replicator.faces.shape import Handle
 from replicator.net.address import Address
-from replicator.status import Status
+from replicator.status import MemberStatus, Status
 
 Conflict = tuple[bytes, list[Version]]
 """A key and its live versions, winner first."""
@@ -126,6 +126,50 @@ class Replica(Handle):
         """Dial it no more, and end the conversation with it. Idempotent. Raises as `add_peer`."""
         self._check_open()
         self._engine.node.remove_peer(address)
+
+    def join(self, address: str, timeout: float | None = None) -> None:
+        """Merge with the cluster of the node at ``host:port``, for good, and get into step with it.
+
+        Nodes that only find each other never merge data by themselves.
+
+        Args:
+            timeout: seconds; None waits as long as there is progress.
+
+        When it returns, each of the two nodes holds what the other one held.
+
+        Raises:
+            ConfigError: it is no address.
+            PeerError: it did not come to that; the message says why.
+            UsageError: called in the trio thread of `open_replica`.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        self._engine.node.join(address, timeout)
+
+    def members(self) -> tuple[MemberStatus, ...]:
+        """Every node of the cluster as this one knows it, in the order of names.
+
+        Raises:
+            UsageError: called in the function given to `update`, or in a resolver.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        return self._engine.node.members()
+
+    def forget(self, node: str) -> None:
+        """Take a node that is gone for good off the list of members.
+
+        Should it come back, it joins as a new one, with its data.
+
+        Args:
+            node: its name or its origin.
+
+        Raises:
+            UsageError: it is no member, it lives, it is this node, or several have that name.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        self._engine.node.forget(node)
 
     def sync(self, timeout: float | None = None) -> bool:
         """Have a round with every known peer now: each side gets what the other one holds.

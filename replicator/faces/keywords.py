@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from replicator.config import NAME_BYTES_MAX, Settings
 from replicator.errors import ConfigError, UsageError
 from replicator.net.address import PORT_MAX, parse_address
+
+if TYPE_CHECKING:
+    from replicator.net.discovery.provider import Provider
 
 SECONDS_MAX = 86_400.0
 CONNECTIONS_MAX = 65_535
@@ -27,7 +30,9 @@ class Tuning(TypedDict, total=False):
     atomic_round_bytes: int
     resolver_timeout: float
     clock_skew_max: float
+    fanout: int
     connections_max: int
+    dial_members: bool
 
 
 class Keywords(Tuning, total=False):
@@ -36,7 +41,7 @@ class Keywords(Tuning, total=False):
     host: str
     port: int | None
     peers: Iterable[str]
-    discovery: Iterable[object]
+    discovery: "Iterable[Provider] | None"
     cluster: str
     name: str | None
     join_timeout: float
@@ -149,10 +154,17 @@ def _count(least: int, most: int) -> Callable[[str, object], int]:
     return check
 
 
-def _discovery(name: str, value: object) -> tuple[()]:
-    if value != () and value != []:
-        raise UsageError(f"{name}= is not part of this version: name the peers with peers=")
-    return ()
+def _discovery(name: str, value: object) -> tuple[object, ...] | None:
+    if value is None:
+        return None
+    advice = "a list of providers, such as [replicator.discovery.multicast()], or [] for none"
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise _refuse(name, value, advice)
+    providers = tuple(value)
+    for provider in providers:
+        if not (hasattr(provider, "run") and isinstance(getattr(provider, "name", None), str)):
+            raise _refuse(name, provider, advice)
+    return providers
 
 
 def _tls(name: str, value: object) -> None:
@@ -189,7 +201,9 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "atomic_round_bytes": _count(0, ATOMIC_ROUND_BYTES_MAX),
     "resolver_timeout": _seconds(_LEAST_SECONDS),
     "clock_skew_max": _seconds(0),
+    "fanout": _count(1, CONNECTIONS_MAX),
     "connections_max": _count(1, CONNECTIONS_MAX),
+    "dial_members": _switch,
     "tls": _tls,
 }
 """One check a setting: takes the name and the value given, returns the value to use."""

@@ -3,9 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import plyvel
 import trio
@@ -22,8 +23,13 @@ from replicator.faces.keywords import Keywords, Tuning, check_resolver, make_set
 from replicator.faces.leveldb import open_leveldb
 from replicator.faces.nursery import NurseryNode, TrioReplica
 from replicator.faces.views import Writable
+from replicator.net.discovery.multicast import Multicast
+from replicator.net.discovery.provider import Provider
 from replicator.node import Node
 from replicator.store.store import Store
+
+DISCOVERY_DEFAULT: tuple[Provider, ...] = (Multicast(),)
+"""How peers are found where nobody says otherwise."""
 
 AdoptionProgress = Callable[[int], None]
 
@@ -34,7 +40,7 @@ def replicate(
     host: str = HOST_DEFAULT,
     port: int | None = PORT_DEFAULT,
     peers: Iterable[str] = (),
-    discovery: Iterable[object] = (),
+    discovery: Iterable[Provider] | None = None,
     cluster: str = CLUSTER_DEFAULT,
     name: str | None = None,
     resolver: Resolver | None = None,
@@ -55,7 +61,8 @@ def replicate(
         host, port: where to listen; port 0 takes a free one (`Replica.address` tells), None does
             not listen.
         peers: addresses to dial, ``host:port``, IPv6 in brackets.
-        discovery: not part of this version: UsageError unless it is empty.
+        discovery: providers of further peers, see `replicator.discovery`; None is multicast on the
+            interfaces that the node listens on, an empty list is none.
         cluster: nodes of different cluster names never talk. Two stores that both hold data are
             merged where one dials the other, or both have the same name other than "default".
         name: what people call this node; None takes its address.
@@ -78,7 +85,7 @@ def replicate(
         StorageError: LevelDB failed, or holds what cannot be replicated.
         On every error `db` stays open.
     """
-    settings = make_settings(
+    settings = _with_discovery(
         host=host,
         port=port,
         peers=peers,
@@ -123,7 +130,7 @@ async def open_replica(
     Raises:
         What `replicate` raises; then a handle that was given stays open.
     """
-    settings = make_settings(**keywords)
+    settings = _with_discovery(**keywords)
     with ExitStack() as on_failure:
         db: plyvel.DB | PrefixedDB
         if isinstance(db_or_path, str | bytes | os.PathLike):
@@ -150,6 +157,14 @@ async def open_replica(
                 finally:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(replica.close)
+
+
+def _with_discovery(**keywords: Any) -> Settings:
+    """The settings, multicast in force where no way to find peers was chosen."""
+    settings = make_settings(**{"discovery": None} | keywords)
+    if settings.discovery is None:
+        return replace(settings, discovery=DISCOVERY_DEFAULT)
+    return settings
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Addresses as people write them: ``host:port``, IPv6 in brackets."""
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -22,6 +23,14 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or IP address, means the machine itself."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def parse_address(text: str, *, listening: bool = False) -> Address:

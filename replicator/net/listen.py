@@ -13,8 +13,9 @@ from replicator.errors import ConfigError, PeerError, UsageError
 from replicator.net.address import Address
 from replicator.net.dial import reason
 from replicator.net.transport import FramedStream, Tls
+from replicator.protocol.codec import encode
 from replicator.protocol.frames import frame
-from replicator.protocol.messages import Bye, encode
+from replicator.protocol.messages import Bye
 
 TURN_AWAY_SECONDS = 0.1
 """How long a connection that finds no room may take to read that."""

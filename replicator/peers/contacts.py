@@ -16,11 +16,15 @@ from trio.lowlevel import ParkingLot
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.net.address import Address
+from replicator.peers.lag import Lag
 from replicator.peers.session import Session
 from replicator.protocol.effects import Report
 from replicator.protocol.messages import Hello
 from replicator.protocol.schedule import PeerSchedule
 from replicator.status import Direction, PeerStatus, Round
+
+GIVEN = "given"
+"""The source of addresses that a person named."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +32,7 @@ class Link:
     """An address that is dialled whenever its schedule says so.
 
     Attributes:
-        explicit: whether a person named it (R15).
+        sources: who named it: `GIVEN` for a person (R15), or whatever found it.
         schedule: when to dial.
         origin: who greeted there last.
         is_self: whether that was this very node.
@@ -40,12 +44,13 @@ class Link:
         is_attempting: whether an attempt, or the conversation it led to, is under way.
         attempts: how many are over.
         news: where those wait who want to know what comes of the next one.
+        is_urgent: whether somebody waits for the next attempt.
         waiting: what the dialling task is in between two conversations.
     """
 
     address: Address
-    explicit: bool
     schedule: PeerSchedule
+    sources: set[str] = field(default_factory=set)
     origin: int | None = None
     is_self: bool = False
     error: str | None = None
@@ -56,7 +61,13 @@ class Link:
     is_attempting: bool = False
     attempts: int = 0
     news: ParkingLot = field(default_factory=ParkingLot)
+    is_urgent: bool = False
     waiting: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    @property
+    def explicit(self) -> bool:
+        """Whether a person named it (R15)."""
+        return GIVEN in self.sources
 
     def retire(self) -> None:
         """Be dialled no more; who waits for it, waits no longer."""
@@ -83,6 +94,7 @@ class Contact:
         sessions: open conversations with it; more than one only for a moment.
         newest: the last conversation with it, open or over.
         known: what it has announced, as of that.
+        lag: how far it is behind.
     """
 
     origin: int
@@ -95,8 +107,7 @@ class Contact:
     rounds: int = 0
     records_in: int = 0
     records_out: int = 0
-    _goal: KnownSet | None = None
-    _goal_at: float = 0.0
+    lag: Lag = field(default_factory=Lag)
 
     def count(self, report: Report) -> None:
         """A round from it, or for it, is complete."""
@@ -105,20 +116,6 @@ class Contact:
             self.records_in += report.records
         else:
             self.records_out += report.records
-
-    def watch_lag(self, ours: KnownSet, now: float) -> None:
-        """Note how far the peer is behind; called now and then while this node's set grows.
-
-        The oldest dot that a peer lacks is as old as the oldest goal that it has not reached.
-        """
-        if self._goal is None or self.known.issuperset(self._goal):
-            self._goal, self._goal_at = ours, now
-
-    def lag(self, ours: KnownSet, now: float) -> tuple[int, float]:
-        """How many of our dots the peer lacks, and for how many seconds."""
-        entries = ours.difference(self.known).count()
-        self.watch_lag(ours, now)
-        return entries, now - self._goal_at if entries else 0.0
 
 
 class Contacts:
@@ -147,6 +144,19 @@ class Contacts:
     def at(self, link: Link) -> Contact | None:
         """The contact that answered at a link last."""
         return None if link.origin is None else self.by_origin.get(link.origin)
+
+    def open_count(self) -> int:
+        """How many nodes there is a conversation with."""
+        return sum(1 for contact in self.by_origin.values() if contact.sessions)
+
+    def best_link(self, link: Link) -> bool:
+        """Whether no other address of the same node is the better one to dial: it failed less
+        often, or is the first in order."""
+
+        def rank(one: Link) -> tuple[int, Address]:
+            return one.schedule.failures, one.address
+
+        return link.origin is None or rank(link) == min(map(rank, self.links_of(link.origin)))
 
     def links_of(self, origin: int) -> list[Link]:
         return [link for link in self.links.values() if link.origin == origin]
@@ -243,7 +253,7 @@ def _row(
     if contact is None:
         return PeerStatus(address, None, None, False, None, "", None, None, error, False, 0, 0, 0)
     session = contact.sessions[-1] if contact.sessions else None
-    entries, seconds = contact.lag(ours, now)
+    entries, seconds = contact.lag.measure(ours, contact.known, now)
     direction: Direction | None = None
     if session is not None:
         direction = "dialled" if session.dialled else "accepted"

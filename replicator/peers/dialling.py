@@ -1,24 +1,21 @@
 """The peers that a node dials: when, what comes of it, and what waits for that."""
 
+from collections.abc import Iterable
 from math import inf
 
 import trio
+from trio.lowlevel import ParkingLot
 
-from replicator.config import Settings
+from replicator.config import LINKS_MAX, Settings
 from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.transport import FramedStream, Tls
-from replicator.peers.contacts import Contact, Contacts, Link
+from replicator.peers.contacts import GIVEN, Contact, Contacts, Link
 from replicator.peers.hosting import Hosting
 from replicator.peers.journal import printable
 from replicator.peers.session import Session
 from replicator.peers.upkeep import Upkeep
-from replicator.protocol.schedule import PeerSchedule
-from replicator.store.gate import GateOutcome
-
-SYNC_ATTEMPTS = 3
-"""Conversations that a `synchronize` tries with one peer: an open one may just be ending, or the
-peer settle something else first."""
+from replicator.protocol.schedule import Fanout, PeerSchedule
 
 
 class Dialling:
@@ -29,6 +26,9 @@ class Dialling:
     Args:
         nursery: where the tasks run.
         patience: see `FramedStream`.
+
+    Attributes:
+        caught_up: set when this node held, once, all that one of its peers knew.
     """
 
     def __init__(
@@ -48,80 +48,82 @@ class Dialling:
         self._upkeep = upkeep
         self._patience = patience
         self._tls = tls
+        self._fanout = Fanout(settings)
+        self._waiting_for_room = ParkingLot()
+        self.caught_up = trio.Event()
         hosting.on_met = self._met
         hosting.on_parted = self._parted
 
-    def add(self, address: Address) -> None:
-        """Dial this address from now on, as one that a person named (R15). Idempotent."""
-        if address not in self._contacts.links:
+    # Whom to dial
+
+    def add(self, address: Address, source: str = GIVEN) -> None:
+        """Dial this address from now on. Idempotent.
+
+        Args:
+            source: who named it; `GIVEN` for a person, who thereby permits a merge (R15).
+        """
+        links = self._contacts.links
+        link = links.get(address)
+        if link is None:
+            if source != GIVEN and len(links) >= LINKS_MAX:
+                return
             schedule = PeerSchedule(self._settings, trio.current_time())
-            link = self._contacts.links[address] = Link(address, True, schedule)
+            link = links[address] = Link(address, schedule, {source})
             self._nursery.start_soon(self._keep_talking, link)
+        elif source not in link.sources:
+            link.sources.add(source)
+            link.schedule.due = trio.current_time()  # what was refused may be permitted now
+            link.changed.unpark_all()
 
     def remove(self, address: Address) -> None:
-        """Dial this address no more, and end the conversation with it. Idempotent."""
-        link = self._contacts.links.pop(address, None)
+        """Dial this address no more, whoever named it, and end the conversation with it.
+        Idempotent."""
+        link = self._contacts.links.get(address)
         if link is not None:
-            link.retire()
+            self._retire(link)
             for session in self._hosting.of(link):
                 session.stop("closing", "this peer was taken off the list")
+
+    def replace(self, source: str, addresses: Iterable[Address]) -> None:
+        """Dial what a source names now, and what it does not name any more only if another one
+        does. Conversations go on."""
+        named = set(addresses)
+        for link in list(self._contacts.links.values()):
+            if source in link.sources and link.address not in named:
+                link.sources.discard(source)
+                if not link.sources:
+                    self._retire(link)
+        for address in named:
+            self.add(address, source)
+
+    def expect(self, address: Address, origin: int) -> None:
+        """Who is thought to be at an address: it need not be dialled to find out."""
+        link = self._contacts.links.get(address)
+        if link is not None and link.origin is None:
+            link.origin = origin
+
+    def _retire(self, link: Link) -> None:
+        del self._contacts.links[link.address]
+        link.retire()
 
     def stop(self) -> None:
         """Dial nobody any more. Conversations go on."""
         for link in self._contacts.links.values():
             link.retire()
 
-    async def attempted(self) -> GateOutcome:
-        """Wait until the first attempt with every link has come to something (R13)."""
-        links = list(self._contacts.links.values())
+    async def attempted(self, links: Iterable[Link]) -> None:
+        """Wait until the first attempt with each of these links has come to something (R13)."""
         for link in links:
             await link.settled.wait()
-        caught_up = any(contact.caught_up for contact in self._contacts.by_origin.values())
-        return "caught up" if caught_up else "nobody there"
 
-    async def synchronize(self, timeout: float | None) -> bool:
-        """See `Node.synchronize`."""
-        outcomes: list[bool] = []
-
-        async def attempt(link: Link | None, session: Session | None) -> None:
-            outcomes.append(await self._synchronize_with(link, session))
-
-        links = [link for link in self._contacts.links.values() if not link.is_self]
-        dialled = {link.origin for link in links}
-        others = [
-            contact.sessions[-1]
-            for contact in self._contacts.by_origin.values()
-            if contact.sessions and contact.origin not in dialled
-        ]
-        with trio.move_on_after(inf if timeout is None else timeout):
-            async with trio.open_nursery() as nursery:
-                for link in links:
-                    nursery.start_soon(attempt, link, None)
-                for session in others:
-                    nursery.start_soon(attempt, None, session)
-        return len(outcomes) == len(links) + len(others) and all(outcomes)
-
-    async def _synchronize_with(self, link: Link | None, session: Session | None) -> bool:
-        if link is None:
-            return session is not None and await session.in_step(fresh=False)
-        for _ in range(SYNC_ATTEMPTS):
-            session = self._session_at(link)
-            is_fresh = session is None
-            if session is None:
-                session = await self._dial_now(link)
-            if session is None and not link.is_put_off:
-                return link.is_self
-            if session is not None and await session.in_step(fresh=is_fresh):
-                return True
-        return False
-
-    async def _dial_now(self, link: Link) -> Session | None:
+    async def dial_now(self, link: Link) -> Session | None:
         """Dial, due or not; the conversation that comes of it, if any."""
         contact = self._contacts.at(link)
         if contact is not None and contact.blocked is not None:
             return None
         before = contact and contact.newest
         over = link.attempts + link.is_attempting
+        link.is_urgent = True
         while link.attempts <= over and not link.is_removed:
             contact = self._contacts.at(link)
             if contact is not None and contact.newest is not before:
@@ -131,10 +133,23 @@ class Dialling:
             await link.news.park()
         return None
 
-    def _session_at(self, link: Link) -> Session | None:
+    def session_at(self, link: Link) -> Session | None:
+        """The open conversation with whom was found at a link, if there is one."""
         contact = self._contacts.at(link)
         open_ones = [] if contact is None else [one for one in contact.sessions if one.over is None]
         return open_ones[-1] if open_ones else None
+
+    async def take_turns(self) -> None:
+        """Now and then end a conversation that this node began, where others wait for room; never
+        ends."""
+        while True:
+            await trio.sleep(self._settings.interval_max)
+            if len(self._waiting_for_room) and self._contacts.open_count() >= self._settings.fanout:
+                oldest = next(
+                    (one for one in self._hosting if one.dialled and one.is_at_rest), None
+                )
+                if oldest is not None:
+                    oldest.stop("idle", "others wait for their turn")
 
     # Conversations come and go
 
@@ -153,10 +168,12 @@ class Dialling:
         for link in self._contacts.links_of(contact.origin):
             if link is not dialled:
                 self._upkeep.rest(link, well=well)
+        self._waiting_for_room.unpark()
 
     async def _await_catching_up(self, session: Session, contact: Contact) -> None:
         if await session.caught_up():
             contact.caught_up = True
+            self.caught_up.set()
             for link in self._contacts.links_of(contact.origin):
                 link.settled.set()
 
@@ -171,6 +188,7 @@ class Dialling:
             if (contact is not None and contact.caught_up) or not (is_open or link.is_put_off):
                 link.settled.set()
             link.attempt_over()
+            self._waiting_for_room.unpark()
 
     async def _attempt(self, link: Link) -> str | None:
         """One conversation, when it is due; what went wrong, safe to show."""
@@ -179,22 +197,22 @@ class Dialling:
             stream = await self._dial(link)
             if stream is None:
                 return None
+            self._fanout.dialled(trio.current_time())
             close = await self._hosting.converse(stream, link)
         except Exception as error:
             self._hosting.complain(f"peer {link.address}", error)
             return printable(str(error))
         is_fine = close.code == "idle" or link.is_self or link.is_removed
-        is_surplus = close.code == "busy" and self._session_at(link) is not None
+        is_surplus = close.code == "busy" and self.session_at(link) is not None
         link.is_put_off = close.code == "busy" and not is_surplus
         return None if is_fine or is_surplus else printable(close.reason)
 
     async def _dial(self, link: Link) -> FramedStream | None:
         """Connect when it is due; None where the link was removed before."""
         with trio.CancelScope() as link.waiting:
-            while (due := self._due(link)) > trio.current_time():
-                with trio.move_on_at(due):
-                    await link.changed.park()
+            await self._turn_of(link)
             link.is_attempting = True
+            link.is_urgent = False
             return await dial(
                 link.address,
                 timeout=self._settings.connect_timeout,
@@ -203,9 +221,33 @@ class Dialling:
             )
         return None
 
+    async def _turn_of(self, link: Link) -> None:
+        """Return when a link is due and there is room for one more conversation."""
+        while True:
+            now = trio.current_time()
+            due, room = self._due(link), self._room_at(link)
+            if due <= now and room <= now:
+                return
+            if due <= now:
+                with trio.move_on_at(room):
+                    await self._waiting_for_room.park()
+            else:
+                with trio.move_on_at(due):
+                    await link.changed.park()
+
     def _due(self, link: Link) -> float:
-        """When to dial: not while somebody is connected, or a person has to look first (R13)."""
+        """When to dial: not while somebody is connected, another address of the same node is the
+        better one, or a person has to look first (R13)."""
         contact = self._contacts.at(link)
         if contact is not None and (contact.sessions or contact.blocked is not None):
             return inf
+        if link.settled.is_set() and not link.is_urgent and not self._contacts.best_link(link):
+            return max(link.schedule.due, trio.current_time() + self._settings.interval_max)
         return link.schedule.due
+
+    def _room_at(self, link: Link) -> float:
+        """When there is room for one more conversation; at once for who is awaited: by the write
+        gate or by a person."""
+        if link.is_urgent or (link.explicit and not link.settled.is_set()):
+            return -inf
+        return self._fanout.ready_at(self._contacts.open_count(), self._upkeep.rate)

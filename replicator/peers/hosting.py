@@ -9,16 +9,20 @@ from trio.lowlevel import ParkingLot
 
 from replicator.config import Settings
 from replicator.core.dots import format_origin
+from replicator.core.members import Member
 from replicator.core.resolvers import resolver_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
 from replicator.events import Events
+from replicator.net.address import Address
 from replicator.net.transport import FramedStream
 from replicator.peers.contacts import Contact, Contacts, Link, round_of
 from replicator.peers.journal import Journal, printable
+from replicator.peers.membership import Membership
 from replicator.peers.session import Session, Workers
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import Close, Report
 from replicator.protocol.me import Me
+from replicator.protocol.messages import Hello
 from replicator.protocol.pulls import Pulls
 from replicator.store.apply import Applied
 from replicator.store.store import Store
@@ -40,9 +44,10 @@ class Hosting:
 
     Attributes:
         instance: 8 random bytes, by which a node recognises itself.
-        name: the node's name, once it is known.
+        name, port: the node's name and where it listens (0: it does not), once that is known.
         workers: bounds the threads of the sessions.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
+        on_dialled: called when one has begun that the peer has dialled.
     """
 
     def __init__(
@@ -52,15 +57,18 @@ class Hosting:
         contacts: Contacts,
         events: Events,
         journal: Journal,
+        membership: Membership,
     ) -> None:
         self.instance = contacts.instance
         self.name = ""
+        self.port = 0
         self.workers = Workers.make()
         self._store = store
         self._settings = settings
         self._contacts = contacts
         self._events = events
         self._journal = journal
+        self._membership = membership
         self._pulls = Pulls(settings.reask_timeout)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
@@ -68,6 +76,7 @@ class Hosting:
         self._is_forking = False
         self.on_met: Callable[[Session, Contact], None] = _ignore
         self.on_parted: Callable[[Session, Contact], None] = _ignore
+        self.on_dialled: Callable[[Session], None] = _ignore
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._open))
@@ -86,7 +95,7 @@ class Hosting:
             self._me(),
             self._pulls,
             self._settings,
-            dialled=link is not None,
+            address="" if link is None else str(link.address),
             explicit=link is not None and link.explicit,
             now=trio.current_time(),
         )
@@ -97,10 +106,15 @@ class Hosting:
             self._judge(session, close)
             return close
         finally:
-            self._pulls.finished(conversation.conversation_id)
+            self._pulls.left(conversation.conversation_id)
             self._part(session, link)
             del self._open[session]
             self._ended.unpark_all()
+
+    def hello(self, address: Address) -> Hello:
+        """What this node says when it dials an address."""
+        me = self._me()
+        return me.hello(me.presentable(), False, str(address))
 
     def of(self, link: Link) -> list[Session]:
         """The conversations that came of dialling `link`."""
@@ -128,6 +142,9 @@ class Hosting:
     # What sessions tell
 
     def reported(self, session: Session, report: Report) -> None:
+        if report.kind == "reached":
+            self._membership.reached(report.text)
+            return
         if report.kind == "met":
             self._met(session)
             return
@@ -148,6 +165,9 @@ class Hosting:
             if conflict.fault is not None:
                 self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
 
+    def learned(self, session: Session, members: tuple[Member, ...]) -> None:
+        self._membership.learn(self._subject(session), members)
+
     def failed(self, session: Session, error: Exception) -> None:
         contact = self._contacts.of(session)
         if contact is not None and isinstance(error, ForkedContentsError):
@@ -159,7 +179,14 @@ class Hosting:
             if other is not session:
                 other.poke()
 
-    async def fork(self, session: Session) -> None:
+    async def fork(self, session: Session | None, was_forgotten: bool) -> None:
+        """Give the store a new origin.
+
+        Args:
+            session: which found out that it needs one; it ends by itself.
+            was_forgotten: whether that is because the cluster has forgotten this node (R10), not
+                because of a fork (R13).
+        """
         if self._is_forking:
             return  # another session has found it out too, and waits for this one to end
         self._is_forking = True
@@ -167,16 +194,19 @@ class Hosting:
             await self._end_others(session)
             await trio.to_thread.run_sync(self._store.fork, limiter=self.workers.common)
             self._contacts.origin = self._store.origin
+            self._membership.speak()
+            what = "was forgotten by the cluster"
+            if not was_forgotten:
+                what = "was rolled back or cloned while it ran"
             self._journal.failed(
                 "this directory",
-                "was rolled back or cloned while it ran; this node goes on as origin "
-                f"{format_origin(self._store.origin)}",
+                f"{what}; this node goes on as origin {format_origin(self._store.origin)}",
             )
         finally:
             self._is_forking = False
             self._ended.unpark_all()
 
-    async def _end_others(self, session: Session) -> None:
+    async def _end_others(self, session: Session | None) -> None:
         for other in self:
             if other is not session:
                 other.stop("fork", "this node takes a new origin")
@@ -187,7 +217,7 @@ class Hosting:
                 other.cancel()
         await self._alone(session)
 
-    async def _alone(self, session: Session) -> None:
+    async def _alone(self, session: Session | None) -> None:
         while self._open.keys() - {session}:
             await self._ended.park()
 
@@ -200,9 +230,12 @@ class Hosting:
             session.stop("busy", f"blocked until a person has looked at it: {contact.blocked}")
         if session in surplus or contact.blocked is not None:
             return
+        self._membership.met(contact.origin, contact.name)
         remote = session.stream.remote
         self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
         self.on_met(session, contact)
+        if link is None:
+            self.on_dialled(session)
 
     def _part(self, session: Session, link: Link | None) -> None:
         peer = session.conversation.peer
@@ -211,6 +244,7 @@ class Hosting:
             link.is_self = self._is_own(session)
         contact = self._contacts.parted(session)
         if contact is not None:
+            self._membership.parted(contact.origin)
             self.on_parted(session, contact)
 
     def _judge(self, session: Session, close: Close) -> None:
@@ -251,8 +285,10 @@ class Hosting:
             cluster_id=lambda: store.cluster_id,
             has_data=store.has_data,
             wall_ms=lambda: time.time_ns() // 1_000_000,
+            roster=self._membership.roster,
+            port=self.port,
         )
 
 
-def _ignore(session: Session, contact: Contact) -> None:
+def _ignore(*_: object) -> None:
     """Nobody wants to know."""

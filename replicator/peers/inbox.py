@@ -14,8 +14,9 @@ from trio.lowlevel import ParkingLot
 from replicator.config import INBOX_BYTES_MAX, INBOX_MESSAGES_MAX
 from replicator.errors import PeerError, ProtocolError
 from replicator.net.transport import FramedStream
+from replicator.protocol.codec import decode
 from replicator.protocol.effects import Lost, Stop
-from replicator.protocol.messages import Message, decode
+from replicator.protocol.messages import Message
 
 INLINE_BYTES_MAX = 8 << 10
 """Frames above that are decoded in a worker thread, so that the event loop goes on."""

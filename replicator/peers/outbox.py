@@ -12,7 +12,8 @@ from trio.lowlevel import ParkingLot
 
 from replicator.errors import PeerError
 from replicator.net.transport import FramedStream
-from replicator.protocol.messages import Message, Records, encode
+from replicator.protocol.codec import encode
+from replicator.protocol.messages import Message, Records
 
 INLINE_BYTES_MAX = 8 << 10
 """Chunks above that are encoded in a worker thread, so that the event loop goes on."""

@@ -21,6 +21,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from replicator.config import OUTBOX_MESSAGES_MAX, WORKER_THREADS_MAX
+from replicator.core.members import Member
 from replicator.errors import PeerError, UsageError
 from replicator.net.transport import FAREWELL_SECONDS, FramedStream, StalledError
 from replicator.peers.applying import Applying
@@ -40,12 +41,14 @@ from replicator.protocol.effects import (
     Fork,
     Heard,
     KnownChanged,
+    Learn,
     Lost,
     OpenSource,
     Poke,
     PokeOthers,
     ReadChunk,
     Report,
+    RosterChanged,
     Send,
     Show,
     Stop,
@@ -59,7 +62,7 @@ FLUSH_SECONDS = 2.0
 """How long the last messages may take once a conversation is over."""
 
 T = TypeVar("T")
-StopCode = Literal["closing", "busy", "fork", "protocol"]
+StopCode = Literal["idle", "closing", "busy", "fork", "protocol"]
 
 
 class Host(Protocol):
@@ -77,8 +80,11 @@ class Host(Protocol):
     def poke_others(self, session: "Session") -> None:
         """Call `poke` of every other session."""
 
-    async def fork(self, session: "Session") -> None:
-        """End every other session, then give the store a new origin (R13)."""
+    def learned(self, session: "Session", members: tuple[Member, ...]) -> None:
+        """The peer has said what it knows of members (R7)."""
+
+    async def fork(self, session: "Session", was_forgotten: bool) -> None:
+        """End every other session, then give the store a new origin (R13, R10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class Session:
             store, workers.applying, self._post, partial(host.applied, self), self._failed
         )
         self._events: deque[Event] = deque()
-        self._changed = self._heard = False
+        self._changed = self._heard = self._roster_changed = False
         self._pings = self._pongs = 0
         self._scope = trio.CancelScope()
         self._flushing = trio.CancelScope()
@@ -188,6 +194,17 @@ class Session:
         """The own known set has grown; announced when the peer has read what was sent before."""
         self._changed = True
         self._wake()
+
+    def roster_changed(self) -> None:
+        """This node knows something new of a member; passed on when the peer has read what was
+        sent before."""
+        self._roster_changed = True
+        self._wake()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is open and no round is under way in either direction."""
+        return self.conversation.states == ("open", "idle", "idle")
 
     async def caught_up(self) -> bool:
         """Wait until this node holds all that the peer held when this was called.
@@ -250,6 +267,9 @@ class Session:
         if self._changed and not self._outbox:
             self._changed = False
             return self.conversation.handle(KnownChanged(), now)
+        if self._roster_changed and not self._outbox:
+            self._roster_changed = False
+            return self.conversation.handle(RosterChanged(), now)
         if self.conversation.deadline <= now:
             return self.conversation.tick(now)
         return None
@@ -299,8 +319,11 @@ class Session:
                 self._host.poke_others(self)
             case AdoptCluster(cluster_id):
                 await self._in_thread(partial(self._store.adopt_cluster, cluster_id))
-            case Fork():
-                await self._host.fork(self)
+            case Learn(members):
+                self._host.learned(self, members)
+                self.roster_changed()
+            case Fork(was_forgotten):
+                await self._host.fork(self, was_forgotten)
             case Close():
                 self.over = effect
 

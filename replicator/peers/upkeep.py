@@ -8,6 +8,7 @@ import trio
 from replicator.config import Settings
 from replicator.peers.contacts import Contacts, Link
 from replicator.peers.hosting import Hosting
+from replicator.peers.membership import Membership
 from replicator.protocol.schedule import WriteVelocity
 from replicator.store.store import Store
 
@@ -22,12 +23,18 @@ class Upkeep:
     """Follows the commits of one store. For one trio thread."""
 
     def __init__(
-        self, store: Store, settings: Settings, contacts: Contacts, hosting: Hosting
+        self,
+        store: Store,
+        settings: Settings,
+        contacts: Contacts,
+        hosting: Hosting,
+        membership: Membership,
     ) -> None:
         self._store = store
         self._settings = settings
         self._contacts = contacts
         self._hosting = hosting
+        self._membership = membership
         self._velocity = WriteVelocity(trio.current_time())
         self._commits = 0
         self._sampled_at = 0.0
@@ -39,6 +46,11 @@ class Upkeep:
         """There are commits that were not there before."""
         self._changed.set()
         self._dirty.set()
+
+    @property
+    def rate(self) -> float:
+        """Commits per second, as of now."""
+        return self._velocity.rate(trio.current_time())
 
     def rest(self, link: Link, *, well: bool) -> None:
         """An attempt or a conversation at `link` is over: when to dial again."""
@@ -73,6 +85,7 @@ class Upkeep:
                 )
             except Exception as error:
                 self._hosting.complain("sync point", error)
+            self._membership.synced()
             await trio.sleep(self._settings.sync_interval)
 
     def _hasten(self, now: float) -> None:
@@ -90,4 +103,4 @@ class Upkeep:
             self._sampled_at = now
             known = self._store.known()
             for contact in self._contacts.by_origin.values():
-                contact.watch_lag(known, time.monotonic())
+                contact.lag.watch(known, contact.known, time.monotonic())

@@ -24,6 +24,7 @@ from typing import cast
 from replicator.config import Settings
 from replicator.core.known import KnownSet
 from replicator.errors import ForkError, PeerError
+from replicator.protocol import messages
 from replicator.protocol.announcing import Announcements
 from replicator.protocol.counters import Counters
 from replicator.protocol.effects import (
@@ -43,26 +44,16 @@ from replicator.protocol.effects import (
     Poke,
     PokeOthers,
     Report,
+    RosterChanged,
     Send,
     SourceOpened,
     Stop,
     StoreFailed,
 )
 from replicator.protocol.farewell import bye, code_of
+from replicator.protocol.gossip import Gossip
 from replicator.protocol.greeting import Greeting, warnings
 from replicator.protocol.me import Me as Me
-from replicator.protocol.messages import (
-    Begin,
-    Bye,
-    End,
-    Hello,
-    Known,
-    Message,
-    Ping,
-    Pong,
-    Records,
-    Want,
-)
 from replicator.protocol.pulling import PullHalf
 from replicator.protocol.pulls import ConversationId, Pulls
 from replicator.protocol.serving import ServeHalf
@@ -81,7 +72,8 @@ class Conversation:
         pulls: shared by all conversations of this node.
         settings: its timeouts and limits.
         dialled: whether this side opened the connection.
-        explicit: whether a person told this side the peer's address (R15).
+        address: the peer's, where this side has dialled it; else empty.
+        explicit: whether a person told this side that address (R15).
         now: seconds of a monotonic clock, as everywhere here.
 
     Attributes:
@@ -96,22 +88,23 @@ class Conversation:
         pulls: Pulls,
         settings: Settings,
         *,
-        dialled: bool,
+        address: str,
         explicit: bool,
         now: float,
     ) -> None:
         self.conversation_id = conversation_id
-        self.peer: Hello | None = None
+        self.peer: messages.Hello | None = None
         self.counters = Counters()
         self._known = me.known
         self._pulls = pulls
         self._settings = settings
-        self._timing = Timing(settings, dialled, now)
+        self._timing = Timing(settings, bool(address), now)
         self._out: list[Effect] = []
         self._link = Machine(LINK)
         self._pull = PullHalf(conversation_id, pulls, settings, me.known, self._emit)
         self._serve = ServeHalf(self._emit)
-        self._greeting = Greeting(me, explicit)
+        self._greeting = Greeting(me, explicit, address)
+        self._gossip = Gossip(me.roster, self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
         self._lacking = False
         self._retry_at = inf
@@ -152,11 +145,11 @@ class Conversation:
         self._send(self._greeting.hello)
         return self._flush(now)
 
-    def receive(self, message: Message, now: float) -> list[Effect]:
+    def receive(self, message: messages.Message, now: float) -> list[Effect]:
         """A message of the peer. Whatever it is, nothing is raised."""
         if self._is_over():
             return []
-        self._timing.heard(now, active=not isinstance(message, Ping | Pong))
+        self._timing.heard(now, active=not isinstance(message, messages.Quiet))
         try:
             self._take(message, now)
         except PeerError as error:
@@ -185,36 +178,38 @@ class Conversation:
                 action(now)
         return self._flush(now)
 
-    def _take(self, message: Message, now: float) -> None:
+    def _take(self, message: messages.Message, now: float) -> None:
         before = self._link.state
         self._link.step(type(message).__name__)
         match before, message:
-            case _, Bye():
+            case _, messages.Bye():
                 self._on_bye(message, is_answer=before == "leaving")
             case "leaving", _:
                 pass
-            case _, Ping():
-                self._send(Pong())
-            case "greeting", Hello():
+            case _, messages.Ping():
+                self._send(messages.Pong())
+            case "greeting", messages.Hello():
                 self._on_hello(message)
-            case "comparing", Known(known):
+            case "comparing", messages.Known(known):
                 self._on_first_known(known, now)
             case _:
                 self._take_open(message, now)
 
-    def _take_open(self, message: Message, now: float) -> None:
+    def _take_open(self, message: messages.Message, now: float) -> None:
         match message:
-            case Known(known):
+            case messages.Known(known):
                 self._news.learn(known)
                 self._refresh(now)
-            case Want():
+            case messages.Want():
                 self._serve.want(message)
-            case Begin():
+            case messages.Begin():
                 self._on_begin(message, now)
-            case Records():
+            case messages.Records():
                 self._pull.records(message, now)
-            case End():
+            case messages.End():
                 self._pull.end(message, now)
+            case messages.Revisions() | messages.Call() | messages.Members():
+                self._gossip.take(message)
 
     def _meet(self, event: Event, now: float) -> None:
         match event:
@@ -231,6 +226,9 @@ class Conversation:
                 self._timing.active_at = now
                 self._pull.applied(event, now)
                 self._refresh(now)
+            case RosterChanged():
+                if self.is_open:
+                    self._gossip.advance()
             case Heard():
                 self._timing.heard(now, active=False)
                 self._pull.heard(now)
@@ -244,23 +242,27 @@ class Conversation:
 
     # Greeting
 
-    def _on_hello(self, peer: Hello) -> None:
+    def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
         common, different = self._greeting.meet(peer)
         self._news.learn(common)
-        self._send(Known(different))
+        if peer.dialled:
+            self._emit(Report("reached", peer.dialled))
+        self._send(messages.Known(different))
 
     def _on_first_known(self, known: KnownSet, now: float) -> None:
         assert self.peer is not None
         self._news.learn(known)
         self._out += self._greeting.settle(self.peer, self.peer_known)
+        self._pulls.joined(self.conversation_id)
         self._emit(Report("met", self.peer.node))
         self._out += warnings(self._greeting.hello, self.peer, self._settings.clock_skew_max)
+        self._gossip.advance()
         self._refresh(now)
 
     # What the two sides know
 
-    def _on_begin(self, message: Begin, now: float) -> None:
+    def _on_begin(self, message: messages.Begin, now: float) -> None:
         self._news.learn(message.known)
         self._pull.begin(message, now)
 
@@ -268,14 +270,15 @@ class Conversation:
         """Announce what is new here, then ask for what is lacking."""
         if not self.is_open:
             return
+        assert self.peer is not None
         known = self._known()
         # While a round comes in, what the peer itself sends is not told back piece by piece.
         apart_from = self.peer_known if self._pull.in_burst else _NOTHING
         news = self._news.news(known, apart_from)
         if news:
             self._out += self._news.showing(news)
-            self._send(Known(news))
-        self._pull.ask(self.peer_known, known, now)
+            self._send(messages.Known(news))
+        self._pull.ask(self.peer.origin, self.peer_known, known, now)
         self._lacking = not (
             known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
         )
@@ -311,25 +314,26 @@ class Conversation:
 
     def _on_keepalive(self, now: float) -> None:
         """So the peer hears that this side lives, even while it has reason not to read."""
-        self._send(Ping())
+        self._send(messages.Ping())
 
     def _leave(self, now: float) -> None:
         self._link.step("leave")
         self._timing.limit(now)
-        self._send(Bye("nothing more to say", "idle"))
+        self._send(messages.Bye("nothing more to say", "idle"))
 
     # The end
 
-    def _on_bye(self, message: Bye, is_answer: bool) -> None:
+    def _on_bye(self, message: messages.Bye, is_answer: bool) -> None:
         self._end(
             cast(CloseCode, message.code),
             message.reason,
             tell=message.code == "idle" and not is_answer,
             by_peer=True,
+            fork=Fork(was_forgotten=True) if message.code == "forgotten" else None,
         )
 
     def _fail(self, error: Exception) -> None:
-        self._end(code_of(error), str(error), fork=isinstance(error, ForkError))
+        self._end(code_of(error), str(error), fork=Fork() if isinstance(error, ForkError) else None)
 
     def _end(
         self,
@@ -338,7 +342,7 @@ class Conversation:
         *,
         tell: bool = True,
         by_peer: bool = False,
-        fork: bool = False,
+        fork: Fork | None = None,
     ) -> None:
         """Say so, let go of everything, and close once nothing is being applied any more."""
         if tell:
@@ -347,12 +351,12 @@ class Conversation:
         self._pull.abandon()
         if self._link.state != "ending":
             self._link.step("end")
-        self._ending = [PokeOthers(), *([Fork()] if fork else []), Close(code, reason, by_peer)]
+        self._ending = [PokeOthers(), *([fork] if fork else []), Close(code, reason, by_peer)]
         self._close()
 
     def _close(self) -> None:
         if not self._pull.in_flight:
-            self._pulls.finished(self.conversation_id)
+            self._pulls.left(self.conversation_id)
             self._out += self._ending
             self._link.step("close")
 
@@ -377,7 +381,7 @@ class Conversation:
     def _emit(self, effect: Effect) -> None:
         self._out.append(effect)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: messages.Message) -> None:
         self._emit(Send(message))
 
     def _flush(self, now: float) -> list[Effect]:
@@ -386,7 +390,7 @@ class Conversation:
         for effect in out:
             match effect:
                 case Send(message):
-                    self._timing.sent(now, active=not isinstance(message, Ping | Pong))
+                    self._timing.sent(now, active=not isinstance(message, messages.Quiet))
                 case Report():
                     self.counters = self.counters.after(effect)
         if not self.wants_input:

@@ -5,7 +5,8 @@ driver owes:
 
 - Effects are begun in the order in which they were returned, those of one call before those of
   the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is;
-  where one fails, what follows it in the same call is not begun but for `Close`.
+  where one fails, what follows it in the same call is not begun but for `Close`. `Learn` is no
+  more than a change in memory: it is done at once.
 - The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
   and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
   but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.
@@ -24,6 +25,7 @@ from typing import Literal
 
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
+from replicator.core.members import Member
 from replicator.protocol.messages import Message
 
 
@@ -117,13 +119,26 @@ class AdoptCluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Learn:
+    """Take in what the peer says of members (R7), before the next call."""
+
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
-    """This directory was rolled back or cloned: take a new origin (R13). `Close` follows.
+    """This directory was rolled back or cloned (R13), or the cluster has forgotten this node
+    (R10): take a new origin. `Close` follows.
 
     First every other conversation of this node must end (`Stop`): it greeted as the old origin
     and would show the new one's dots without a `Show`. Conversations that begin afterwards get a
     new `Me`.
+
+    Attributes:
+        was_forgotten: whether the peer said that the cluster has forgotten this node.
     """
+
+    was_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +146,7 @@ class PokeOthers:
     """Tell every other conversation of this node `Poke`: what held them back may be gone."""
 
 
-ReportKind = Literal["met", "round", "served", "resolver", "skew"]
+ReportKind = Literal["reached", "met", "round", "served", "resolver", "skew"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +154,10 @@ class Report:
     """Something that people may want to know.
 
     Attributes:
-        kind: "met": the peer has greeted and belongs here; "round": a round from the peer is
-            complete; "served": a round for the peer was sent; "resolver": the peer resolves
-            conflicts with another resolver (R6); "skew": the wall clocks lie too far apart.
+        kind: "reached": the peer has found this node at the address in `text`; "met": the peer has
+            greeted and belongs here; "round": a round from the peer is complete; "served": a round
+            for the peer was sent; "resolver": the peer resolves conflicts with another resolver
+            (R6); "skew": the wall clocks lie too far apart.
         text: for people; empty where the numbers say all.
         records, changed, size_bytes: of a round: records sent or received, how many of the
             received ones changed something here, and what they counted against limits.
@@ -157,7 +173,16 @@ class Report:
 
 
 CloseCode = Literal[
-    "idle", "refused", "protocol", "closing", "busy", "fork", "failed", "silent", "lost"
+    "idle",
+    "refused",
+    "protocol",
+    "closing",
+    "busy",
+    "fork",
+    "forgotten",
+    "failed",
+    "silent",
+    "lost",
 ]
 
 
@@ -187,6 +212,7 @@ Effect = (
     | Finish
     | ApplyFull
     | AdoptCluster
+    | Learn
     | Fork
     | PokeOthers
     | Report
@@ -236,6 +262,11 @@ class KnownChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RosterChanged:
+    """This node knows something new of a member: one is enough for any number of changes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """Some bytes have come of a message that is not complete yet: the peer is slow, not silent."""
 
@@ -264,10 +295,11 @@ class Stop:
     """End the conversation politely, for a reason of the driver's.
 
     Attributes:
-        code: "closing", "busy", "fork", or "protocol" where the peer's bytes did not decode.
+        code: "idle" where others wait for their turn, "closing", "busy", "fork", or "protocol"
+            where the peer's bytes did not decode.
     """
 
-    code: Literal["closing", "busy", "fork", "protocol"]
+    code: Literal["idle", "closing", "busy", "fork", "protocol"]
     reason: str
 
 
@@ -278,4 +310,15 @@ class Lost:
     reason: str
 
 
-Event = SourceOpened | ChunkRead | Applied | KnownChanged | Heard | StoreFailed | Poke | Stop | Lost
+Event = (
+    SourceOpened
+    | ChunkRead
+    | Applied
+    | KnownChanged
+    | RosterChanged
+    | Heard
+    | StoreFailed
+    | Poke
+    | Stop
+    | Lost
+)

@@ -1,6 +1,12 @@
 """How a conversation ends: which code an error has, and what the peer is told."""
 
-from replicator.errors import ForkedContentsError, ForkError, PeerRefusedError, ProtocolError
+from replicator.errors import (
+    ForkedContentsError,
+    ForkError,
+    PeerForgottenError,
+    PeerRefusedError,
+    ProtocolError,
+)
 from replicator.protocol.effects import CloseCode
 from replicator.protocol.greeting import GreetAgainError
 from replicator.protocol.messages import BYE_CODES, REASON_BYTES_MAX, Bye
@@ -9,6 +15,7 @@ _CODES: dict[type[Exception], CloseCode] = {
     ForkError: "fork",
     GreetAgainError: "busy",
     ProtocolError: "protocol",
+    PeerForgottenError: "forgotten",
     PeerRefusedError: "refused",
     ForkedContentsError: "refused",
 }

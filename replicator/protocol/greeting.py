@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from replicator.config import CLUSTER_DEFAULT
 from replicator.core.dots import format_origin
 from replicator.core.known import BLOCKS, KnownSet
-from replicator.errors import ForkError, PeerError, PeerRefusedError
+from replicator.errors import ForkError, PeerError, PeerForgottenError, PeerRefusedError
 from replicator.protocol.effects import AdoptCluster, Effect, Report
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
@@ -27,6 +27,7 @@ class Greeting:
     Args:
         me: this node.
         explicit: whether a person told it the peer's address.
+        dialled: that address, where this side has dialled it; else empty.
 
     Attributes:
         known: what the first `Known` is about: the store's known set as it was when the greeting
@@ -36,10 +37,10 @@ class Greeting:
 
     __slots__ = ("_me", "hello", "known")
 
-    def __init__(self, me: Me, explicit: bool) -> None:
+    def __init__(self, me: Me, explicit: bool, dialled: str) -> None:
         self._me = me
         self.known = me.presentable()
-        self.hello = me.hello(self.known, explicit)
+        self.hello = me.hello(self.known, explicit, dialled)
 
     def meet(self, peer: Hello) -> tuple[KnownSet, KnownSet]:
         """The peer's `Hello` has come.
@@ -51,8 +52,14 @@ class Greeting:
             PeerRefusedError: see `check_peer`.
             ForkError: the peer lives under this node's origin: this directory, or the peer's, was
                 copied or cloned (R13).
+            PeerForgottenError: the cluster has forgotten the peer (R10).
         """
         check_peer(self.hello, peer)
+        if self._me.roster.is_forgotten(peer.origin):
+            raise PeerForgottenError(
+                f"the cluster has forgotten node {peer.node!r} (origin "
+                f"{format_origin(peer.origin)}): it takes a new origin and joins anew"
+            )
         if peer.origin == self.hello.origin:
             raise ForkError(f"node {peer.node!r} lives under this node's origin")
         differing = differing_blocks(self.hello, peer)
@@ -125,9 +132,9 @@ def choose_cluster(mine: Hello, theirs: Hello, shared: bool) -> bytes:
     if mine.has_data and theirs.has_data and not _permitted(mine, theirs, shared):
         raise PeerRefusedError(
             f"node {theirs.node!r} (origin {format_origin(theirs.origin)}) holds data of another "
-            f"cluster of the name {mine.cluster!r}. To merge the two for good, give its address as "
-            "a peer, or give both the same cluster name of your own; else "
-            "give them different cluster names"
+            f"cluster of the name {mine.cluster!r}. To merge the two for good, run `replicator "
+            "join` with its address, or give that as a peer, or give both the same cluster name of "
+            "your own; else give them different cluster names"
         )
     if mine.has_data == theirs.has_data:
         ids = [mine.cluster_id, theirs.cluster_id]

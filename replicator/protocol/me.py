@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from replicator.config import PROTOCOL_VERSION
 from replicator.core.known import KnownSet
+from replicator.core.members import Roster
 from replicator.protocol.messages import Hello
 
 
@@ -21,6 +22,8 @@ class Me:
         cluster_id: reads the store's cluster id (R15).
         has_data: reads whether the store holds anything.
         wall_ms: reads the wall clock, milliseconds since the epoch.
+        roster: what this node knows of all members; the conversations only read it.
+        port: where it listens, 0 where it does not.
     """
 
     cluster: str
@@ -33,6 +36,8 @@ class Me:
     cluster_id: Callable[[], bytes | None]
     has_data: Callable[[], bool]
     wall_ms: Callable[[], int]
+    roster: Roster
+    port: int
 
     def presentable(self) -> KnownSet:
         """The known set without own dots that no peer was ever shown.
@@ -44,7 +49,7 @@ class Me:
         known.discard_above(self.origin, self.shown())
         return known
 
-    def hello(self, known: KnownSet, explicit: bool) -> Hello:
+    def hello(self, known: KnownSet, explicit: bool, dialled: str) -> Hello:
         """The greeting of a conversation that begins with announcing `known`."""
         return Hello(
             versions=(PROTOCOL_VERSION, PROTOCOL_VERSION),
@@ -58,4 +63,6 @@ class Me:
             has_data=self.has_data(),
             wall_ms=self.wall_ms(),
             block_hashes=known.block_hashes(),
+            port=self.port,
+            dialled=dialled,
         )

@@ -1,40 +1,12 @@
-"""The messages and their bytes: msgpack arrays ``[tag, field, …]``, one a frame.
+"""The messages of a conversation. How they travel is in `replicator.protocol.codec`."""
 
-Any bytes decode to a message or raise `ProtocolError`, in time and memory proportional to their
-number: arrays and maps are opened one by one where the grammar has one, an element is never a
-container, and nothing is allocated on the word of a length (`replicator.protocol.reader`). Every
-field is checked for type, length and range; what only a store can judge (whether rows and values
-fit) is left to it.
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-Compatibility: tags, fields and their order never change within a protocol version. `Hello` may
-grow at its end in later versions: fields beyond those known here are skipped, so that nodes of
-different versions can tell each other so. Every other message has exactly its fields.
-
-A known set is a map of 8-byte origins, ascending, to its bounds, each as the difference to the
-one before: seqs 1 … 4 and 9 of an origin are ``[1, 4, 4, 1]``. A chunk is ``[{origin number:
-8-byte origin}, [key, …], [row, …], [value, …]]`` (`replicator.core.chunk`).
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from itertools import accumulate, pairwise
-from typing import Any, get_args
-
-import msgpack
-
-from replicator.config import (
-    CHUNK_RECORDS_MAX,
-    KEY_BYTES_MAX,
-    NAME_BYTES_MAX,
-    ORIGINS_MAX,
-    VALUE_BYTES_MAX,
-)
-from replicator.core import ranges
-from replicator.core.chunk import RECORD_OVERHEAD_BYTES, Chunk
-from replicator.core.dots import ORIGIN_MAX, SEQ_MAX
-from replicator.core.known import BLOCKS, KnownSet
-from replicator.errors import ProtocolError
-from replicator.protocol.reader import Reader, within
+from replicator.config import ORIGINS_MAX
+from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet
+from replicator.core.members import Member
 
 INSTANCE_BYTES = 8
 HASH_BYTES = 8
@@ -48,7 +20,6 @@ BOUNDS_MAX = 8 * ORIGINS_MAX
 ROUND_MAX = 2**63 - 1
 VERSION_MAX = 2**16 - 1
 WALL_MS_MAX = 2**63 - 1
-_NUMBER_MAX = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +38,9 @@ class Hello:
         has_data: whether the sender's store holds anything.
         wall_ms: the sender's wall clock, milliseconds since the epoch.
         block_hashes: of the known set that the sender announces (`KnownSet.block_hashes`).
+        port: where the sender listens, on whichever address; 0 where it does not.
+        dialled: the address at which the sender has reached the receiver, ``host:port``; empty
+            where it was dialled itself.
     """
 
     versions: tuple[int, int]
@@ -80,6 +54,8 @@ class Hello:
     has_data: bool
     wall_ms: int
     block_hashes: list[bytes]
+    port: int
+    dialled: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +68,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Ask for a round: everything the sender of this lacks, but for `withheld` (R5)."""
+    """Ask for a round.
+
+    Attributes:
+        wanted: the dots that the sender of this lacks and asks nobody else for (R5); None for
+            everything it lacks.
+    """
 
     round: int
-    withheld: KnownSet
+    wanted: KnownSet | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,203 +135,40 @@ class Pong:
     """I am."""
 
 
-Message = Hello | Known | Want | Begin | Records | End | Bye | Ping | Pong
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """Of which members the sender knows what, where that has changed since it last said so (R7).
 
-BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork")
+    Attributes:
+        revisions: origin → revision (`replicator.core.members`).
+    """
+
+    revisions: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    """How one field travels."""
+class Call:
+    """Ask for what the receiver of this knows of some members.
 
-    read: Callable[[Reader], Any]
-    pack: Callable[[Any], object] = lambda value: value
-
-
-def _origin_bytes(origin: int) -> bytes:
-    return origin.to_bytes(8, "big")
-
-
-def _read_origin(reader: Reader, last: int) -> int:
-    """An origin, greater than the `last` one."""
-    origin = int.from_bytes(reader.blob(8, 8, "an origin"), "big")
-    return within(origin, last + 1, ORIGIN_MAX, "an origin")
-
-
-def _pack_known(known: KnownSet) -> object:
-    return {
-        _origin_bytes(origin): [
-            bounds[0],
-            *(high - low for low, high in pairwise(bounds)),
-        ]
-        for origin, bounds in sorted(known.items())
-    }
-
-
-def _read_known(reader: Reader) -> KnownSet:
-    result: dict[int, ranges.Bounds] = {}
-    origin, budget = -1, BOUNDS_MAX
-    for _ in range(reader.map(ORIGINS_MAX, "origins")):
-        origin = _read_origin(reader, origin)
-        count = reader.array(2, budget, "bounds")
-        budget -= count
-        result[origin] = _read_bounds(reader, count)
-    return KnownSet(result)
-
-
-def _read_bounds(reader: Reader, count: int) -> ranges.Bounds:
-    step = reader.next
-    differences = [step() for _ in range(count)]
-    if any(type(difference) is not int for difference in differences):
-        raise ProtocolError("a bound of a known set is no whole number")
-    bounds = list(accumulate(differences))
-    if not ranges.is_valid(bounds) or bounds[-1] > SEQ_MAX + 1:
-        raise ProtocolError("the bounds of a known set are not ascending within the seqs")
-    return bounds
-
-
-def _pack_floor(floor: Mapping[int, int]) -> object:
-    return {_origin_bytes(origin): seq for origin, seq in sorted(floor.items())}
-
-
-def _read_floor(reader: Reader) -> dict[int, int]:
-    result: dict[int, int] = {}
-    origin = -1
-    for _ in range(reader.map(ORIGINS_MAX, "purge floor entries")):
-        origin = _read_origin(reader, origin)
-        result[origin] = reader.whole(1, SEQ_MAX, "a purge floor")
-    return result
-
-
-def _pack_chunk(chunk: Chunk) -> object:
-    origins = {number: _origin_bytes(origin) for number, origin in sorted(chunk.origins.items())}
-    return [origins, chunk.keys, chunk.rows, chunk.values]
-
-
-def _read_chunk(reader: Reader) -> Chunk:
-    reader.array(4, 4, "a chunk's columns")
-    origins: dict[int, int] = {}
-    number = -1
-    for _ in range(reader.map(ORIGINS_MAX, "origin numbers")):
-        number = reader.whole(number + 1, _NUMBER_MAX, "an origin number")
-        origins[number] = _read_origin(reader, -1)
-    count = reader.array(1, CHUNK_RECORDS_MAX, "keys")
-    keys = reader.blobs(count, KEY_BYTES_MAX, "keys")
-    reader.array(count, count, "rows")
-    rows = reader.blobs(count, _NUMBER_MAX, "rows")
-    value_count = reader.array(0, _NUMBER_MAX, "values")
-    values = reader.blobs(value_count, VALUE_BYTES_MAX, "values")
-    size = sum(map(len, keys)) + sum(map(len, rows)) + sum(map(len, values))
-    return Chunk(origins, keys, rows, values, size + RECORD_OVERHEAD_BYTES * count)
-
-
-def _read_versions(reader: Reader) -> tuple[int, int]:
-    reader.array(2, 2, "the versions")
-    low = reader.whole(1, VERSION_MAX, "the least version")
-    return low, reader.whole(low, VERSION_MAX, "the greatest version")
-
-
-def _read_cluster_id(reader: Reader) -> bytes | None:
-    value = reader.next()
-    if value is not None and (
-        type(value) is not bytes or not 1 <= len(value) <= CLUSTER_ID_BYTES_MAX
-    ):
-        raise ProtocolError(
-            f"the cluster id is no byte string of 1 to {CLUSTER_ID_BYTES_MAX} bytes"
-        )
-    return value
-
-
-def _read_hashes(reader: Reader) -> list[bytes]:
-    hashes = reader.blobs(reader.array(BLOCKS, BLOCKS, "block hashes"), HASH_BYTES, "block hashes")
-    if any(len(value) not in (0, HASH_BYTES) for value in hashes):
-        raise ProtocolError(f"a block hash has neither 0 nor {HASH_BYTES} bytes")
-    return hashes
-
-
-def _read_code(reader: Reader) -> str:
-    code = reader.text(NAME_BYTES_MAX, "the code")
-    if code not in BYE_CODES:
-        raise ProtocolError(f"{code!r} is no code of a Bye")
-    return code
-
-
-def _name(what: str) -> _Field:
-    return _Field(lambda reader: reader.text(NAME_BYTES_MAX, what))
-
-
-def _flag(what: str) -> _Field:
-    return _Field(lambda reader: reader.flag(what))
-
-
-_ROUND = _Field(lambda reader: reader.whole(1, ROUND_MAX, "the round"))
-_KNOWN = _Field(_read_known, _pack_known)
-
-_GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
-    1: (
-        Hello,
-        (
-            _Field(_read_versions),
-            _name("the cluster name"),
-            _Field(_read_cluster_id),
-            _name("the node name"),
-            _Field(lambda reader: _read_origin(reader, -1), _origin_bytes),
-            _Field(lambda reader: reader.blob(INSTANCE_BYTES, INSTANCE_BYTES, "the instance")),
-            _name("the resolver name"),
-            _flag("explicit"),
-            _flag("has_data"),
-            _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the wall clock")),
-            _Field(_read_hashes),
-        ),
-    ),
-    2: (Known, (_KNOWN,)),
-    3: (Want, (_ROUND, _KNOWN)),
-    4: (Begin, (_ROUND, _KNOWN, _Field(_read_floor, _pack_floor), _flag("full"))),
-    5: (Records, (_ROUND, _Field(_read_chunk, _pack_chunk))),
-    6: (End, (_ROUND,)),
-    7: (
-        Bye,
-        (_Field(lambda reader: reader.text(REASON_BYTES_MAX, "the reason")), _Field(_read_code)),
-    ),
-    8: (Ping, ()),
-    9: (Pong, ()),
-}
-"""Tag → message and how its fields travel, in the order of the class. Only ever added to."""
-
-_TAGS = {kind: tag for tag, (kind, _) in _GRAMMAR.items()}
-_NAMES = {kind: tuple(item.name for item in fields(kind)) for kind in get_args(Message)}
-
-
-def encode(message: Message) -> bytes:
-    """The payload of the frame for `message`, whose fields keep the limits."""
-    kind = type(message)
-    tag = _TAGS[kind]
-    values = zip(_NAMES[kind], _GRAMMAR[tag][1], strict=True)
-    return msgpack.packb([tag, *(item.pack(getattr(message, name)) for name, item in values)])
-
-
-def decode(payload: bytes) -> Message:
-    """The message that the payload of one frame holds.
-
-    Raises:
-        ProtocolError: it holds none.
+    Attributes:
+        origins: ascending.
     """
-    try:
-        return _decode(Reader(payload), len(payload))
-    except (ValueError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"a frame of {len(payload)} bytes holds no message: {error}") from error
+
+    origins: tuple[int, ...]
 
 
-def _decode(reader: Reader, size: int) -> Message:
-    count = reader.array(1, VERSION_MAX, "fields") - 1
-    tag = reader.whole(0, VERSION_MAX, "the tag")
-    if tag not in _GRAMMAR:
-        raise ProtocolError(f"there is no message with tag {tag}")
-    kind, items = _GRAMMAR[tag]
-    if count != len(items) and not (kind is Hello and count > len(items)):
-        raise ProtocolError(f"{kind.__name__} has {len(items)} fields, not {count}")
-    message: Message = kind(*(item.read(reader) for item in items))
-    reader.skip(count - len(items))
-    if reader.position() != size:
-        raise ProtocolError(f"bytes follow a {kind.__name__}")
-    return message
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What the sender knows of members that were called for."""
+
+    members: tuple[Member, ...]
+
+
+Message = (
+    Hello | Known | Want | Begin | Records | End | Bye | Ping | Pong | Revisions | Call | Members
+)
+
+Quiet = Ping | Pong | Revisions | Call | Members
+"""Messages that do not keep an idle conversation open."""
+
+BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork", "forgotten")

@@ -44,7 +44,7 @@ class _Round:
     """A round that the peer was asked for.
 
     Attributes:
-        withheld: what it was asked to leave out (R5).
+        wanted: what it was asked for; None for everything (R5).
         announced: what it had announced by then, and so must have.
         remote_known, floor, full: from its `Begin`.
         queue: chunks received and not yet applied.
@@ -53,11 +53,12 @@ class _Round:
         last_key: the last key received in a full-state round.
         covered: the last key up to which a full-state round was applied.
         covered_all: whether the range without an upper end was applied too.
-        pend: the withheld dots that its claim has to wait for.
+        pend: the withheld dots that its claim has to wait for: those of the snapshot that were not
+            wanted.
     """
 
     number: int
-    withheld: KnownSet
+    wanted: KnownSet | None
     announced: KnownSet
     remote_known: KnownSet = field(default_factory=KnownSet)
     floor: Mapping[int, int] = field(default_factory=dict)
@@ -166,18 +167,19 @@ class PullHalf:
         owes = self.state in ("asked", "log", "full") and not self.in_flight and self.wants_input
         return self._heard_at + STALL_TIMEOUTS * self._settings.reask_timeout if owes else inf
 
-    def ask(self, peer_known: KnownSet, known: KnownSet, now: float) -> None:
-        """Ask the peer for a round, if it has something that nobody else is asked for."""
+    def ask(self, peer: int, peer_known: KnownSet, known: KnownSet, now: float) -> None:
+        """Ask the peer, by its origin, for a round, if it has something that nobody else is asked
+        for."""
         if not self.is_idle:
             return
-        ask = self._pulls.plan(self._id, peer_known, known, now)
+        ask = self._pulls.plan(self._id, peer, peer_known, known, now)
         if ask is None:
             return
         self._machine.step("ask")
         self._rounds += 1
-        self._round = _Round(self._rounds, ask.withheld, peer_known.copy())
+        self._round = _Round(self._rounds, ask.wanted, peer_known.copy())
         self._heard_at = now
-        self._emit(Send(Want(self._rounds, ask.withheld)))
+        self._emit(Send(Want(self._rounds, ask.wanted)))
 
     def begin(self, message: Begin, now: float) -> None:
         """The peer's snapshot is open: its known set comes before its first record (R2).
@@ -193,6 +195,8 @@ class PullHalf:
         current.full = message.full
         if message.full:
             self._pulls.exclusive(self._id)
+        if message.full or current.wanted is None:
+            self._pulls.promised(self._id, message.known.difference(self._known()))
 
     def records(self, message: Records, now: float) -> None:
         """Some records have come.
@@ -285,8 +289,8 @@ class PullHalf:
         """The last piece, with the claim, unless withheld dots are still unknown (R5). A
         full-state round left nothing out."""
         self._machine.step("finish")
-        if not current.full:
-            withheld = current.withheld.difference(self._known())
+        if not current.full and current.wanted is not None:
+            withheld = current.remote_known.difference(current.wanted).difference(self._known())
             if withheld:
                 current.pend = withheld
                 return Finish(chunk, current.remote_known, None, {})

@@ -2,16 +2,19 @@
 
 Three things need more than one conversation to be seen together:
 
-- *Asks.* A dot is asked from one peer at a time. A conversation that plans a round withholds what
-  others were asked for, until those have made no progress for the re-ask timeout.
+- *Asks.* A dot is asked from one peer at a time. A conversation that plans a round names the dots
+  that it wants: those that the peer has announced and no other is asked for, until the others have
+  made no progress for the re-ask timeout; and of the peer's own writes all that are to come, for
+  nobody has them sooner. Whatever else the peer's snapshot holds is withheld: another one has
+  announced it, too, or is about to. Where this is the only conversation, everything is wanted.
 - *Pending claims.* A round from which dots were withheld may not claim its snapshot's known set
   when it is complete: a withheld dot may have been superseded by one that this round brought, and
   only the other round may say that it is known. Such a claim waits here until all its withheld
   dots are known to the store. Two claims that wait for each other's dots never complete one
-  another; they are settled by a round with nothing withheld, which the next plan makes once nobody
-  else is asked, and at the latest when a claim has waited for the re-ask timeout. Until then a
-  dot of a pending claim is not asked for again with anything withheld: that brings no record, and
-  two conversations that kept doing so would withhold from each other for ever.
+  another; they are settled by a round with nothing withheld, which a plan makes when a claim has
+  waited for `CLAIM_SECONDS` and nobody is asked for what it waits for. Until then a dot of a
+  pending claim is not asked for again: that brings no record, and two conversations that kept
+  doing so would withhold from each other for ever.
 - *Turns.* While a full-state round is open, nothing from another peer is applied. Turns are taken
   apply by apply: a log round is safe at every cut (R4), so it may stand still while a full-state
   round passes, and nobody waits for a slow peer.
@@ -23,22 +26,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from replicator.config import PENDING_CLAIMS_MAX
+from replicator.config import CLAIM_SECONDS, PENDING_CLAIMS_MAX
+from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 
 ConversationId = int
 
+CLAIM_TIMEOUTS = 3
+"""A claim waits no longer than so many re-ask timeouts for what others are still sending."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a round may be asked for.
+    """What a round is asked for.
 
     Attributes:
-        withheld: the dots, of those that the peer has and this node lacks, that others are asked
-            for already.
+        wanted: the dots; None for everything that this node lacks.
     """
 
-    withheld: KnownSet
+    wanted: KnownSet | None
 
 
 @dataclass(slots=True)
@@ -63,12 +69,13 @@ class Pulls:
     """Shared by the conversations of one node; used from one thread.
 
     Args:
-        reask_timeout: seconds without progress after which a dot is asked from another peer, and
-            after which a pending claim is replaced by a round with nothing withheld.
+        reask_timeout: seconds without progress after which a dot is asked from another peer.
     """
 
     def __init__(self, reask_timeout: float) -> None:
         self._timeout = reask_timeout
+        self._claim_timeout = min(CLAIM_SECONDS, reask_timeout)
+        self._open: set[ConversationId] = set()
         self._asked: dict[ConversationId, _Asked] = {}
         self._pending: list[_Pending] = []
         self._applying: set[ConversationId] = set()
@@ -85,12 +92,27 @@ class Pulls:
         """The conversation that has, or is about to have, a full-state round open."""
         return self._exclusive
 
+    def joined(self, conversation_id: ConversationId) -> None:
+        """The conversation is open: its peer may be asked."""
+        self._open.add(conversation_id)
+
+    def left(self, conversation_id: ConversationId) -> None:
+        """The conversation is over."""
+        self._open.discard(conversation_id)
+        self.finished(conversation_id)
+
     def plan(
-        self, conversation_id: ConversationId, peer_known: KnownSet, known: KnownSet, now: float
+        self,
+        conversation_id: ConversationId,
+        peer: int,
+        peer_known: KnownSet,
+        known: KnownSet,
+        now: float,
     ) -> Ask | None:
-        """Whether to ask this peer for a round now, and what to withhold from it.
+        """Whether to ask this peer for a round now, and for what.
 
         Args:
+            peer: the origin of the peer.
             peer_known: what the peer has announced.
             known: what the store knows.
 
@@ -103,15 +125,27 @@ class Pulls:
         lack = peer_known.difference(known)
         if not lack:
             return None
-        if self._is_overdue(lack, now):
-            withheld = KnownSet()
-        else:
-            elsewhere = self._asked_elsewhere(conversation_id, now)
-            withheld = lack.intersection(elsewhere)
-            if not lack.difference(elsewhere).difference(self._hoped_for(elsewhere)):
-                return None
-        self._asked[conversation_id] = _Asked(lack.difference(withheld), now)
-        return Ask(withheld)
+        elsewhere = self._asked_elsewhere(conversation_id, now)
+        if self._is_alone(conversation_id) or self._is_overdue(lack, elsewhere, now):
+            self._asked[conversation_id] = _Asked(lack, now)
+            return Ask(None)
+        wanted = lack.difference(elsewhere)
+        if not wanted.difference(self._hoped_for(elsewhere)):
+            return None
+        newest = max(peer_known.highest(peer), known.highest(peer))
+        wanted.add_range(peer, newest + 1, SEQ_MAX + 1)
+        wanted = wanted.difference(elsewhere)
+        self._asked[conversation_id] = _Asked(wanted, now)
+        return Ask(wanted)
+
+    def promised(self, conversation_id: ConversationId, dots: KnownSet) -> None:
+        """A round in which everything is wanted will bring these, more than were announced."""
+        asked = self._asked.get(conversation_id)
+        if asked is not None:
+            asked.dots.update(dots)
+
+    def _is_alone(self, conversation_id: ConversationId) -> bool:
+        return self._open | self._asked.keys() <= {conversation_id}
 
     def _asked_elsewhere(self, conversation_id: ConversationId, now: float) -> KnownSet:
         """What others are asked for and may still send."""
@@ -130,17 +164,26 @@ class Pulls:
                 hoped_for.update(pending.claim)
         return hoped_for
 
-    def _is_overdue(self, lack: KnownSet, now: float) -> bool:
+    def _is_overdue(self, lack: KnownSet, elsewhere: KnownSet, now: float) -> bool:
         """Whether a claim that a round for `lack` could settle has waited for too long; if so, it
-        begins to wait anew, for one such round at a time is enough."""
+        begins to wait anew, for one such round at a time is enough.
+
+        What others are sending just now is worth waiting for, but not for ever: of what they were
+        asked for, they may have no record.
+        """
         overdue = [
             pending
             for pending in self._pending
-            if now - pending.at >= self._timeout and lack.intersection(pending.claim)
+            if now - pending.at >= self._patience(pending, elsewhere)
+            and lack.intersection(pending.claim)
         ]
         for pending in overdue:
             pending.at = now
         return bool(overdue)
+
+    def _patience(self, pending: _Pending, elsewhere: KnownSet) -> float:
+        is_coming = bool(pending.withheld.intersection(elsewhere))
+        return CLAIM_TIMEOUTS * self._timeout if is_coming else self._claim_timeout
 
     def retry_at(self, conversation_id: ConversationId, now: float) -> float:
         """When a plan may come out otherwise although nothing was heard, in seconds like `now`."""
@@ -149,7 +192,9 @@ class Pulls:
             for other, asked in self._asked.items()
             if other != conversation_id
         ]
-        moments += [pending.at + self._timeout for pending in self._pending]
+        for pending in self._pending:
+            moments.append(pending.at + self._claim_timeout)
+            moments.append(pending.at + CLAIM_TIMEOUTS * self._timeout)
         return min((moment for moment in moments if moment > now), default=inf)
 
     def progress(self, conversation_id: ConversationId, now: float) -> None:
@@ -184,7 +229,10 @@ class Pulls:
         ripe: list[tuple[KnownSet, Mapping[int, int]]] = []
         waiting = []
         for pending in self._pending:
-            if known.issuperset(pending.withheld) or known.issuperset(pending.claim):
+            says_nothing = known.issuperset(pending.claim)
+            if says_nothing and not pending.floor:
+                continue
+            if says_nothing or known.issuperset(pending.withheld):
                 ripe.append((pending.claim, pending.floor))
             else:
                 waiting.append(pending)

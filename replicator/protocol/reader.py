@@ -13,6 +13,8 @@ import msgpack
 
 from replicator.errors import ProtocolError
 
+NIL = b"\xc0"
+
 
 class Reader:
     """Takes the fields of one message from its bytes, each checked.
@@ -20,9 +22,10 @@ class Reader:
     Its methods raise `ProtocolError`, or what msgpack raises for bytes that are none of its own.
     """
 
-    __slots__ = ("_unpacker", "next")
+    __slots__ = ("_payload", "_unpacker", "next")
 
     def __init__(self, payload: bytes) -> None:
+        self._payload = payload
         # Containers are opened by their headers only, so none may turn up as an element.
         self._unpacker = msgpack.Unpacker(
             max_buffer_size=len(payload), max_array_len=0, max_map_len=0, max_ext_len=0
@@ -71,6 +74,14 @@ class Reader:
         if type(value) is not bool:
             raise ProtocolError(f"{what} is neither true nor false")
         return value
+
+    def skip_nil(self) -> bool:
+        """Whether the next field is nil, which is then taken."""
+        start = self._unpacker.tell()
+        if self._payload[start : start + 1] != NIL:
+            return False
+        self._unpacker.skip()
+        return True
 
     def skip(self, count: int) -> None:
         for _ in range(count):

@@ -7,7 +7,8 @@ be reached is tried again after pauses that double, up to ``holdoff_max``. Both 
 random part, so that nodes that were started, or lost a switch, together do not dial in step.
 """
 
-from math import exp
+from collections import deque
+from math import exp, inf
 
 from replicator.config import Settings
 
@@ -42,6 +43,51 @@ class WriteVelocity:
     def rate(self, now: float) -> float:
         """Commits per second, as of now."""
         return self._rate * exp(-max(0.0, now - self._at) / VELOCITY_SECONDS)
+
+
+def pause(settings: Settings, rate: float) -> float:
+    """The pause after a conversation, without its random part.
+
+    Args:
+        rate: commits per second of this node (`WriteVelocity`).
+    """
+    high = settings.interval_max
+    expected = 1 / rate if rate * high > 1 else high
+    return max(settings.interval_min, min(high, expected))
+
+
+class Fanout:
+    """Which share of many peers a node dials (DESIGN §4), so that its traffic does not grow with
+    the cluster: at most ``fanout`` conversations are open when it dials one more, and at most so
+    many are dialled within a pause.
+
+    Whom it dials is left to chance, by the random parts of their schedules; so what one node
+    writes spreads to all as a rumour does, in a number of steps that grows with the logarithm of
+    theirs.
+    """
+
+    __slots__ = ("_dials", "_settings")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._dials: deque[float] = deque(maxlen=settings.fanout)
+
+    def ready_at(self, open_count: int, rate: float) -> float:
+        """When one more peer may be dialled, as things stand; `inf` while enough is open.
+
+        Args:
+            open_count: conversations, whoever dialled.
+            rate: commits per second of this node (`WriteVelocity`).
+        """
+        if open_count >= self._settings.fanout:
+            return inf
+        if len(self._dials) < self._settings.fanout:
+            return -inf
+        return self._dials[0] + pause(self._settings, rate)
+
+    def dialled(self, now: float) -> None:
+        """A peer was reached. Attempts that fail do not count: they have hold-offs."""
+        self._dials.append(now)
 
 
 class PeerSchedule:
@@ -99,6 +145,5 @@ class PeerSchedule:
         self.due = now + min(settings.holdoff_max, doubled) * (1 - HOLDOFF_JITTER * random)
 
     def _pause(self, rate: float) -> float:
-        low, high = self._settings.interval_min, self._settings.interval_max
-        expected = 1 / rate if rate * high > 1 else high
-        return max(low, min(high, expected) * (1 - JITTER * self._random))
+        least = self._settings.interval_min
+        return max(least, pause(self._settings, rate) * (1 - JITTER * self._random))

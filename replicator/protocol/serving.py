@@ -80,7 +80,7 @@ class ServeHalf:
         self._emit = emit
         self._machine = Machine(SERVE)
         self._round = 0
-        self._withheld = KnownSet()
+        self._wanted: KnownSet | None = None
         self._lack: KnownSet | None = None
         self._records = 0
         self._size_bytes = 0
@@ -100,7 +100,7 @@ class ServeHalf:
             ProtocolError: one is being served already.
         """
         self._machine.step("Want")
-        self._round, self._withheld = message.round, message.withheld
+        self._round, self._wanted = message.round, message.wanted
         self._records = self._size_bytes = 0
         self._emit(OpenSource())
 
@@ -115,7 +115,9 @@ class ServeHalf:
         """
         self._machine.step("SourceOpened")
         full = below_floor(peer_known, event.floor)
-        lack = event.known.difference(peer_known).difference(self._withheld)
+        lack = event.known.difference(peer_known)
+        if self._wanted is not None:
+            lack = lack.intersection(self._wanted)
         self._lack = None if full else lack
         self._emit(Send(Begin(self._round, event.known, event.floor, full)))
         self._emit(ReadChunk(self._lack))

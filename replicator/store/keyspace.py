@@ -14,6 +14,7 @@ key, after FF FF FF FF  value                                          what it i
 ``k`` number, start     stop                                           known seqs start … stop-1
 ``o`` number            origin u64                                     interned origin
 ``f`` number            seq u64                                        purge floor
+``n`` origin u64        msgpack list (`replicator.store.members`)      a member (R7)
 ``m`` name              see `META`                                     one of a kind
 ``R``                   msgpack list of prefixes (at the root only)    registry of wraps (R15)
 ======================  =============================================  ========================
@@ -55,6 +56,7 @@ VALUE = RESERVED + b"v"
 KNOWN = RESERVED + b"k"
 ORIGIN = RESERVED + b"o"
 FLOOR = RESERVED + b"f"
+MEMBER = RESERVED + b"n"
 META = RESERVED + b"m"
 ROOT = RESERVED + b"R"
 
@@ -91,6 +93,11 @@ def origin_key(number: int) -> bytes:
 def floor_key(number: int) -> bytes:
     """The row of the purge floor of an origin."""
     return FLOOR + NUMBER.pack(number)
+
+
+def member_key(origin: int) -> bytes:
+    """The row of what is known of a member."""
+    return MEMBER + SEQ.pack(origin)
 
 
 def meta_key(name: str) -> bytes:

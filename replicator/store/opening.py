@@ -104,6 +104,8 @@ def load(state: State, settler: Settler, progress: Callable[[int], None] | None)
         recover(state)
     state.learnt = _read_known(state)
     state.origin = now.origin
+    if before is not None and crashed and not before.was_copied(here):
+        state.former = before.origin
     left = 0
     if before is not None and before.origin != now.origin:
         state.shown = 0

@@ -48,6 +48,7 @@ class State:
         seq, shown: the last own seq; the highest own seq ever sent to a peer.
         learnt: the known set of all other origins.
         floor: the purge floor.
+        former: the origin that this directory had before and that nobody has any more; 0 for none.
         cluster_id: which cluster the store belongs to, once it does (R15).
         durable: the known set as of the last sync point.
         closed: why nothing is accepted any more, or None.
@@ -62,6 +63,7 @@ class State:
         self.origins = Origins(level, db)
         self.origin = 0
         self.number = 0
+        self.former = 0
         self.log_prefix = b""
         self.seq = 0
         self.shown = 0

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,6 +20,7 @@ from replicator.config import Settings
 from replicator.core import rows
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
+from replicator.core.members import Member
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
@@ -29,6 +30,7 @@ from replicator.store.fork import Fork
 from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
 from replicator.store.local import LocalWrites
+from replicator.store.members import read_members, write_members
 from replicator.store.source import Source
 
 FILTER_KEYS_AT_OPEN = 20_000
@@ -247,6 +249,15 @@ class Store(LocalWrites):
     def fork(self) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13)."""
         self._fork.mend()
+
+    def members(self) -> list[tuple[Member, int]]:
+        """What was stored of the members (R7), each with the wall clock, in milliseconds, at which
+        it was heard."""
+        return read_members(self)
+
+    def save_members(self, accounts: Iterable[tuple[Member, int]]) -> None:
+        """Store what is known of some members; see `members`."""
+        write_members(self, accounts)
 
     def rearm(self) -> None:
         """Call `on_change` again after the next commit."""

@@ -12,8 +12,9 @@ from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.listen import Admission, listening_on, open_listeners, turn_away, welcome
 from replicator.net.transport import FramedStream, Tls
+from replicator.protocol.codec import decode
 from replicator.protocol.frames import FrameReader
-from replicator.protocol.messages import Bye, decode
+from replicator.protocol.messages import Bye
 
 
 @pytest.fixture(scope="module")

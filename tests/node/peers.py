@@ -15,14 +15,22 @@ from replicator.core.known import KnownSet
 from replicator.events import EVENTS, Events
 from replicator.net.address import Address, parse_address
 from replicator.node import Node
+from replicator.protocol.codec import decode, encode
 from replicator.protocol.frames import FrameReader, frame
-from replicator.protocol.messages import Hello, Known, Message, Ping, Pong, decode, encode
+from replicator.protocol.messages import Hello, Known, Message, Quiet
 from replicator.store.store import Store
 
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must come; never reached where things work."""
 
-SETTINGS = Settings(port=0, join_timeout=10.0, linger=0.3, interval_max=1.0, sync_interval=0.05)
+SETTINGS = Settings(
+    port=0,
+    join_timeout=10.0,
+    linger=0.3,
+    interval_max=1.0,
+    sync_interval=0.05,
+    dial_members=False,
+)
 
 
 @dataclass(eq=False)
@@ -111,6 +119,8 @@ HELLO = Hello(
     has_data=False,
     wall_ms=0,
     block_hashes=KnownSet().block_hashes(),
+    port=0,
+    dialled="",
 )
 
 
@@ -130,7 +140,7 @@ class ByHand:
         await self.stream.send_all(b"".join(frame(encode(message)) for message in messages))
 
     async def receive(self) -> Message | None:
-        """The next message other than a sign of life; None at the end."""
+        """The next message other than a sign of life or about members; None at the end."""
         with trio.fail_after(PATIENCE_SECONDS):
             while not self._received:
                 try:
@@ -140,7 +150,7 @@ class ByHand:
                 if not data:
                     return None
                 messages = map(decode, self._reader.feed(data))
-                self._received += [one for one in messages if not isinstance(one, Ping | Pong)]
+                self._received += [one for one in messages if not isinstance(one, Quiet)]
         return self._received.pop(0)
 
     async def greet(self, hello: Hello = HELLO, known: KnownSet | None = None) -> None:

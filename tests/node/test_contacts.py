@@ -8,7 +8,7 @@ import pytest
 
 from replicator.core.known import KnownSet
 from replicator.net.address import Address
-from replicator.peers.contacts import Contact, Contacts
+from replicator.peers.contacts import Contacts
 from replicator.peers.session import Session
 from replicator.protocol.messages import Hello
 
@@ -97,20 +97,3 @@ def test_a_contact_that_is_not_dialled_goes_with_its_last_conversation() -> None
     assert contacts.parted(session) is contact
     assert contacts.parted(session) is None
     assert contacts.status(KnownSet(), 0.0) == ()
-
-
-def test_lag_is_what_the_peer_lacks_and_since_when() -> None:
-    contact = Contact(1, "peer")
-    ours = KnownSet({7: [1, 11]})
-    contact.known = ours.copy()
-    contact.watch_lag(ours, 100.0)
-    assert contact.lag(ours, 200.0) == (0, 0.0)
-    more = KnownSet({7: [1, 16]})
-    contact.watch_lag(more, 300.0)
-    contact.watch_lag(KnownSet({7: [1, 21]}), 301.0)
-    assert contact.lag(KnownSet({7: [1, 21]}), 305.0) == (10, 5.0)
-    contact.known.update(more)
-    contact.watch_lag(KnownSet({7: [1, 21]}), 306.0)
-    assert contact.lag(KnownSet({7: [1, 21]}), 308.0) == (5, 2.0)
-    contact.known.update(KnownSet({7: [1, 21]}))
-    assert contact.lag(KnownSet({7: [1, 21]}), 309.0) == (0, 0.0)

@@ -72,7 +72,10 @@ async def test_a_node_that_restarts_goes_on(tmp_path: Path) -> None:
 
 
 async def test_events_tell_who_connected_and_what_came(tmp_path: Path) -> None:
-    async with running(tmp_path / "a") as a, running(tmp_path / "b") as b:
+    async with (
+        running(tmp_path / "a", linger=30.0) as a,
+        running(tmp_path / "b", linger=30.0) as b,
+    ):
         await a.put(b"key", b"value")
         await b.put(b"key", b"other")
         b.node.add_peer(a.address)
@@ -357,7 +360,7 @@ async def test_a_slow_reader_is_dropped_and_others_go_on(tmp_path: Path) -> None
             await trio.to_thread.run_sync(a.store.write, operations)
         async with by_hand(a.address) as slow, trio.open_nursery() as nursery:
             await slow.greet()
-            await slow.send(Want(1, KnownSet()))
+            await slow.send(Want(1, None))
             nursery.start_soon(_keep_pinging, slow)
             await until(lambda: any("has read nothing for 0.3 s" in one for one in a.errors()))
         await converged(a, b)

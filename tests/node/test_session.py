@@ -14,6 +14,7 @@ from trio.testing import lockstep_stream_pair, memory_stream_pair
 from replicator.config import OUTBOX_MESSAGES_MAX, QUEUE_CHUNKS_MAX, Settings
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
+from replicator.core.members import Member, Roster
 from replicator.core.resolvers import resolver_name
 from replicator.errors import CommitError, ForkedContentsError, StoreFailedError
 from replicator.net import transport
@@ -44,6 +45,7 @@ class Notes:
     failures: list[Exception] = field(default_factory=list)
     pokes: int = 0
     forks: int = 0
+    members: tuple[Member, ...] = ()
 
     def reported(self, session: Session, report: Report) -> None:
         self.reports.append(report)
@@ -57,7 +59,10 @@ class Notes:
     def poke_others(self, session: Session) -> None:
         self.pokes += 1
 
-    async def fork(self, session: Session) -> None:
+    def learned(self, session: Session, members: tuple[Member, ...]) -> None:
+        self.members += members
+
+    async def fork(self, session: Session, was_forgotten: bool) -> None:
         self.forks += 1
 
     def kinds(self) -> list[str]:
@@ -102,13 +107,15 @@ def end(
         cluster_id=lambda: store.cluster_id,
         has_data=store.has_data,
         wall_ms=lambda: 0,
+        roster=Roster(),
+        port=0,
     )
     conversation = Conversation(
         1,
         me,
         Pulls(settings.reask_timeout),
         settings,
-        dialled=dialled,
+        address="peer:1" if dialled else "",
         explicit=True,
         now=trio.current_time(),
     )

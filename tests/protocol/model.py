@@ -14,6 +14,7 @@ from replicator.core import rows
 from replicator.core.chunk import Chunk, fill
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
+from replicator.core.members import Roster
 from replicator.core.merge import merge, next_clock, raise_context, write
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.errors import ForkError
@@ -125,6 +126,8 @@ class ModelStore:
             "cluster_id": lambda: self.cluster_id,
             "has_data": lambda: bool(self.records),
             "wall_ms": lambda: 1_700_000_000_000,
+            "roster": Roster(),
+            "port": 0,
         }
         return Me(**(fields | changes))  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ from replicator.config import NAME_BYTES_MAX, Settings
 from replicator.core.chunk import Chunk
 from replicator.core.dots import ORIGIN_MAX, SEQ_MAX
 from replicator.core.known import BLOCKS, KnownSet
+from replicator.core.members import FORGOTTEN, HEARD_OF, Member, Roster
 from replicator.protocol.me import Me
 from replicator.protocol.messages import (
     BYE_CODES,
@@ -15,13 +16,16 @@ from replicator.protocol.messages import (
     ROUND_MAX,
     Begin,
     Bye,
+    Call,
     End,
     Hello,
     Known,
+    Members,
     Message,
     Ping,
     Pong,
     Records,
+    Revisions,
     Want,
 )
 
@@ -72,6 +76,7 @@ class Node:
         self.cluster_id: bytes | None = CLUSTER
         self.has_data = True
         self.wall_ms = WALL_MS
+        self.roster = Roster()
 
     def me(self) -> Me:
         return Me(
@@ -85,6 +90,8 @@ class Node:
             cluster_id=lambda: self.cluster_id,
             has_data=lambda: self.has_data,
             wall_ms=lambda: self.wall_ms,
+            roster=self.roster,
+            port=0,
         )
 
 
@@ -102,6 +109,8 @@ def hello(known: KnownSet | None = None, **changes: object) -> Hello:
         has_data=True,
         wall_ms=WALL_MS,
         block_hashes=(KnownSet() if known is None else known).block_hashes(),
+        port=0,
+        dialled="",
     )
     return replace(plain, **changes)
 
@@ -111,6 +120,7 @@ def hello(known: KnownSet | None = None, **changes: object) -> Hello:
 _origins = st.one_of(st.integers(0, 3), st.integers(0, ORIGIN_MAX))
 _names = st.text(max_size=NAME_BYTES_MAX).filter(lambda text: len(text.encode()) <= NAME_BYTES_MAX)
 _rounds = st.integers(1, ROUND_MAX)
+_revisions = st.integers(HEARD_OF, FORGOTTEN)
 _hashes = st.one_of(st.just(b""), st.binary(min_size=8, max_size=8))
 _floors = st.dictionaries(_origins, st.integers(1, SEQ_MAX), max_size=4)
 
@@ -134,6 +144,20 @@ def chunks(draw: st.DrawFn) -> Chunk:
     return result
 
 
+def members() -> st.SearchStrategy[Member]:
+    return st.builds(
+        Member,
+        origin=_origins,
+        revision=_revisions,
+        name=_names,
+        since_ms=st.integers(0, 2**63 - 1),
+        said_ms=st.integers(0, 2**63 - 1),
+        version=_names,
+        addresses=st.lists(_names, max_size=3).map(tuple),
+        known=known_sets(),
+    )
+
+
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Hello,
@@ -148,13 +172,18 @@ messages: st.SearchStrategy[Message] = st.one_of(
         has_data=st.booleans(),
         wall_ms=st.integers(0, 2**63 - 1),
         block_hashes=st.lists(_hashes, min_size=BLOCKS, max_size=BLOCKS),
+        port=st.integers(0, 65535),
+        dialled=_names,
     ),
     st.builds(Known, known_sets()),
-    st.builds(Want, _rounds, known_sets()),
+    st.builds(Want, _rounds, st.none() | known_sets()),
     st.builds(Begin, _rounds, known_sets(), _floors, st.booleans()),
     st.builds(Records, _rounds, chunks()),
     st.builds(End, _rounds),
     st.builds(Bye, st.text(max_size=REASON_BYTES_MAX // 4), st.sampled_from(BYE_CODES)),
     st.just(Ping()),
     st.just(Pong()),
+    st.builds(Revisions, st.dictionaries(_origins, _revisions, max_size=4)),
+    st.builds(Call, st.sets(_origins, max_size=4).map(lambda origins: tuple(sorted(origins)))),
+    st.builds(Members, st.lists(members(), max_size=3).map(tuple)),
 )

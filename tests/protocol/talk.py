@@ -48,7 +48,7 @@ class Talk:
             self.node.me(),
             self.pulls,
             settings,
-            dialled=dialled,
+            address="peer:1" if dialled else "",
             explicit=explicit,
             now=0.0,
         )

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.config import FRAME_BYTES_MAX, PROTOCOL_VERSION
+from replicator.config import CLAIM_SECONDS, FRAME_BYTES_MAX, PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
+from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 from replicator.errors import (
     CommitError,
@@ -82,6 +83,8 @@ def test_both_sides_greet_alike() -> None:
                 has_data=True,
                 wall_ms=talk.node.wall_ms,
                 block_hashes=known(me=3).block_hashes(),
+                port=0,
+                dialled="peer:1" if dialled else "",
             )
         )
 
@@ -310,8 +313,8 @@ def test_both_sides_catch_up_in_one_conversation() -> None:
     talk = Talk(known(me=3), dialled=False)
     theirs, ours = chunk(b"a", b"b"), chunk(b"x", origin=ME)
 
-    assert talk.greeted(known(peer=2)) == [MET, Send(Want(1, NOTHING))]
-    assert talk.hears(Want(1, NOTHING)) == [OpenSource()]
+    assert talk.greeted(known(peer=2)) == [MET, Send(Want(1, None))]
+    assert talk.hears(Want(1, None)) == [OpenSource()]
     assert talk.hears(Begin(1, known(peer=2), {}, False)) == []
     assert talk.told(SourceOpened(known(me=3), {})) == [
         Send(Begin(1, known(me=3), {}, False)),
@@ -356,10 +359,10 @@ def test_only_what_the_peer_lacks_is_served() -> None:
     talk = Talk(known(me=9, third=4))
     talk.greeted(known(me=(2, 3), third=9))
     talk.hears(Known(known(me=(5, 5))))
-    talk.hears(Want(1, known(me=(7, 7))))
+    talk.hears(Want(1, known(me=6)))
     effects = talk.told(SourceOpened(known(me=9, third=4), {}))
     assert effects[-1] == ReadChunk(
-        known(me=(1, 1)).union(known(me=(4, 4))).union(known(me=(6, 6))).union(known(me=(8, 9)))
+        known(me=(1, 1)).union(known(me=(4, 4))).union(known(me=(6, 6)))
     )
 
 
@@ -367,7 +370,7 @@ def test_the_snapshot_is_shown_before_it_is_sent() -> None:
     """It may hold own dots that were committed a moment ago."""
     talk = Talk(known(me=3))
     talk.greeted()
-    talk.hears(Want(1, NOTHING))
+    talk.hears(Want(1, None))
     assert talk.told(SourceOpened(known(me=4), {}))[:2] == [
         Show(4),
         Send(Begin(1, known(me=4), {}, False)),
@@ -403,7 +406,7 @@ def test_local_writes_are_announced_while_a_round_comes_in() -> None:
 def test_what_the_peer_announces_is_asked_for() -> None:
     talk = Talk()
     talk.greeted()
-    assert talk.hears(Known(known(peer=1))) == [Send(Want(1, NOTHING))]
+    assert talk.hears(Known(known(peer=1))) == [Send(Want(1, None))]
     assert talk.hears(Known(known(peer=(2, 2)))) == [], "one round at a time"
 
 
@@ -413,7 +416,7 @@ def test_after_a_round_the_next_is_asked_for() -> None:
     (finish,) = talk.hears(End(1))
     assert finish == Finish(Chunk(), known(peer=1), known(peer=1), {})
     talk.node.known.update(known(peer=1))
-    assert talk.told(Applied(0, 0))[-2:] == [Send(Known(known(peer=1))), Send(Want(2, NOTHING))]
+    assert talk.told(Applied(0, 0))[-2:] == [Send(Known(known(peer=1))), Send(Want(2, None))]
 
 
 def test_a_snapshot_may_be_older_than_what_was_announced_while_it_was_opened() -> None:
@@ -443,7 +446,7 @@ def test_what_another_is_asked_for_is_withheld_and_the_claim_waits() -> None:
     one = Talk()
     two = Talk(node=one.node, pulls=one.pulls, conversation_id=2)
     one.greeted(known(third=5))
-    assert two.greeted(known(third=5, peer=3))[-1] == Send(Want(1, known(third=5)))
+    assert two.greeted(known(third=5, peer=3))[-1] == Send(Want(1, known(peer=SEQ_MAX)))
     two.hears(Begin(1, known(third=5, peer=3), {PEER: 2}, False))
     two.hears(Records(1, chunk(b"k")))
     assert two.hears(End(1)) == [Finish(chunk(b"k"), known(third=5, peer=3), None, {})]
@@ -497,23 +500,24 @@ def test_two_peers_that_each_withhold_what_the_other_sends() -> None:
     assert one.pulls.pending == 2
 
     one.pulls.finished(1)
-    assert said(two.told(Poke()), Want) == [Want(2, NOTHING)], "nobody else is asked any more"
+    (want,) = said(two.told(Poke()), Want)
+    assert want.wanted is not None, "the other one is still there"
+    assert want.wanted.issuperset(known(peer=1, third=1)), "and nobody else is asked any more"
     two.hears(Begin(2, everything, {}, False))
     assert two.hears(End(2)) == [Finish(Chunk(), everything, everything, {})]
     two.node.known.update(everything)
-    effects = two.told(Applied(0, 0))
-    assert Finish(Chunk(), everything, everything, {}) in effects, "now the two claims are ripe"
-    assert two.pulls.pending == 0
+    two.told(Applied(0, 0))
+    assert two.pulls.pending == 0, "the two claims have nothing more to say"
 
 
-def test_at_the_latest_after_the_timeout_nothing_is_withheld() -> None:
+def test_a_claim_that_waits_in_vain_is_settled_with_nothing_withheld() -> None:
     everything = known(peer=3, third=3)
     one, two = circular(everything)
-    two.now = SETTINGS.reask_timeout - 1
+    two.now = CLAIM_SECONDS - 0.1
     one.pulls.progress(1, two.now)
     assert not said(two.told(Poke()), Want), "the first is still being served"
-    two.now = SETTINGS.reask_timeout
-    assert said(two.told(Poke()), Want) == [Want(2, NOTHING)]
+    two.now = CLAIM_SECONDS
+    assert said(two.told(Poke()), Want) == [Want(2, None)]
 
 
 def circular(everything: KnownSet) -> tuple[Talk, Talk]:
@@ -522,8 +526,8 @@ def circular(everything: KnownSet) -> tuple[Talk, Talk]:
     two = Talk(node=one.node, pulls=one.pulls, conversation_id=2)
     one.greeted()
     two.greeted()
-    one.pulls.plan(1, known(peer=3), NOTHING, now=0)
-    assert said(two.hears(Known(everything)), Want) == [Want(1, known(peer=3))]
+    one.pulls.plan(1, PEER, known(peer=3), NOTHING, now=0)
+    assert said(two.hears(Known(everything)), Want) == [Want(1, known(third=3))]
     two.hears(Begin(1, everything, {}, False))
     assert two.hears(End(1)) == [Finish(Chunk(), everything, None, {})]
     one.pulls.pend(everything, {}, known(third=3), now=0)
@@ -541,7 +545,8 @@ def test_a_dot_is_asked_elsewhere_when_its_peer_makes_no_progress() -> None:
     two.hears(Known(known(third=5)))
     assert two.at_deadline() == [Send(Ping())]
     two.hears(Pong())
-    assert said(two.at_deadline(), Want) == [Want(1, NOTHING)]
+    asked = known(third=5, peer=SEQ_MAX)
+    assert said(two.at_deadline(), Want) == [Want(1, asked)]
     assert two.now == SETTINGS.reask_timeout
 
 
@@ -562,7 +567,7 @@ def test_when_a_conversation_ends_the_others_ask() -> None:
     one.greeted(known(third=5))
     assert not said(two.greeted(known(third=5)), Want)
     assert PokeOthers() in one.told(Lost("cut"))
-    assert two.told(Poke()) == [Send(Want(1, NOTHING))]
+    assert two.told(Poke()) == [Send(Want(1, None))]
 
 
 # Leaving
@@ -604,7 +609,7 @@ def test_what_crosses_a_bye_is_left_alone() -> None:
     talk = Talk(known(me=1))
     talk.greeted(known(me=1))
     talk.at_deadline()
-    for message in (Known(known(peer=1)), Want(1, NOTHING), Ping(), Pong()):
+    for message in (Known(known(peer=1)), Want(1, None), Ping(), Pong()):
         assert talk.hears(message) == []
     assert talk.told(KnownChanged()) == []
     assert talk.told(Poke()) == []
@@ -622,7 +627,7 @@ def test_while_one_side_lacks_something_they_stay_longer() -> None:
 def test_what_is_applied_is_activity() -> None:
     talk = Talk(known(third=2))
     talk.greeted(known(third=2))
-    talk.pulls.pend(known(third=2), {}, known(third=1), now=0)
+    talk.pulls.pend(known(third=2), {PEER: 1}, known(third=1), now=0)
     assert said(talk.told(KnownChanged()), Known) == []
     talk.now = SETTINGS.linger + 1
     assert talk.told(Applied(0, 0)) == []
@@ -634,15 +639,37 @@ def test_nobody_leaves_while_a_round_is_open() -> None:
     assert talk.conversation.deadline == SETTINGS.keepalive
     server = Talk()
     server.greeted()
-    server.hears(Want(1, NOTHING))
+    server.hears(Want(1, None))
     assert server.conversation.deadline == SETTINGS.keepalive
 
 
-@pytest.mark.parametrize("code", [code for code in BYE_CODES if code != "idle"])
+@pytest.mark.parametrize("code", [code for code in BYE_CODES if code not in ("idle", "forgotten")])
 def test_any_other_bye_is_not_answered(code: str) -> None:
     talk = Talk()
     talk.greeted()
     assert talk.hears(Bye("why", code)) == end(code, "why", by_peer=True)
+
+
+def test_whom_the_cluster_has_forgotten_takes_a_new_origin() -> None:
+    talk = Talk()
+    talk.greeted()
+    assert talk.hears(Bye("why", "forgotten"))[-2:] == [
+        Fork(was_forgotten=True),
+        Close("forgotten", "why", by_peer=True),
+    ]
+
+
+def test_who_was_forgotten_is_told_so_before_anything_else() -> None:
+    talk = Talk(known(me=3))
+    talk.node.roster.heard_of(PEER, "peer")
+    talk.node.roster.forget(PEER)
+    talk.starts()
+    effects = talk.hears(hello())
+    (bye,) = said(effects, Bye)
+    assert bye.code == "forgotten"
+    assert f"origin {PEER:016x}" in bye.reason
+    assert effects[-1] == Close("forgotten", bye.reason)
+    assert not any(isinstance(effect, Fork) for effect in effects), "it is not this node's turn"
 
 
 def test_a_bye_may_come_at_any_time() -> None:
@@ -688,12 +715,12 @@ def test_after_close_nothing_happens_any_more() -> None:
 def test_a_source_never_outlives_its_conversation() -> None:
     opening = Talk()
     opening.greeted()
-    opening.hears(Want(1, NOTHING))
+    opening.hears(Want(1, None))
     assert opening.told(Lost("cut")) == [CloseSource(), *end("lost", "cut")]
     assert opening.told(SourceOpened(NOTHING, {})) == []
     walking = Talk(known(me=1))
     walking.greeted()
-    walking.hears(Want(1, NOTHING))
+    walking.hears(Want(1, None))
     walking.told(SourceOpened(known(me=1), {}))
     assert CloseSource() in walking.hears(Bye("", "closing"))
     assert walking.told(ChunkRead(chunk(b"k"))) == []
@@ -726,7 +753,7 @@ def test_what_waits_to_be_applied_is_dropped_at_the_end() -> None:
 def test_a_record_that_no_peer_takes_ends_it_with_the_reason() -> None:
     talk = Talk(known(me=1))
     talk.greeted()
-    talk.hears(Want(1, NOTHING))
+    talk.hears(Want(1, None))
     talk.told(SourceOpened(known(me=1), {}))
     too_large = replace(chunk(b"the key"), size_bytes=FRAME_BYTES_MAX)
     effects = talk.told(ChunkRead(too_large))
@@ -763,7 +790,7 @@ def test_what_an_error_of_the_store_means(error: Exception, code: str) -> None:
 def test_a_failing_source_ends_it() -> None:
     talk = Talk()
     talk.greeted()
-    (opening,) = talk.hears(Want(1, NOTHING))
+    (opening,) = talk.hears(Want(1, None))
     effects = talk.told(StoreFailed(opening, OSError("closed")))
     assert CloseSource() in effects
     assert closing(effects).code == "failed"
@@ -881,7 +908,7 @@ ROUND: list[Message] = [
     Begin(1, known(peer=1), {}, False),
     Records(1, chunk(b"k")),
     End(1),
-    Want(1, NOTHING),
+    Want(1, None),
 ]
 
 
@@ -918,8 +945,8 @@ def test_nothing_is_received_before_the_start() -> None:
 def test_one_round_is_served_at_a_time() -> None:
     talk = Talk()
     talk.greeted()
-    talk.hears(Want(1, NOTHING))
-    assert closing(talk.hears(Want(2, NOTHING))).code == "protocol"
+    talk.hears(Want(1, None))
+    assert closing(talk.hears(Want(2, None))).code == "protocol"
 
 
 @pytest.mark.parametrize(
@@ -985,7 +1012,7 @@ def test_whatever_a_peer_says_nothing_is_raised(
             talk.hears(Begin(1, known(peer=2), {}, data.draw(st.booleans())))
         case "serving":
             talk.greeted(known(peer=2))
-            talk.hears(Want(1, NOTHING))
+            talk.hears(Want(1, None))
     over = False
     for item in script:
         if isinstance(item, float):

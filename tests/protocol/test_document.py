@@ -7,7 +7,8 @@ from typing import get_args
 
 from replicator import config
 from replicator.protocol import messages
-from replicator.protocol.messages import BYE_CODES, Message, decode
+from replicator.protocol.codec import decode
+from replicator.protocol.messages import BYE_CODES, Message
 from tests.protocol.test_messages import GOLDEN
 
 TEXT = (Path(__file__).parents[2] / "docs" / "PROTOCOL.md").read_text()

@@ -5,10 +5,11 @@ from typing import get_args
 import pytest
 
 from replicator.errors import CommitError, ForkError, PeerError, PeerRefusedError, ProtocolError
+from replicator.protocol.codec import decode, encode
 from replicator.protocol.effects import CloseCode
 from replicator.protocol.farewell import bye, code_of
 from replicator.protocol.greeting import GreetAgainError
-from replicator.protocol.messages import REASON_BYTES_MAX, Bye, decode, encode
+from replicator.protocol.messages import REASON_BYTES_MAX, Bye
 
 
 @pytest.mark.parametrize("code", get_args(CloseCode))

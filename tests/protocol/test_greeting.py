@@ -70,7 +70,7 @@ def test_a_store_without_data_takes_the_others_id() -> None:
 
 
 def test_two_stores_with_data_and_different_ids_are_not_merged_by_discovery() -> None:
-    with pytest.raises(PeerRefusedError, match="give its address as a peer"):
+    with pytest.raises(PeerRefusedError, match="run `replicator join` with its address"):
         choose_cluster(MINE, theirs(cluster_id=b"zzz"), shared=False)
     with pytest.raises(PeerRefusedError):
         choose_cluster(replace(MINE, cluster_id=None), theirs(cluster_id=None), shared=False)

@@ -15,9 +15,10 @@ def test_own_dots_that_nobody_was_shown_are_not_presented() -> None:
 
 def test_the_hello() -> None:
     node = Node()
-    hello = node.me().hello(known(peer=3), explicit=True)
+    hello = node.me().hello(known(peer=3), explicit=True, dialled="peer:1")
     assert hello.versions == (PROTOCOL_VERSION, PROTOCOL_VERSION)
     assert (hello.cluster, hello.cluster_id, hello.node) == ("default", CLUSTER, "me")
     assert (hello.origin, hello.instance, hello.resolver) == (ME, b"instance", "default")
     assert (hello.explicit, hello.has_data, hello.wall_ms) == (True, True, WALL_MS)
+    assert (hello.port, hello.dialled) == (0, "peer:1")
     assert hello.block_hashes == known(peer=3).block_hashes()

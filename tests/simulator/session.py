@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from replicator.core.chunk import Chunk
 from replicator.errors import ProtocolError, ReplicatorError
+from replicator.protocol.codec import decode, encode
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -25,6 +26,7 @@ from replicator.protocol.effects import (
     Finish,
     Fork,
     KnownChanged,
+    Learn,
     Lost,
     OpenSource,
     Poke,
@@ -37,7 +39,6 @@ from replicator.protocol.effects import (
     Stop,
     StoreFailed,
 )
-from replicator.protocol.messages import decode, encode
 
 from .model_store import Outcome, Source
 from .network import Connection
@@ -185,6 +186,8 @@ class Session:
                 for other in list(self.node.sessions):
                     if other is not self:
                         other.tell_later(Poke())
+            case Learn(members):
+                self.node.learn(self, members)
             case Report():
                 self.node.reported(self, effect)
             case Close(code, reason):

@@ -55,9 +55,9 @@ def describe(message: Message) -> str:
             return f"Hello from {node} as {format_origin(origin)}, {cluster}"
         case Known(known=known):
             return f"Known {describe_known(known)}"
-        case Want(round=number, withheld=withheld):
-            but = f" but {describe_known(withheld)}" if withheld else ""
-            return f"Want {number}: everything{but}"
+        case Want(round=number, wanted=wanted):
+            what = "everything" if wanted is None else describe_known(wanted)
+            return f"Want {number}: {what}"
         case Begin(round=number, known=known, floor=floor, full=full):
             kind = "full-state round" if full else "round"
             below = ", ".join(f"{format_origin(origin)}:{seq}" for origin, seq in floor.items())

@@ -18,7 +18,7 @@ from replicator.core.resolve import is_conflict
 from replicator.store.store import Store
 
 RESERVED = b"\xff\xff\xff\xff"
-TAGS = b"ilvkofmR"
+TAGS = b"ilvkofnmR"
 
 
 class Rows:

@@ -11,6 +11,7 @@ import plyvel
 
 from replicator.errors import ReplicatorError
 from replicator.faces.cli import EXTRA, missing
+from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
 from replicator.faces.cli.inspection import conflicts, digest, status
@@ -87,7 +88,21 @@ def cli() -> None:
     """
 
 
-for _command in (serve, load, get, put, delete, scan, status, digest, conflicts, strip):
+for _command in (
+    serve,
+    load,
+    get,
+    put,
+    delete,
+    scan,
+    status,
+    digest,
+    conflicts,
+    members,
+    join,
+    forget,
+    strip,
+):
     cli.add_command(_command)
 
 

@@ -122,6 +122,8 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
         "cluster": escaped(found["cluster"]),
         "daemon": f"listening on {found['address']}" if running else "none: the store is stopped",
         "write gate": found["write_gate"],
+        "members": f"{found['members']}; {found['held_by_all']:,} of {found['entries']:,} writes "
+        "are on the disk of all",
     }
     counters = {name: count for name, count in found["counters"].items() if count}
     facts["counters"] = (
@@ -130,6 +132,8 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
     )
     for name, text in facts.items():
         yield f"{name:<11} {text}"
+    for name, text in found["discovery"].items():
+        yield f"discovery   {escaped(name)}: {escaped(text)}"
     for peer in found["peers"]:
         yield from _peer_lines(peer)
 

@@ -29,7 +29,13 @@ class LocalDoor(Door):
         super().__init__()
         db = open_leveldb(data, create=create)
         try:
-            alone = {**config.keywords, "port": None, "peers": ()}
+            alone = {
+                **config.keywords,
+                "port": None,
+                "peers": (),
+                "discovery": (),
+                "dial_members": False,
+            }
             self._replica = replicate(db, **alone)
         except BaseException:
             db.close()

@@ -34,10 +34,18 @@ logger = logging.getLogger("replicator")
     multiple=True,
     help="A node to exchange data with; may be given several times.",
 )
+@click.option(
+    "--no-multicast", is_flag=True, help="Do not look for nodes on the network by multicast."
+)
 @click.option("--name", help="What people call this node.  [default: where it listens]")
 @json_option
 def serve(
-    where: Where, listen: str | None, peers: tuple[str, ...], name: str | None, as_json: bool
+    where: Where,
+    listen: str | None,
+    peers: tuple[str, ...],
+    no_multicast: bool,
+    name: str | None,
+    as_json: bool,
 ) -> int:
     """Run a node on a directory until SIGTERM or Ctrl-C.
 
@@ -57,6 +65,8 @@ def serve(
 
     logger.setLevel(logging.INFO)
     config = overridden(where.config, listen, peers, name)
+    if no_multicast:
+        config = config.without_multicast()
     data = where.directory
     _warn_of_strangers(config)
     trio.run(run_daemon, data, config, lambda replica: _tell_ready(replica, data, as_json))

@@ -1,0 +1,101 @@
+"""The announcement of a node in DNS-SD (RFC 6763): its name, its TXT record, and sense in others'.
+
+    service   _level-replicator._tcp.local.
+    instance  the origin as 16 hex digits: nobody else can have it, so it need not be probed for
+    TXT       cluster=  the cluster's name      node=  the node's name
+              origin=   16 hex digits           version=  of the protocol
+
+Names are cut to `TXT_VALUE_BYTES`, since a TXT string holds 255 bytes; two clusters with names so
+long that only the cut parts are equal find out when they greet.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from replicator.config import MULTICAST_ADDRESSES_MAX, PROTOCOL_VERSION
+from replicator.core.dots import format_origin, parse_origin
+from replicator.errors import UsageError
+from replicator.net.address import PORT_MAX, Address
+from replicator.net.discovery.lines import excerpt
+from replicator.net.discovery.provider import Advert
+
+SERVICE_TYPE = "_level-replicator._tcp.local."
+
+TXT_VALUE_BYTES = 200
+
+
+class NonsenseError(Exception):
+    """An announcement that no node makes; the text says why."""
+
+
+def instance_name(origin: int) -> str:
+    """The full name of a node's announcement."""
+    return f"{format_origin(origin)}.{SERVICE_TYPE}"
+
+
+def host_name(origin: int) -> str:
+    """The name under which its addresses stand."""
+    return f"{format_origin(origin)}.local."
+
+
+def txt_of(advert: Advert) -> dict[str, bytes]:
+    """What the TXT record says."""
+    return {
+        "cluster": _cut(advert.cluster),
+        "node": _cut(advert.node),
+        "origin": format_origin(advert.origin).encode(),
+        "version": str(PROTOCOL_VERSION).encode(),
+    }
+
+
+def is_of_cluster(txt: Mapping[bytes, bytes | None], cluster: str) -> bool:
+    """Whether an announcement is one of this cluster.
+
+    Raises:
+        NonsenseError: it is of none.
+    """
+    theirs = txt.get(b"cluster")
+    if theirs is None:
+        raise NonsenseError("names no cluster")
+    return theirs == _cut(cluster)
+
+
+def origin_in(txt: Mapping[bytes, bytes | None]) -> int:
+    """Who makes the announcement.
+
+    Raises:
+        NonsenseError: it does not say, or speaks another protocol.
+    """
+    version = txt.get(b"version") or b""
+    if version != str(PROTOCOL_VERSION).encode():
+        raise NonsenseError(
+            f"speaks protocol version {_shown(version)}, this node {PROTOCOL_VERSION}: update the "
+            "older one"
+        )
+    try:
+        return parse_origin((txt.get(b"origin") or b"").decode("ascii"))
+    except (UsageError, UnicodeDecodeError):
+        raise NonsenseError(f"has no origin but {_shown(txt.get(b'origin') or b'')}") from None
+
+
+def addresses_in(port: int | None, hosts: Sequence[str]) -> list[Address]:
+    """Where it says that the node listens, the latest first.
+
+    Raises:
+        NonsenseError: nowhere, or everywhere. While a node changes its addresses, the old ones
+            stand beside the new for a moment.
+    """
+    if port is None or not 1 <= port <= PORT_MAX:
+        raise NonsenseError(f"names port {port}")
+    if not hosts:
+        raise NonsenseError("does not say where it listens")
+    if len(hosts) > 2 * MULTICAST_ADDRESSES_MAX:
+        raise NonsenseError(f"names {len(hosts)} addresses, a node {MULTICAST_ADDRESSES_MAX}")
+    return [Address(host, port) for host in hosts[:MULTICAST_ADDRESSES_MAX]]
+
+
+def _cut(text: str) -> bytes:
+    return text.encode(errors="replace")[:TXT_VALUE_BYTES]
+
+
+def _shown(value: bytes) -> str:
+    return repr(excerpt(value.decode(errors="replace")))

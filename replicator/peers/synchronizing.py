@@ -1,0 +1,70 @@
+"""A round with every known peer, now: what `sync` waits for."""
+
+from math import inf
+
+import trio
+
+from replicator.peers.contacts import Contacts, Link
+from replicator.peers.dialling import Dialling
+from replicator.peers.session import Session
+
+SYNC_ATTEMPTS = 3
+"""Conversations that a `synchronize` tries with one peer: an open one may just be ending, or the
+peer settle something else first."""
+
+
+class Synchronizing:
+    """Brings this node and its peers into step. For one trio thread."""
+
+    def __init__(self, contacts: Contacts, dialling: Dialling) -> None:
+        self._contacts = contacts
+        self._dialling = dialling
+
+    async def with_all(self, timeout: float | None) -> bool:
+        """See `Node.synchronize`."""
+        outcomes: list[bool] = []
+
+        async def attempt(link: Link | None, session: Session | None) -> None:
+            outcomes.append(await self._with(link, session))
+
+        links = [link for link in self._contacts.links.values() if self._counts(link)]
+        dialled = {link.origin for link in links}
+        others = [
+            contact.sessions[-1]
+            for contact in self._contacts.by_origin.values()
+            if contact.sessions and contact.origin not in dialled
+        ]
+        with trio.move_on_after(inf if timeout is None else timeout):
+            async with trio.open_nursery() as nursery:
+                for link in links:
+                    nursery.start_soon(attempt, link, None)
+                for session in others:
+                    nursery.start_soon(attempt, None, session)
+        return len(outcomes) == len(links) + len(others) and all(outcomes)
+
+    def _counts(self, link: Link) -> bool:
+        """Whether an address stands for a peer of its own: who was found, and cannot be reached,
+        is a peer only where a person named it."""
+        if link.is_self:
+            return False
+        return link.explicit or (not link.schedule.failures and self._contacts.best_link(link))
+
+    async def with_one(self, link: Link, timeout: float | None) -> bool:
+        """A round, both ways, with whom is found at one link."""
+        with trio.move_on_after(inf if timeout is None else timeout):
+            return await self._with(link, None)
+        return False
+
+    async def _with(self, link: Link | None, session: Session | None) -> bool:
+        if link is None:
+            return session is not None and await session.in_step(fresh=False)
+        for _ in range(SYNC_ATTEMPTS):
+            session = self._dialling.session_at(link)
+            is_fresh = session is None
+            if session is None:
+                session = await self._dialling.dial_now(link)
+            if session is None and not link.is_put_off:
+                return link.is_self
+            if session is not None and await session.in_step(fresh=is_fresh):
+                return True
+        return False
