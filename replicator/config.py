@@ -14,6 +14,10 @@ PORT_DEFAULT = 9000
 HOST_DEFAULT = "127.0.0.1"
 CLUSTER_DEFAULT = "default"
 
+CA_DAYS = 3650
+CERTIFICATE_DAYS = 365
+"""How long a CA, and the certificate of a node, are valid unless somebody says otherwise."""
+
 KEY_BYTES_MAX = 1 << 20
 VALUE_BYTES_MAX = 16 << 20
 """Largest value of a put: a record must fit one frame, its siblings included."""
@@ -185,6 +189,8 @@ class Settings:
             peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.
         dial_members: whether to dial the nodes that peers tell of, and to remember them.
+        tls: the files of mutual TLS: ca, certificate, key, and revoked; None talks without.
+        insecure: whether to listen without TLS where others than this machine may connect.
     """
 
     host: str = HOST_DEFAULT
@@ -210,3 +216,4 @@ class Settings:
     connections_max: int = 256
     dial_members: bool = True
     tls: Mapping[str, str] | None = field(default=None)
+    insecure: bool = False

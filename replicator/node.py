@@ -19,15 +19,8 @@ from replicator.errors import PeerError, UsageError
 from replicator.events import Events
 from replicator.net.address import Address, parse_address
 from replicator.net.discovery.provider import Advert
-from replicator.net.listen import (
-    Admission,
-    listening_on,
-    open_listeners,
-    remote_of,
-    turn_away,
-    welcome,
-)
-from replicator.net.transport import Tls
+from replicator.net.tls import Tls
+from replicator.peers.accepting import Accepting
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
 from replicator.peers.discovering import Discovering
@@ -78,13 +71,11 @@ class Node:
         self._contacts = Contacts(store.origin, os.urandom(8))
         self._membership = Membership(store, self._contacts, self._journal)
         self._hosting = Hosting(
-            store, settings, self._contacts, events, self._journal, self._membership
+            store, settings, self._contacts, events, self._journal, self._membership, tls
         )
-        self._admission = Admission(settings.connections_max)
         self._patience = SILENCES_MAX * settings.keepalive
-        self._address: Address | None = None
+        self._accepting = Accepting(settings, self._hosting, self._journal, self._patience, tls)
         self._stopping = trio.Event()
-        self._accepting = trio.CancelScope()
         self._calls: LoopCalls | None = None
         self._running = False
         self._dialling: Dialling
@@ -96,13 +87,13 @@ class Node:
     @property
     def name(self) -> str:
         """What people call this node: from the settings, else its address, else its origin."""
-        address = "" if self._address is None else str(self._address)
+        address = "" if self.address is None else str(self.address)
         return self._settings.name or address or format_origin(self._store.origin)
 
     @property
     def address(self) -> Address | None:
         """Where it listens; None before it does, and where it does not."""
-        return self._address
+        return self._accepting.address
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop` or cancelled; reports itself started when it listens.
@@ -113,12 +104,12 @@ class Node:
             ConfigError, UsageError: it cannot listen there; the message says what to do.
         """
         try:
-            listeners = await self._listen()
+            await self._accepting.listen()
             self._hosting.name = self._journal.who = self.name
-            self._hosting.port = 0 if self._address is None else self._address.port
-            self._membership.begin(self.name, self._address)
+            self._hosting.port = 0 if self.address is None else self.address.port
+            self._membership.begin(self.name, self.address)
             async with trio.open_nursery() as nursery:
-                self._begin(nursery, listeners)
+                self._begin(nursery)
                 task_status.started()
                 await self._stopping.wait()
                 await self._drain()
@@ -128,14 +119,7 @@ class Node:
             self._store.on_change = None
             self._store.gate.open("nobody there")
 
-    async def _listen(self) -> list[trio.SocketListener]:
-        if self._settings.port is None:
-            return []
-        listeners = await open_listeners(self._settings.host, self._settings.port)
-        self._address = listening_on(listeners[0])
-        return listeners
-
-    def _begin(self, nursery: trio.Nursery, listeners: list[trio.SocketListener]) -> None:
+    def _begin(self, nursery: trio.Nursery) -> None:
         upkeep = Upkeep(
             self._store, self._settings, self._contacts, self._hosting, self._membership
         )
@@ -172,11 +156,15 @@ class Node:
         for address in self._peers:
             self._dialling.add(address)
         self._discovering.begin(self._advert())
-        nursery.start_soon(self._serve, listeners, nursery)
-        nursery.start_soon(self._kept_up, upkeep.announce)
-        nursery.start_soon(self._kept_up, upkeep.sync_points)
-        nursery.start_soon(self._kept_up, self._membership.keep)
-        nursery.start_soon(self._kept_up, self._dialling.take_turns)
+        nursery.start_soon(self._accepting.serve)
+        for task in (
+            upkeep.announce,
+            upkeep.sync_points,
+            self._membership.keep,
+            self._dialling.take_turns,
+            self._accepting.keep_credentials,
+        ):
+            nursery.start_soon(self._kept_up, task)
         joining = Joining(
             self._store,
             self._settings,
@@ -193,23 +181,14 @@ class Node:
 
     def _advert(self) -> Advert | None:
         """What providers announce; nothing where this node does not listen."""
-        if self._address is None:
+        if self.address is None:
             return None
-        return Advert(self._settings.cluster, self.name, self._store.origin, self._address)
+        return Advert(self._settings.cluster, self.name, self._store.origin, self.address)
 
     def _roster_changed(self) -> None:
         for session in self._hosting:
             session.roster_changed()
         self._discovering.members_changed()
-
-    async def _serve(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
-        if listeners:
-            self._journal.info(f"listens on {self._address}")
-            try:
-                with self._accepting:
-                    await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
-            except OSError as error:
-                self._hosting.complain("listening", error)
 
     async def _kept_up(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task that never ends, whatever happens in it."""
@@ -221,31 +200,11 @@ class Node:
             await trio.sleep(RESTART_SECONDS)
 
     async def _drain(self) -> None:
-        self._accepting.cancel()
+        self._accepting.stop()
         self._dialling.stop()
         with trio.move_on_after(DRAIN_SECONDS):
             await self._hosting.end_all("the node stops")
             await self._membership.save()
-
-    async def _accept(self, stream: trio.SocketStream) -> None:
-        remote = remote_of(stream)
-        try:
-            with self._admission.admit(remote.host) as full:
-                if full is not None:
-                    await turn_away(stream, full)
-                    raise PeerError(f"turned away: {full}")
-                await self._welcome(stream)
-        except Exception as error:
-            self._hosting.complain(f"connections from {remote.host}", error)
-
-    async def _welcome(self, stream: trio.SocketStream) -> None:
-        framed = await welcome(
-            stream,
-            timeout=self._settings.connect_timeout,
-            patience=self._patience,
-            tls=self._tls,
-        )
-        await self._hosting.converse(framed, None)
 
     # From any thread
 
@@ -378,13 +337,13 @@ class Node:
             cluster_id=None if store.cluster_id is None else store.cluster_id.hex(),
             running=self._running,
             write_gate=store.gate.outcome,
-            address=None if self._address is None else str(self._address),
+            address=None if self.address is None else str(self.address),
             peers=self._contacts.status(known, time.monotonic()),
             members=max(1, len(self._membership.roster.members())),
             entries=known.count(),
             held_by_all=known.intersection(watermark).count(),
             discovery=self._discovering.summaries() if self._running else {},
             counters=store.counters(),
-            connections_refused=self._admission.refused,
+            connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,
         )

@@ -51,6 +51,16 @@ class ListenSection(Struct, frozen=True):
 
     host: str = HOST_DEFAULT
     port: int = PORT_DEFAULT
+    insecure: bool = False
+
+
+class TlsSection(Struct, frozen=True):
+    """``[tls]``: the files that make its connections safe, see `replicator.net.tls.TlsFiles`."""
+
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    revoked: str | None = None
 
 
 class PeersSection(Struct, frozen=True):
@@ -104,6 +114,7 @@ class File(Struct, frozen=True):
 
     node: NodeSection = NodeSection()
     listen: ListenSection = ListenSection()
+    tls: TlsSection = TlsSection()
     peers: PeersSection = PeersSection()
     discovery: DiscoverySection = DiscoverySection()
     replication: ReplicationSection = ReplicationSection()
@@ -192,13 +203,13 @@ def parse_config(text: str, base: Path) -> tuple[list[Mistake], Config | None]:
     """The mistakes of a text, in the order of its sections; the configuration where there are none.
 
     Args:
-        base: what a relative data directory starts from.
+        base: what relative paths start from.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return [Mistake(None, "", str(error))], None
-    found = list(_unfit(document)) or list(_nonsense(msgspec.convert(document, File)))
+    found = list(_unfit(document)) or list(_nonsense(msgspec.convert(document, File), base))
     if found:
         return [Mistake(_line_of(key, text), key, what) for key, what in found], None
     return [], _config(msgspec.convert(document, File), base)
@@ -213,6 +224,8 @@ def _unfit(document: dict[str, object]) -> Iterator[tuple[str, str]]:
         elif not isinstance(table, dict):
             yield name, f"is a section: write [{name}] on a line of its own"
         else:
+            if name == "tls" and not table:
+                yield name, "is empty: name the files, or leave the section out to talk without TLS"
             types = {field.name: field.type for field in msgspec.structs.fields(sections[name])}
             for key, value in table.items():
                 if key not in types:
@@ -235,9 +248,9 @@ def _unknown(name: str, what: str, known: list[str]) -> str:
     return f"unknown {what}: {hint}"
 
 
-def _nonsense(file: File) -> Iterator[tuple[str, str]]:
+def _nonsense(file: File, base: Path) -> Iterator[tuple[str, str]]:
     """Values of the right type that cannot be meant; which can is for `make_settings` to say."""
-    for key, (setting, value) in _settings(file).items():
+    for key, (setting, value) in _settings(file, base).items():
         try:
             make_settings(**_BESIDE.get(setting, {}), **{setting: value})
         except UsageError as error:
@@ -290,13 +303,15 @@ _BESIDE: dict[str, dict[str, float]] = {
 """What lets a setting that is compared with another one be looked at alone."""
 
 
-def _settings(file: File) -> dict[str, tuple[str, object]]:
+def _settings(file: File, base: Path) -> dict[str, tuple[str, object]]:
     """The file's keys that are settings: by what name, and with which value."""
     return {
         "node.name": ("name", file.node.name),
         "node.cluster": ("cluster", file.node.cluster),
         "listen.host": ("host", file.listen.host),
         "listen.port": ("port", file.listen.port),
+        "listen.insecure": ("insecure", file.listen.insecure),
+        "tls": ("tls", _tls(file.tls, base)),
         "peers.static": ("peers", file.peers.static),
         "resolver.timeout": ("resolver_timeout", file.resolver.timeout),
         **{
@@ -306,8 +321,18 @@ def _settings(file: File) -> dict[str, tuple[str, object]]:
     }
 
 
+def _tls(section: TlsSection, base: Path) -> dict[str, str] | None:
+    """The files that the section names; relative ones start from `base`."""
+    given = {
+        name: path for name, path in msgspec.structs.asdict(section).items() if path is not None
+    }
+    return {
+        name: path and str(base / Path(path).expanduser()) for name, path in given.items()
+    } or None
+
+
 def _config(file: File, base: Path) -> Config:
-    settings = make_settings(**dict(_settings(file).values()))
+    settings = make_settings(**dict(_settings(file, base).values()))
     data = None if file.node.data is None else base / Path(file.node.data).expanduser()
     return Config(
         data, base, file.discovery, settings, by_name(file.resolver.name), file.resolver.mode

@@ -1,12 +1,14 @@
 """The keywords of `replicate` and `open_replica`: checked, with errors that say what to write."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from replicator.config import NAME_BYTES_MAX, Settings
-from replicator.errors import ConfigError, UsageError
+from replicator.errors import ConfigError
 from replicator.net.address import PORT_MAX, parse_address
+from replicator.net.tls import TlsFiles
 
 if TYPE_CHECKING:
     from replicator.net.discovery.provider import Provider
@@ -33,6 +35,7 @@ class Tuning(TypedDict, total=False):
     fanout: int
     connections_max: int
     dial_members: bool
+    insecure: bool
 
 
 class Keywords(Tuning, total=False):
@@ -167,12 +170,17 @@ def _discovery(name: str, value: object) -> tuple[object, ...] | None:
     return providers
 
 
-def _tls(name: str, value: object) -> None:
-    if value is not None:
-        raise UsageError(
-            f"{name}= is not part of this version: keep the nodes within a network you trust, or "
-            "let them talk through a tunnel"
-        )
+def _tls(name: str, value: object) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _refuse(name, value, "a mapping with ca, certificate, key and revoked, or None")
+    files = {
+        key: os.fspath(path) if isinstance(path, os.PathLike) else path
+        for key, path in value.items()
+    }
+    TlsFiles.from_mapping(files)
+    return files
 
 
 def _is_int(value: object) -> bool:
@@ -205,5 +213,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "connections_max": _count(1, CONNECTIONS_MAX),
     "dial_members": _switch,
     "tls": _tls,
+    "insecure": _switch,
 }
 """One check a setting: takes the name and the value given, returns the value to use."""

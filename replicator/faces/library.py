@@ -25,6 +25,7 @@ from replicator.faces.nursery import NurseryNode, TrioReplica
 from replicator.faces.views import Writable
 from replicator.net.discovery.multicast import Multicast
 from replicator.net.discovery.provider import Provider
+from replicator.net.tls import Tls, TlsFiles
 from replicator.node import Node
 from replicator.store.store import Store
 
@@ -100,7 +101,7 @@ def replicate(
     store = _open_store(db, settings, resolver, resolver_mode, adoption_progress)
     events = Events(name or "")
     try:
-        node = Node(store, settings, events)
+        node = Node(store, settings, events, tls=_tls_of(settings))
         thread = NodeThread(node)
         thread.start()
     except BaseException:
@@ -145,7 +146,7 @@ async def open_replica(
         )
         on_failure.callback(store.close)
         events = Events(settings.name or "")
-        node = Node(store, settings, events)
+        node = Node(store, settings, events, tls=_tls_of(settings))
         runner = NurseryNode(node)
         with _ungrouped():
             async with trio.open_nursery() as nursery:
@@ -165,6 +166,15 @@ def _with_discovery(**keywords: Any) -> Settings:
     if settings.discovery is None:
         return replace(settings, discovery=DISCOVERY_DEFAULT)
     return settings
+
+
+def _tls_of(settings: Settings) -> Tls | None:
+    """The credentials, where there are any.
+
+    Raises:
+        ConfigError, MissingExtraError: see `Tls`.
+    """
+    return None if settings.tls is None else Tls(TlsFiles.from_mapping(settings.tls))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +9,9 @@ import trio
 
 from replicator.errors import PeerError
 from replicator.net.address import Address
-from replicator.net.transport import FramedStream, Tls
+from replicator.net.handshake import go_in
+from replicator.net.tls import Tls
+from replicator.net.transport import FramedStream
 
 
 async def dial(
@@ -30,19 +31,21 @@ async def dial(
             stream = await trio.open_tcp_stream(address.host, address.port)
             if tls is None:
                 return FramedStream(stream, address, patience=patience)
-            return FramedStream(
-                await _shake_hands(stream, tls, address), address, patience=patience
-            )
+            return await _safe(stream, address, patience, tls)
 
 
-async def _shake_hands(stream: trio.SocketStream, tls: Tls, address: Address) -> trio.abc.Stream:
-    safe = trio.SSLStream(stream, tls.client, server_hostname=address.host, https_compatible=True)
+async def _safe(
+    stream: trio.SocketStream, address: Address, patience: float, tls: Tls
+) -> FramedStream:
     try:
-        await safe.do_handshake()
+        safe, certificate = await go_in(stream, tls)
+    except PeerError as error:
+        await trio.aclose_forcefully(stream)
+        raise PeerError(f"no safe connection with {address}: {error}") from error
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    return safe
+    return FramedStream(safe, address, patience=patience, certificate=certificate)
 
 
 @contextmanager
@@ -63,8 +66,6 @@ def reason(error: BaseException) -> str:
     while inner is not None:
         if isinstance(inner, BaseExceptionGroup):
             return "; ".join(sorted({reason(part) for part in inner.exceptions}))
-        if isinstance(inner, ssl.SSLError):
-            return f"no safe connection ({getattr(inner, 'verify_message', '') or inner.reason})"
         if isinstance(inner, socket.gaierror):
             return inner.strerror or "unknown"
         if isinstance(inner, OSError) and inner.errno is not None:

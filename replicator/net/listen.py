@@ -1,6 +1,7 @@
 """Listening for peers: opening the ports, and who may come in."""
 
 import errno
+import ipaddress
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -12,13 +13,21 @@ from replicator.config import CONNECTIONS_PER_HOST_MAX
 from replicator.errors import ConfigError, PeerError, UsageError
 from replicator.net.address import Address
 from replicator.net.dial import reason
-from replicator.net.transport import FramedStream, Tls
+from replicator.net.handshake import speaks_tls, take_in
+from replicator.net.tls import Tls
+from replicator.net.transport import FramedStream
 from replicator.protocol.codec import encode
 from replicator.protocol.frames import frame
 from replicator.protocol.messages import Bye
 
 TURN_AWAY_SECONDS = 0.1
 """How long a connection that finds no room may take to read that."""
+
+TLS_ONLY = (
+    "this node speaks TLS only: give the other one certificates of the cluster ([tls] in its "
+    "configuration)"
+)
+"""What a peer is told that speaks without."""
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -57,6 +66,29 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
     return listeners
 
 
+async def refuse_strangers(host: str, tls: Tls | None, insecure: bool) -> None:
+    """Refuse to listen where others than this machine's users may connect, without TLS.
+
+    Args:
+        host: as for `open_listeners`.
+        insecure: whether a person has said that it is meant.
+
+    Raises:
+        ConfigError: the name does not resolve.
+        UsageError: it has other addresses than loopback ones; the message names them.
+    """
+    if tls is not None or insecure:
+        return
+    addresses = [ipaddress.ip_address(text) for text in await _addresses_of(host)]
+    if open_ones := [str(address) for address in addresses if not address.is_loopback]:
+        raise UsageError(
+            f"refuses to listen on {', '.join(open_ones)} without TLS: whoever reaches it could "
+            "read and write everything. Give certificates ([tls] in the configuration, tls= in "
+            "Python; `replicator certs init` makes them), or say --insecure (insecure = true, "
+            "insecure=True) where nobody else can reach that network"
+        )
+
+
 def listening_on(listener: trio.SocketListener) -> Address:
     """Where a listener listens."""
     host, port = listener.socket.getsockname()[:2]
@@ -79,15 +111,27 @@ async def welcome(
     remote = remote_of(stream)
     if tls is None:
         return FramedStream(stream, remote, patience=patience)
-    safe = trio.SSLStream(stream, tls.server, server_side=True, https_compatible=True)
     try:
         with trio.fail_after(timeout):
-            await safe.do_handshake()
+            if not await speaks_tls(stream):
+                await _tell_of_tls(FramedStream(stream, remote, patience=timeout))
+                raise PeerError(
+                    "the peer speaks without TLS, or another protocol: give it certificates too "
+                    "([tls] in its configuration)"
+                )
+            safe, certificate = await take_in(stream, tls)
     except trio.TooSlowError as error:
         raise PeerError(f"no TLS handshake within {timeout:g} s") from error
-    except trio.BrokenResourceError as error:
-        raise PeerError(f"the TLS handshake failed: {reason(error)}") from error
-    return FramedStream(safe, remote, patience=patience)
+    except PeerError as error:
+        raise PeerError(f"no safe connection: {error}") from error
+    return FramedStream(safe, remote, patience=patience, certificate=certificate)
+
+
+async def _tell_of_tls(stream: FramedStream) -> None:
+    """Tell a peer that speaks without TLS what to do, and close its connection."""
+    with suppress(PeerError):
+        await stream.send([encode(Bye(TLS_ONLY, "refused"))])
+        await stream.aclose()
 
 
 async def turn_away(stream: trio.SocketStream, why: str) -> None:

@@ -5,15 +5,14 @@ is too slow, sends too much or breaks off in the midst of a frame is reported as
 that says so; afterwards the stream is only good for closing.
 """
 
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import trio
 
 from replicator.errors import PeerError, ProtocolError
 from replicator.net.address import Address
+from replicator.net.tls import PeerCertificate
 from replicator.protocol.frames import FrameReader, frame
 
 RECEIVE_BYTES = 64 << 10
@@ -30,14 +29,6 @@ class StalledError(PeerError):
     """The peer is there and does not read; what it says meanwhile is of no interest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """What turns a connection into a safe one, for each end of it."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
 class FramedStream:
     """Whole frames over one connection. One task may send while another receives.
 
@@ -45,10 +36,22 @@ class FramedStream:
         stream: the connection; closed by `aclose`.
         remote: the other end.
         patience: seconds in which the peer must take `SEND_BYTES`.
+        certificate: what the peer has shown; None without TLS.
+
+    Attributes:
+        remote, certificate: the same.
     """
 
-    def __init__(self, stream: trio.abc.Stream, remote: Address, *, patience: float) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        remote: Address,
+        *,
+        patience: float,
+        certificate: PeerCertificate | None = None,
+    ) -> None:
         self.remote = remote
+        self.certificate = certificate
         self._stream = stream
         self._patience = patience
         self._reader = FrameReader()
@@ -95,14 +98,20 @@ class FramedStream:
             return
         with trio.move_on_after(FAREWELL_SECONDS):
             try:
-                if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                    await self._stream.send_eof()
+                line = self._line()
+                if isinstance(line, trio.abc.HalfCloseableStream):
+                    await line.send_eof()
                     while await self._stream.receive_some(RECEIVE_BYTES):
                         pass
                 await self._stream.aclose()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
         await self.aclose_forcefully()
+
+    def _line(self) -> trio.abc.Stream:
+        """What is half closed: beneath TLS, whose own farewell would wait for the peer's."""
+        is_safe = isinstance(self._stream, trio.SSLStream)
+        return self._stream.transport_stream if is_safe else self._stream  # type: ignore[attr-defined]
 
     async def aclose_forcefully(self) -> None:
         """Close at once, whatever is on its way."""

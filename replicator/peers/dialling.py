@@ -9,7 +9,8 @@ from trio.lowlevel import ParkingLot
 from replicator.config import LINKS_MAX, Settings
 from replicator.net.address import Address
 from replicator.net.dial import dial
-from replicator.net.transport import FramedStream, Tls
+from replicator.net.tls import Tls
+from replicator.net.transport import FramedStream
 from replicator.peers.contacts import GIVEN, Contact, Contacts, Link
 from replicator.peers.hosting import Hosting
 from replicator.peers.journal import printable

@@ -18,7 +18,8 @@ from replicator.errors import PeerError, ProtocolError
 from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.discovery.provider import Advert, Provider
-from replicator.net.transport import FramedStream, Tls
+from replicator.net.tls import Tls
+from replicator.net.transport import FramedStream
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
 from replicator.peers.hosting import Hosting

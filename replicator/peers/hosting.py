@@ -14,6 +14,7 @@ from replicator.core.resolvers import resolver_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
 from replicator.events import Events
 from replicator.net.address import Address
+from replicator.net.tls import Tls
 from replicator.net.transport import FramedStream
 from replicator.peers.contacts import Contact, Contacts, Link, round_of
 from replicator.peers.journal import Journal, printable
@@ -58,6 +59,7 @@ class Hosting:
         events: Events,
         journal: Journal,
         membership: Membership,
+        tls: Tls | None,
     ) -> None:
         self.instance = contacts.instance
         self.name = ""
@@ -69,6 +71,7 @@ class Hosting:
         self._events = events
         self._journal = journal
         self._membership = membership
+        self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
@@ -101,6 +104,7 @@ class Hosting:
         )
         session = Session(stream, self._store, conversation, self, self.workers, link is not None)
         self._open[session] = link
+        self._part_if_revoked(session)
         try:
             close = await session.run()
             self._judge(session, close)
@@ -123,6 +127,16 @@ class Hosting:
     def link_of(self, session: Session) -> Link | None:
         """The link that was dialled for an open session; None where the peer dialled."""
         return self._open[session]
+
+    def part_with_revoked(self) -> None:
+        """End the conversations with peers whose certificates were revoked meanwhile."""
+        for session in self:
+            self._part_if_revoked(session)
+
+    def _part_if_revoked(self, session: Session) -> None:
+        certificate = session.stream.certificate
+        if certificate and self._tls and self._tls.is_revoked(certificate.serial):
+            session.stop("closing", f"the certificate {certificate.name!r} is revoked")
 
     async def end_all(self, reason: str) -> None:
         """End every conversation politely, and wait for that."""

@@ -8,6 +8,9 @@ from replicator.errors import ProtocolError
 
 LENGTH_BYTES = 4
 
+TLS_BEGINNINGS = (0x1503, 0x1603)
+"""How TLS begins, an alert or a handshake; as a length it is above every limit."""
+
 
 def frame(payload: bytes) -> bytes:
     """The payload as it travels."""
@@ -64,6 +67,11 @@ class FrameReader:
 
     def _check(self, size: int) -> None:
         limit = self._limit if self._first_limit is None else min(self._first_limit, self._limit)
+        if size >> 16 in TLS_BEGINNINGS:
+            raise ProtocolError(
+                "the peer speaks TLS and this node does not: give it certificates of the cluster "
+                "([tls] in its configuration)"
+            )
         if not 1 <= size <= limit:
             raise ProtocolError(
                 f"a frame of {size} bytes, where 1 to {limit} are allowed: the peer speaks another "

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import plyvel
 import pytest
 from click.testing import Result
@@ -283,10 +284,12 @@ def test_help_teaches() -> None:
         assert f"\n      {code:<4} " in top
     for name, command in cli.commands.items():
         assert f"\n  {name} " in top
-        text = run(name, "--help").output
-        assert "--json" in text
+        subcommands = command.commands if isinstance(command, click.Group) else [""]
+        for subcommand in subcommands:
+            text = run(name, *filter(None, [subcommand]), "--help").output
+            assert "--json" in text
+            assert "\x08" not in text
         assert command.help
-        assert "\x08" not in text
 
 
 def test_a_mistake_in_a_process_of_its_own_is_told_without_a_traceback() -> None:

@@ -18,6 +18,7 @@ from replicator.faces.configfile import (
     parse_config,
     read_config,
 )
+from replicator.faces.keywords import make_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 
@@ -76,6 +77,34 @@ def test_a_whole_file(tmp_path: Path) -> None:
         interval_max=5.0,
         resolver_timeout=0.5,
     )
+
+
+def test_tls_files_lie_beside_the_configuration() -> None:
+    found, config = parse_config(
+        """
+        [listen]
+        insecure = true
+        [tls]
+        ca = "tls/ca.crt"
+        certificate = "/etc/a.crt"
+        key = "a.key"
+        """,
+        Path("/base"),
+    )
+    assert found == []
+    assert config is not None
+    assert config.settings.insecure
+    assert config.settings.tls == {
+        "ca": "/base/tls/ca.crt",
+        "certificate": "/etc/a.crt",
+        "key": "/base/a.key",
+    }
+    assert config.override(name="b").settings.tls == config.settings.tls
+    assert make_settings(tls={"ca": Path("c"), "certificate": "a", "key": "k"}).tls == {
+        "ca": "c",
+        "certificate": "a",
+        "key": "k",
+    }
 
 
 def test_every_mistake_is_named_with_its_line() -> None:
@@ -148,6 +177,14 @@ timeout = 0
             "[replication]\nsync_interval = true",
             "line 2: replication.sync_interval: True: Expected",
         ),
+        ("[tls]", "line 1: tls: is empty: name the files, or leave the section out"),
+        ("\n[tls]\nca = 'c'", "line 2: tls: tls lacks certificate, key: name the files"),
+        ("[tls]\nca = ''", "line 1: tls: tls: ca='': write the path of a file"),
+        (
+            "[tls]\ncertificat = 'c'",
+            "line 2: tls.certificat: unknown key: did you mean certificate?",
+        ),
+        ("[listen]\ninsecure = 1", "line 2: listen.insecure: 1: Expected bool"),
         ("[node\n", "Expected ']' at the end of a table declaration (at line 1"),
         ("[node]\nname = 'a'\nname = 'b'\n", "Cannot overwrite a value (at line 3"),
     ],
@@ -176,7 +213,8 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_a_key() -> None:
-    elsewhere = {"host", "port", "peers", "discovery", "cluster", "name", "resolver_timeout", "tls"}
+    elsewhere = {"host", "port", "peers", "discovery", "cluster", "name", "resolver_timeout"}
+    elsewhere |= {"tls", "insecure"}
     keys = {field.name for field in msgspec.structs.fields(ReplicationSection)}
     assert keys == set(Settings.__slots__) - elsewhere
 

@@ -142,10 +142,37 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         assert "Traceback" not in second.stderr
 
 
+def test_daemons_with_tls(tmp_path: Path) -> None:
+    ca = tmp_path / "ca"
+    assert replicator("certs", "init", str(ca)).exit_code == 0
+    configs = []
+    for name in ("a", "b"):
+        issued = replicator("certs", "issue", name, "--dir", str(ca))
+        configs.append(tmp_path / f"{name}.toml")
+        configs[-1].write_text(issued.stdout.split("\n\n")[1])
+    a, b = tmp_path / "a", tmp_path / "b"
+    with serving(a, "--config", str(configs[0]), "--listen", "0.0.0.0:0") as first:
+        address = first.address.replace("0.0.0.0", "127.0.0.1")
+        assert "without TLS" not in first.log
+        replicator("put", "k", "v", "--data", str(a))
+        with serving(b, "--config", str(configs[1]), "--peer", address):
+            until(lambda: replicator("get", "k", "--data", str(b)).stdout == "v\n")
+        with serving(tmp_path / "c", "--peer", address) as plain:
+            until(lambda: "this node speaks TLS only" in plain.log)
+            assert replicator("get", "k", "--data", str(tmp_path / "c")).exit_code == 1
+
+
+def test_listening_for_strangers_is_refused(tmp_path: Path) -> None:
+    result = replicator_process("serve", "--data", str(tmp_path / "a"), "--listen", "0.0.0.0:0")
+    assert result.returncode == 2
+    assert "refuses to listen on 0.0.0.0 without TLS" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_listening_for_strangers_is_warned_of(tmp_path: Path) -> None:
-    with serving(tmp_path / "store", "--listen", "0.0.0.0:0") as daemon:
+    with serving(tmp_path / "store", "--listen", "0.0.0.0:0", "--insecure") as daemon:
         assert "without TLS: whoever reaches that address" in daemon.log
-    with serving(tmp_path / "other", "--listen", "[::1]:0") as daemon:
+    with serving(tmp_path / "other", "--listen", "[::1]:0", "--insecure") as daemon:
         assert "without TLS" not in daemon.log
 
 

@@ -131,7 +131,7 @@ async def test_another_cluster_is_left_alone(
         running(Multicast(), advert(9003)),
     ):
         await one.until_found("127.0.0.1:9003")
-        await one.until_looked()
+        await one.until(lambda: one.works_count >= 2)  # also when everybody had time to answer
         assert one.found_lists[-1] == {"127.0.0.1:9003"}
         assert one.troubles == []
 
@@ -161,7 +161,7 @@ async def test_a_long_name_of_a_cluster(advert: Callable[..., Advert]) -> None:
         ({"version": "-"}, "update the older"),
         ({"version": "7"}, "speaks protocol version '7'"),
         ({"cluster": "-"}, "names no cluster"),
-        ({"hosts": 500}, "names 500 addresses"),
+        ({"hosts": 500}, "names more than 16 addresses"),
         ({"port": 0}, "names port 0"),
     ],
 )
@@ -175,7 +175,6 @@ async def test_nonsense_is_told_and_the_rest_is_found(
     ):
         await one.until_trouble("make no sense", says)
         await one.until_found("127.0.0.1:9002")
-        await one.until_looked(0)
         assert len(one.troubles) == 1
 
 
@@ -242,7 +241,7 @@ async def test_own_announcements_that_do_not_come_back(
 async def test_new_addresses_of_the_machine_begin_a_new_session(
     advert: Callable[..., Advert], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mdns, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(mdns, "LOOK_SECONDS", 1.0)
     async with (
         running(Multicast(), advert(9001)) as one,
         running(Multicast(), advert(9002)) as two,
@@ -250,6 +249,7 @@ async def test_new_addresses_of_the_machine_begin_a_new_session(
         await one.until_found("127.0.0.1:9002")
         await two.until_found("127.0.0.1:9001")
         sessions: list[object] = []
+        before = one.works_count
 
         def changed(*arguments: object) -> object:
             sessions.append(arguments)
@@ -258,9 +258,9 @@ async def test_new_addresses_of_the_machine_begin_a_new_session(
 
         monkeypatch.setattr(mdns, "make_plan", changed)
         with trio.fail_after(10):
-            while len(sessions) < 8:
+            while len(sessions) < 10:
                 await trio.sleep(0.05)
-        await one.until_looked()
+        await one.until(lambda: one.works_count > before)
         assert one.found_lists == [{"127.0.0.1:9002"}]
         assert two.found_lists == [{"127.0.0.1:9001"}]
 

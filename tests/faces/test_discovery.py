@@ -113,7 +113,7 @@ def test_stores_that_both_hold_data_are_merged_by_join_alone(tmp_path: Path) -> 
 
 def test_joining_where_nobody_is_says_so_and_is_not_kept(node: Callable[..., Replica]) -> None:
     a = node("a")
-    with pytest.raises(PeerError, match="not joined with 127.0.0.1:1: cannot connect"):
+    with pytest.raises(PeerError, match=r"not joined with 127\.0\.0\.1:1: cannot connect"):
         a.join("127.0.0.1:1")
     assert a.status().peers == ()
 

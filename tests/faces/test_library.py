@@ -82,6 +82,11 @@ def test_every_setting_is_a_keyword_with_the_same_default() -> None:
         ({"linger": float("inf")}, "linger=inf: write seconds"),
         ({"interval_min": 3, "interval_max": 2}, "interval_min=3.0 is greater than interval_max"),
         ({"atomic_round_bytes": 1.5}, "atomic_round_bytes=1.5: write a whole number"),
+        ({"tls": "certs"}, "tls='certs': write a mapping with ca, certificate, key and revoked"),
+        ({"tls": {}}, "tls lacks ca, certificate, key: name the files"),
+        ({"tls": {"ca": "ca.crt", "cert": "a.crt"}}, "tls has no 'cert': it takes ca, certif"),
+        ({"tls": {"ca": b"ca.crt"}}, "tls: ca=b'ca.crt': write the path of a file"),
+        ({"insecure": 1}, "insecure=1: write True or False"),
         ({"connections_max": 0}, "connections_max=0: write a whole number from 1"),
         ({"resolver": "latest"}, "resolver='latest' cannot be called: write a function"),
         ({"resolver_mode": "never"}, """resolver_mode='never': write "concurrent" or"""),
@@ -94,9 +99,7 @@ def test_malformed_values(level: plyvel.DB, keywords: dict[str, Any], advice: st
     replicate(level, port=None).close()
 
 
-@pytest.mark.parametrize(
-    "keywords", [{"tls": {}}, {"tls": {"ca": "ca.pem"}}, {"discovery": ["multicast"]}]
-)
+@pytest.mark.parametrize("keywords", [{"discovery": ["multicast"]}])
 def test_what_this_version_lacks(level: plyvel.DB, keywords: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="is not part of this version"):
         replicate(level, port=None, **keywords)

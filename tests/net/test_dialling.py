@@ -1,34 +1,17 @@
 """Dialling and listening: who gets through, and what one is told who does not."""
 
-import ssl
 from collections.abc import Iterator
 
 import pytest
 import trio
-import trustme
 
 from replicator.errors import ConfigError, PeerError, UsageError
 from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.listen import Admission, listening_on, open_listeners, turn_away, welcome
-from replicator.net.transport import FramedStream, Tls
 from replicator.protocol.codec import decode
 from replicator.protocol.frames import FrameReader
 from replicator.protocol.messages import Bye
-
-
-@pytest.fixture(scope="module")
-def tls() -> Tls:
-    """Mutual TLS within one authority."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    client = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    authority.issue_cert("127.0.0.1").configure_cert(client)
-    server.verify_mode = ssl.CERT_REQUIRED
-    for context in (server, client):
-        authority.configure_trust(context)
-    return Tls(server, client)
 
 
 @pytest.fixture
@@ -96,54 +79,6 @@ async def test_an_address_that_does_not_answer_is_given_up(
     monkeypatch.setattr(trio, "open_tcp_stream", silence)
     with pytest.raises(PeerError, match=r"192\.0\.2\.1:9000 does not answer within 5 s"):
         await dial(Address("192.0.2.1", 9000), timeout=5, patience=5)
-
-
-async def test_mutual_tls(listener: trio.SocketListener, address: Address, tls: Tls) -> None:
-    accepted: list[FramedStream] = []
-
-    async def accept() -> None:
-        accepted.append(await welcome(await listener.accept(), timeout=5, patience=5, tls=tls))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(accept)
-        ours = await dial(address, timeout=5, patience=5, tls=tls)
-    await ours.send([b"hello"])
-    assert await accepted[0].receive() == [b"hello"]
-    for stream in (ours, accepted[0]):
-        await stream.aclose_forcefully()
-
-
-async def test_a_peer_without_tls_is_refused_on_both_ends(
-    listener: trio.SocketListener, address: Address, tls: Tls
-) -> None:
-    plain = await trio.open_tcp_stream(*address)
-    await plain.send_all(b"\0\0\0\x05hello" * 10)
-    accepted = await listener.accept()
-    with pytest.raises(PeerError, match="TLS handshake failed: no safe connection"):
-        await welcome(accepted, timeout=5, patience=5, tls=tls)
-    await accepted.aclose()
-    await plain.aclose()
-
-    async def answer_plainly() -> None:
-        stream = await listener.accept()
-        await stream.send_all(b"\0\0\0\x05hello" * 10)
-        await stream.aclose()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_plainly)
-        with pytest.raises(PeerError, match="no safe connection"):
-            await dial(address, timeout=5, patience=5, tls=tls)
-
-
-async def test_a_tls_handshake_has_a_time_limit(
-    listener: trio.SocketListener, address: Address, tls: Tls
-) -> None:
-    silent = await trio.open_tcp_stream(*address)
-    accepted = await listener.accept()
-    with pytest.raises(PeerError, match=r"no TLS handshake within 0\.05 s"):
-        await welcome(accepted, timeout=0.05, patience=5, tls=tls)
-    await accepted.aclose()
-    await silent.aclose()
 
 
 async def test_a_port_in_use_is_named_with_what_to_do(

@@ -14,6 +14,7 @@ from replicator.config import PROTOCOL_VERSION, Settings
 from replicator.core.known import KnownSet
 from replicator.events import EVENTS, Events
 from replicator.net.address import Address, parse_address
+from replicator.net.tls import Tls
 from replicator.node import Node
 from replicator.protocol.codec import decode, encode
 from replicator.protocol.frames import FrameReader, frame
@@ -68,13 +69,17 @@ def open_store(directory: Path, settings: Settings = SETTINGS) -> tuple[plyvel.D
 
 @asynccontextmanager
 async def running(
-    directory: Path, *peers: str, settings: Settings = SETTINGS, **changes: Any
+    directory: Path,
+    *peers: str,
+    settings: Settings = SETTINGS,
+    tls: Tls | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Peer]:
     """A node that runs in the block and says farewell at its end."""
     settings = replace(settings, name=directory.name, peers=peers, **changes)
     db, store = open_store(directory, settings)
     events = Events(directory.name)
-    peer = Peer(db, store, Node(store, settings, events))
+    peer = Peer(db, store, Node(store, settings, events, tls=tls))
     for name in EVENTS:
         events.on(name, lambda *arguments, name=name: peer.told.append((name, *arguments)))
     try:

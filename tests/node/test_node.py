@@ -140,7 +140,7 @@ def _is_self(peer: Peer) -> bool:
 
 async def test_two_addresses_of_one_node_are_one_conversation(tmp_path: Path) -> None:
     settings = replace(SETTINGS, linger=30.0)
-    async with running(tmp_path / "a", settings=settings, host="0.0.0.0") as a:
+    async with running(tmp_path / "a", settings=settings, host="0.0.0.0", insecure=True) as a:
         assert a.node.address is not None
         port = a.node.address.port
         addresses = (f"127.0.0.1:{port}", f"127.0.0.2:{port}")

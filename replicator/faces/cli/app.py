@@ -11,6 +11,7 @@ import plyvel
 
 from replicator.errors import ReplicatorError
 from replicator.faces.cli import EXTRA, missing
+from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
@@ -102,6 +103,7 @@ for _command in (
     join,
     forget,
     strip,
+    certs,
 ):
     cli.add_command(_command)
 

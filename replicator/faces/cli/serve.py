@@ -38,6 +38,11 @@ logger = logging.getLogger("replicator")
     "--no-multicast", is_flag=True, help="Do not look for nodes on the network by multicast."
 )
 @click.option("--name", help="What people call this node.  [default: where it listens]")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Listen without TLS on more than loopback: nobody else can reach that network.",
+)
 @json_option
 def serve(
     where: Where,
@@ -45,6 +50,7 @@ def serve(
     peers: tuple[str, ...],
     no_multicast: bool,
     name: str | None,
+    insecure: bool,
     as_json: bool,
 ) -> int:
     """Run a node on a directory until SIGTERM or Ctrl-C.
@@ -64,7 +70,7 @@ def serve(
     from replicator.faces.daemon import run_daemon
 
     logger.setLevel(logging.INFO)
-    config = overridden(where.config, listen, peers, name)
+    config = overridden(where.config, listen, peers, name, insecure)
     if no_multicast:
         config = config.without_multicast()
     data = where.directory
@@ -74,7 +80,11 @@ def serve(
 
 
 def overridden(
-    config: Config, listen: str | None, peers: tuple[str, ...], name: str | None
+    config: Config,
+    listen: str | None,
+    peers: tuple[str, ...],
+    name: str | None,
+    insecure: bool = False,
 ) -> Config:
     """The configuration with what the command line says instead.
 
@@ -88,11 +98,16 @@ def overridden(
         changes["peers"] = peers
     if name is not None:
         changes["name"] = name
+    if insecure:
+        changes["insecure"] = True
     return config.override(**changes)
 
 
 def _warn_of_strangers(config: Config) -> None:
+    """Warn of what was allowed; what was not, the node refuses."""
     host = config.settings.host
+    if config.settings.tls is not None or not config.settings.insecure:
+        return
     try:
         is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -89,7 +89,7 @@ def addresses_in(port: int | None, hosts: Sequence[str]) -> list[Address]:
     if not hosts:
         raise NonsenseError("does not say where it listens")
     if len(hosts) > 2 * MULTICAST_ADDRESSES_MAX:
-        raise NonsenseError(f"names {len(hosts)} addresses, a node {MULTICAST_ADDRESSES_MAX}")
+        raise NonsenseError(f"names more than {2 * MULTICAST_ADDRESSES_MAX} addresses")
     return [Address(host, port) for host in hosts[:MULTICAST_ADDRESSES_MAX]]
 
 

@@ -11,12 +11,10 @@ EXCERPT_CHARACTERS_MAX = 60
 FAULTS_SHOWN_MAX = 2
 
 
-def excerpt(text: str) -> str:
+def excerpt(text: str, characters_max: int = EXCERPT_CHARACTERS_MAX) -> str:
     """The beginning of `text`, on one line."""
     text = " ".join(text.split())
-    if len(text) > EXCERPT_CHARACTERS_MAX:
-        return f"{text[:EXCERPT_CHARACTERS_MAX]}…"
-    return text
+    return text if len(text) <= characters_max else f"{text[:characters_max]}…"
 
 
 def parse_lines(text: str, where: str) -> tuple[list[Address], list[str]]:

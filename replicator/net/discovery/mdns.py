@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 LOOK_SECONDS = 1.5
-"""Between two looks at the machine's addresses; after the first, the second round of questions
-has been answered."""
+"""Between two looks at the machine's addresses. Until the first, everybody has had the time to
+answer."""
+
+LATE_LOOKS = 2
+"""Looks after which those are gone that were found by an earlier session and have not answered."""
 
 SILENT_LOOKS = 3
 """Looks after which the own announcement must have come back."""
@@ -164,7 +167,8 @@ class _Session:
             if is_over():
                 return False
             looks += 1
-            self._neighbourhood.settle(time.monotonic(), self._trouble_after(looks))
+            is_late = looks >= LATE_LOOKS
+            self._neighbourhood.settle(time.monotonic(), self._trouble_after(looks), is_late)
             for name, times in list(self._again.items()):
                 self._look_up(service.zeroconf, name)
                 self._again[name] = times - 1

@@ -64,15 +64,17 @@ class Neighbourhood:
         self.hears_itself = False
         self._publish()
 
-    def settle(self, now: float, trouble: str | None) -> None:
-        """Everybody has had the time to answer: who has not is gone.
+    def settle(self, now: float, trouble: str | None, is_late: bool) -> None:
+        """Everybody has had the time to answer.
 
         Args:
             now: seconds on any clock that only goes forward.
             trouble: as in `begin`.
+            is_late: whether who was there before this session, and has not answered, is gone.
         """
-        for name in self._services.keys() - self._fresh:
-            del self._services[name]
+        if is_late:
+            for name in self._services.keys() - self._fresh:
+                del self._services[name]
         for name, (_, gone) in list(self._faults.items()):
             if gone is not None and now - gone > FAULT_SECONDS:
                 del self._faults[name]
