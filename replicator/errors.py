@@ -55,6 +55,11 @@ class PeerForgottenError(PeerError):
     """A peer was forgotten by the cluster and lives under its old origin (R10): it is told so."""
 
 
+class ClusterChangedError(PeerError):
+    """This node has taken a cluster id while it greeted: what it said of itself is no longer so
+    (R15). It greets again."""
+
+
 class ForkError(PeerError):
     """A peer knows dots of this node's origin that this node never issued (R13): this directory
     was rolled back or cloned. The node takes a new origin."""

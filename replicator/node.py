@@ -179,11 +179,10 @@ class Node:
         """Whether there are members to dial from an earlier life."""
         return self._settings.dial_members and bool(self._membership.addresses())
 
-    def _advert(self) -> Advert | None:
-        """What providers announce; nothing where this node does not listen."""
-        if self.address is None:
-            return None
-        return Advert(self._settings.cluster, self.name, self._store.origin, self.address)
+    def _advert(self) -> Advert:
+        """What providers announce; with port 0, where this node does not listen, nothing."""
+        address = self.address or Address(self._settings.host, 0)
+        return Advert(self._settings.cluster, self.name, self._store.origin, address)
 
     def _roster_changed(self) -> None:
         for session in self._hosting:

@@ -7,6 +7,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from replicator.config import LINKS_MAX, Settings
+from replicator.errors import PeerError
 from replicator.net.address import Address
 from replicator.net.dial import dial
 from replicator.net.tls import Tls
@@ -192,7 +193,11 @@ class Dialling:
             self._waiting_for_room.unpark()
 
     async def _attempt(self, link: Link) -> str | None:
-        """One conversation, when it is due; what went wrong, safe to show."""
+        """One conversation, when it is due; what went wrong, safe to show.
+
+        That nobody is at an address which was only found is for the status, not for the log: found
+        addresses are old now and then.
+        """
         link.is_put_off = False
         try:
             stream = await self._dial(link)
@@ -201,7 +206,8 @@ class Dialling:
             self._fanout.dialled(trio.current_time())
             close = await self._hosting.converse(stream, link)
         except Exception as error:
-            self._hosting.complain(f"peer {link.address}", error)
+            if link.explicit or not isinstance(error, PeerError):
+                self._hosting.complain(f"peer {link.address}", error)
             return printable(str(error))
         is_fine = close.code == "idle" or link.is_self or link.is_removed
         is_surplus = close.code == "busy" and self.session_at(link) is not None

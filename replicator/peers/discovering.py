@@ -107,7 +107,7 @@ class Discovering:
         self._lookouts: dict[str, Lookout] = {}
         self._probed: dict[tuple[int, Address], None] = {}
 
-    def begin(self, advert: Advert | None) -> None:
+    def begin(self, advert: Advert) -> None:
         """Look out from now on, and take up what was stored."""
         for provider in cast(tuple[Provider, ...], self._settings.discovery or ()):
             name = provider.name
@@ -117,7 +117,7 @@ class Discovering:
             self._nursery.start_soon(self._run, provider, self._lookouts[name], advert)
         self.members_changed()
 
-    async def _run(self, provider: Provider, lookout: Lookout, advert: Advert | None) -> None:
+    async def _run(self, provider: Provider, lookout: Lookout, advert: Advert) -> None:
         while True:
             try:
                 await provider.run(lookout, advert)

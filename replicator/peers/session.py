@@ -317,8 +317,16 @@ class Session:
                 self._host.reported(self, effect)
             case PokeOthers():
                 self._host.poke_others(self)
-            case AdoptCluster(cluster_id):
-                await self._in_thread(partial(self._store.adopt_cluster, cluster_id))
+            case AdoptCluster(cluster_id, expected, is_forced, is_binding):
+                await self._in_thread(
+                    partial(
+                        self._store.adopt_cluster,
+                        cluster_id,
+                        expected=expected,
+                        is_forced=is_forced,
+                        is_binding=is_binding,
+                    )
+                )
             case Learn(members):
                 self._host.learned(self, members)
                 self.roster_changed()

@@ -113,9 +113,21 @@ class ApplyFull:
 
 @dataclass(frozen=True, slots=True)
 class AdoptCluster:
-    """Take this cluster id (R15)."""
+    """Take this cluster id (R15), unless the store has taken another one meanwhile.
+
+    Attributes:
+        expected: the id that the greeting was about; where the store has another one by now, it
+            raises `ClusterChangedError`. Several peers of different clusters may greet an empty
+            store at the same time.
+        is_forced: whether it is taken all the same: a person said so.
+        is_binding: whether the store belongs there from now on, as if it held data: it is about to
+            get some.
+    """
 
     cluster_id: bytes
+    expected: bytes | None
+    is_forced: bool
+    is_binding: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """How a conversation ends: which code an error has, and what the peer is told."""
 
 from replicator.errors import (
+    ClusterChangedError,
     ForkedContentsError,
     ForkError,
     PeerForgottenError,
@@ -8,12 +9,11 @@ from replicator.errors import (
     ProtocolError,
 )
 from replicator.protocol.effects import CloseCode
-from replicator.protocol.greeting import GreetAgainError
 from replicator.protocol.messages import BYE_CODES, REASON_BYTES_MAX, Bye
 
 _CODES: dict[type[Exception], CloseCode] = {
     ForkError: "fork",
-    GreetAgainError: "busy",
+    ClusterChangedError: "busy",
     ProtocolError: "protocol",
     PeerForgottenError: "forgotten",
     PeerRefusedError: "refused",

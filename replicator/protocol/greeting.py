@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from replicator.config import CLUSTER_DEFAULT
 from replicator.core.dots import format_origin
 from replicator.core.known import BLOCKS, KnownSet
-from replicator.errors import ForkError, PeerError, PeerForgottenError, PeerRefusedError
+from replicator.errors import (
+    ClusterChangedError,
+    ForkError,
+    PeerForgottenError,
+    PeerRefusedError,
+)
 from replicator.protocol.effects import AdoptCluster, Effect, Report
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
 
 CLUSTER_ID_BYTES = 16
-
-
-class GreetAgainError(PeerError):
-    """What this node said of itself in its `Hello` is no longer so."""
 
 
 class Greeting:
@@ -71,7 +72,7 @@ class Greeting:
 
         Raises:
             PeerRefusedError: they do not, see `choose_cluster`.
-            GreetAgainError: a store that was empty in its `Hello` has data by now, and nobody
+            ClusterChangedError: a store that was empty in its `Hello` has data by now, and nobody
                 said that they may be merged with the peer's.
         """
         shared = bool(self.known.intersection(peer_known))
@@ -80,9 +81,10 @@ class Greeting:
         if chosen == current:
             return []
         changed = (current, self._me.has_data()) != (self.hello.cluster_id, self.hello.has_data)
-        if changed and peer.has_data and not _permitted(self.hello, peer, shared):
-            raise GreetAgainError("the first write came during the greeting: greet again")
-        return [AdoptCluster(chosen)]
+        is_forced = _permitted(self.hello, peer, shared)
+        if changed and peer.has_data and not is_forced:
+            raise ClusterChangedError("the first write came during the greeting: greet again")
+        return [AdoptCluster(chosen, self.hello.cluster_id, is_forced, peer.has_data)]
 
 
 def check_peer(mine: Hello, theirs: Hello) -> None:

@@ -22,7 +22,7 @@ from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolution, default_resolver
-from replicator.errors import ClosedError, ReservedKeyError, StorageError
+from replicator.errors import ClosedError, ClusterChangedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
 from replicator.store.keyspace import INDEX, RESERVED, SEQ, meta_key
 from replicator.store.level import Level
@@ -319,25 +319,52 @@ class LocalWrites(State):
                 self.origins.intern(self.origin)
                 self.set_origin(self.origin)
             if self.cluster_id is None:
-                self.adopt_cluster(os.urandom(16), unless_set=True)
+                self._found_cluster()
 
-    def adopt_cluster(self, cluster_id: bytes, *, unless_set: bool = False) -> None:
+    def adopt_cluster(
+        self,
+        cluster_id: bytes,
+        *,
+        expected: bytes | None = None,
+        is_forced: bool = True,
+        is_binding: bool = False,
+    ) -> None:
         """Belong to this cluster from now on (R15), durably: data that survives a power cut
         without it would belong to another one.
 
         Args:
-            unless_set: whether an id that the store has taken meanwhile stays: a first write and a
-                first greeting may come at the same moment.
+            expected: the id that the store is thought to have.
+            is_forced: whether the id is taken although the store has another one by now.
+            is_binding: whether the store counts as one with data from now on.
+
+        Raises:
+            ClusterChangedError: it has another one; a first write and several first greetings may
+                come at the same moment.
         """
         with self._lock:
             self.refuse_closed()
-            if unless_set and self.cluster_id is not None:
-                return
-            batch = self.db.write_batch()
-            batch.put(meta_key("cluster"), cluster_id)
-            self.commit_quietly(batch)
-            self.cluster_id = cluster_id
+            if not is_forced and self.cluster_id not in (expected, cluster_id):
+                raise ClusterChangedError(
+                    "this node has taken another cluster during the greeting: greet again"
+                )
+            self._put_cluster(cluster_id)
+            self.is_bound |= is_binding
         self.level.sync()
+
+    def _found_cluster(self) -> None:
+        """Give the store a cluster of its own, unless a first greeting did so meanwhile."""
+        with self._lock:
+            self.refuse_closed()
+            if self.cluster_id is not None:
+                return
+            self._put_cluster(os.urandom(16))
+        self.level.sync()
+
+    def _put_cluster(self, cluster_id: bytes) -> None:
+        batch = self.db.write_batch()
+        batch.put(meta_key("cluster"), cluster_id)
+        self.commit_quietly(batch)
+        self.cluster_id = cluster_id
 
     def ordered(self, record: Record) -> list[Version]:
         """The versions of a record, values loaded, winner first."""

@@ -50,6 +50,7 @@ class State:
         floor: the purge floor.
         former: the origin that this directory had before and that nobody has any more; 0 for none.
         cluster_id: which cluster the store belongs to, once it does (R15).
+        is_bound: whether it took that id from a peer with data.
         durable: the known set as of the last sync point.
         closed: why nothing is accepted any more, or None.
         armed, on_change: whether and how to tell the node of the next commit.
@@ -74,6 +75,7 @@ class State:
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
         self.cluster_id: bytes | None = None
+        self.is_bound = False
         self.durable = KnownSet()
         self.closed: str | None = None
         self.armed = False
@@ -124,7 +126,9 @@ class State:
             logger.exception("the callback for changes of %s failed", self.level.path)
 
     def has_data(self) -> bool:
-        """Whether the store holds any record."""
+        """Whether the store holds any record, or is about to get those of its cluster (R15)."""
+        if self.is_bound:
+            return True
         with self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False) as index:
             return next(index, None) is not None
 

@@ -115,6 +115,23 @@ async def test_one_that_only_looks_finds_and_is_not_found(advert: Callable[..., 
         assert one.found_lists == [set()]
 
 
+async def test_one_that_does_not_listen_looks_for_its_cluster(
+    advert: Callable[..., Advert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "SILENT_LOOKS", 1)
+    async with (
+        running(Multicast(), advert(9001)) as one,
+        running(Multicast(), advert(9002, cluster="another")),
+        running(Multicast(), advert(0)) as looker,
+    ):
+        await looker.until_found("127.0.0.1:9001")
+        await looker.until(lambda: looker.works_count >= 2)
+        await one.until(lambda: one.addresses is not None)
+        assert looker.found_lists == [{"127.0.0.1:9001"}]
+        assert one.found_lists == [set()]
+        assert looker.troubles == []
+
+
 async def test_nobody_there_is_said(advert: Callable[..., Advert]) -> None:
     async with running(Multicast(), advert(9001)) as alone:
         await alone.until_found()

@@ -245,7 +245,7 @@ def test_a_program_that_forgets_to_close(tmp_path: Path, ending: str) -> None:
     program = f"""
 import sys, threading, time
 import plyvel, replicator
-db = replicator.replicate(plyvel.DB(sys.argv[1], create_if_missing=True), port=0)
+db = replicator.replicate(plyvel.DB(sys.argv[1], create_if_missing=True), port=0, discovery=())
 db.on("error", print)
 db.put(b"k", b"v")
 def late():
@@ -265,7 +265,7 @@ def test_the_work_of_daemon_threads_at_the_end(tmp_path: Path) -> None:
     program = """
 import sys, threading
 import plyvel, replicator
-db = replicator.replicate(plyvel.DB(sys.argv[1], create_if_missing=True), port=None)
+db = replicator.replicate(plyvel.DB(sys.argv[1], create_if_missing=True), port=None, discovery=())
 for number in range(1000):
     db.put(b"%d" % number, b"")
 def reads():
@@ -285,7 +285,7 @@ def test_in_a_forked_child_every_call_is_refused(tmp_path: Path) -> None:
     program = """
 import os, sys, traceback
 import plyvel, replicator
-db = replicator.replicate(plyvel.DB(sys.argv[1], create_if_missing=True), port=None)
+db = replicator.replicate(plyvel.DB(sys.argv[1], create_if_missing=True), port=None, discovery=())
 db.put(b"k", b"v")
 items, raw_items = db.iterator(), db.raw_iterator()
 snapshot, batch, view = db.snapshot(), db.write_batch(), db.prefixed_db(b"k")
@@ -336,11 +336,11 @@ def test_a_child_may_open_another_directory(tmp_path: Path) -> None:
     program = """
 import os, sys
 import plyvel, replicator
-first = replicator.replicate(plyvel.DB(sys.argv[1] + "/a", create_if_missing=True), port=None)
+first = replicator.replicate(plyvel.DB(sys.argv[1] + "/a", create_if_missing=True), port=None, discovery=())
 child = os.fork()
 if child == 0:
     del first
-    with replicator.replicate(plyvel.DB(sys.argv[1] + "/b", create_if_missing=True), port=0) as db:
+    with replicator.replicate(plyvel.DB(sys.argv[1] + "/b", create_if_missing=True), port=0, discovery=()) as db:
         db.put(b"k", b"v")
         assert db.status().running
     sys.exit(0)

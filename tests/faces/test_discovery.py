@@ -74,8 +74,8 @@ def test_one_seed_address_is_enough_and_the_list_survives(
 
 def test_a_node_that_only_its_peer_lists_is_dialled_too(node: Callable[..., Replica]) -> None:
     """The idle conversation ends; a write on the other side does not wait for the next dial."""
-    b = node("b", linger=0.1, interval_max=3600.0)
-    a = node("a", linger=0.1, interval_max=3600.0, peers=[str(b.address)])
+    b = node("b", linger=1.0, interval_max=3600.0)
+    a = node("a", linger=1.0, interval_max=3600.0, peers=[str(b.address)])
     until(lambda: any(row.name == "a" and row.addresses for row in b.members()))
     until(lambda: not any(peer.connected for peer in b.status().peers))
     b.put(b"key", b"value")

@@ -49,9 +49,11 @@ def test_every_setting_is_a_keyword_with_the_same_default() -> None:
         for name, parameter in inspect.signature(replicate).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
+    assert explicit.pop("discovery") is None, "the node's is nothing, the library's multicast"
     own = {"resolver": None, "resolver_mode": "concurrent", "adoption_progress": None}
     assert explicit == {name: settings[name] for name in explicit.keys() - own.keys()} | own
-    assert set(settings) == (explicit.keys() - own.keys()) | Tuning.__annotations__.keys()
+    named = (explicit.keys() - own.keys()) | {"discovery"}
+    assert set(settings) == named | Tuning.__annotations__.keys()
     assert set(settings) == set(Keywords.__annotations__)
     assert make_settings(**settings) == Settings(), "each has a check, which its default passes"
     assert make_settings() == Settings()
@@ -65,7 +67,7 @@ def test_every_setting_is_a_keyword_with_the_same_default() -> None:
         ({"port": True}, "port=True: write a number"),
         ({"host": ""}, "host='': write an address of this machine"),
         ({"host": None}, "host=None: write an address of this machine"),
-        ({"host": "192.0.2.1", "port": 0}, "no address of this machine"),
+        ({"host": "192.0.2.1", "port": 0, "insecure": True}, "no address of this machine"),
         ({"peers": "host:9000"}, "peers='host:9000': write a list of addresses"),
         ({"peers": 9000}, "peers=9000: write a list"),
         ({"peers": [9000]}, "peers=9000: write each peer as text"),
@@ -97,12 +99,6 @@ def test_malformed_values(level: plyvel.DB, keywords: dict[str, Any], advice: st
         replicate(level, **({"port": None} | keywords))
     assert not level.closed
     replicate(level, port=None).close()
-
-
-@pytest.mark.parametrize("keywords", [{"discovery": ["multicast"]}])
-def test_what_this_version_lacks(level: plyvel.DB, keywords: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="is not part of this version"):
-        replicate(level, port=None, **keywords)
 
 
 def test_an_unknown_keyword(level: plyvel.DB) -> None:

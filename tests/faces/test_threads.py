@@ -15,7 +15,7 @@ import plyvel
 from replicator import replicate
 
 path, kind = sys.argv[1:]
-db = replicate(plyvel.DB(path, create_if_missing=True, write_buffer_size=1 << 16), port=None)
+db = replicate(plyvel.DB(path, create_if_missing=True, write_buffer_size=1 << 16), port=None, discovery=())
 with db.write_batch() as batch:
     for number in range(20_000):
         batch.put(b"%06d" % number, bytes(100))

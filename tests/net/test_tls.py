@@ -25,7 +25,8 @@ from replicator.net.listen import (
 )
 from replicator.net.tls import Tls, TlsFiles
 from replicator.net.transport import FramedStream
-from replicator.protocol.messages import Bye, Ping, decode, encode
+from replicator.protocol.codec import decode, encode
+from replicator.protocol.messages import Bye, Ping
 from tests.net.certs import LONG_AGO, NOW, files_of, made, tls_of
 
 SECONDS_MAX = 20.0

@@ -131,21 +131,26 @@ def test_another_cluster_of_the_same_name_is_refused_once_both_sets_are_known() 
     effects = talk.greeted(known(peer=2), cluster_id=b"another")
     assert closing(effects).code == "refused"
     assert not said(effects, Want)
-    assert AdoptCluster(b"another") not in effects
+    assert not any(isinstance(effect, AdoptCluster) for effect in effects)
 
 
 def test_another_cluster_is_merged_where_a_person_said_so() -> None:
     assert Talk(known(me=3), explicit=True).greeted(cluster_id=b"another")[:2] == [
-        AdoptCluster(b"another"),
+        adopt(b"another"),
         MET,
     ]
-    assert AdoptCluster(b"another") in Talk().greeted(cluster_id=b"another", explicit=True)
+    assert adopt(b"another") in Talk().greeted(cluster_id=b"another", explicit=True)
     assert MET in Talk(explicit=True).greeted(cluster_id=b"zzz"), "the smaller id wins"
 
 
 def test_a_node_of_a_merged_cluster_follows() -> None:
     effects = Talk(known(third=3)).greeted(known(third=(3, 5)), cluster_id=b"another")
-    assert effects[0] == AdoptCluster(b"another")
+    assert effects[0] == adopt(b"another")
+
+
+def adopt(cluster_id: bytes) -> AdoptCluster:
+    """A merge with a cluster that has data, from the one of `CLUSTER`."""
+    return AdoptCluster(cluster_id, CLUSTER, is_forced=True, is_binding=True)
 
 
 def new_node() -> Node:
@@ -162,7 +167,8 @@ def written(node: Node) -> None:
 
 def test_a_new_node_joins_the_cluster_it_meets() -> None:
     talk = Talk(node=new_node())
-    assert talk.greeted() == [AdoptCluster(CLUSTER), MET]
+    found = AdoptCluster(CLUSTER, None, is_forced=False, is_binding=True)
+    assert talk.greeted() == [found, MET], "unless it has met another one meanwhile"
     two_new_ones = Talk(node=new_node()).greeted(cluster_id=None, has_data=False)
     assert isinstance(two_new_ones[0], AdoptCluster)
 
@@ -182,7 +188,10 @@ def test_a_first_write_during_the_greeting_of_a_peer_without_data_does_no_harm()
     talk.starts()
     talk.hears(hello(has_data=False))
     written(talk.node)
-    assert talk.hears(Known(NOTHING)) == [AdoptCluster(CLUSTER), MET]
+    assert talk.hears(Known(NOTHING)) == [
+        AdoptCluster(CLUSTER, None, is_forced=False, is_binding=False),
+        MET,
+    ]
 
 
 def test_a_first_write_during_a_greeting_that_a_person_asked_for_does_no_harm() -> None:
@@ -190,7 +199,10 @@ def test_a_first_write_during_a_greeting_that_a_person_asked_for_does_no_harm() 
     talk.starts()
     talk.hears(hello())
     written(talk.node)
-    assert talk.hears(Known(NOTHING)) == [AdoptCluster(CLUSTER), MET]
+    assert talk.hears(Known(NOTHING)) == [
+        AdoptCluster(CLUSTER, None, is_forced=True, is_binding=True),
+        MET,
+    ]
 
 
 def test_the_peers_id_may_be_adopted_by_two_conversations_at_once() -> None:

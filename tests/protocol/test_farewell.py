@@ -4,11 +4,17 @@ from typing import get_args
 
 import pytest
 
-from replicator.errors import CommitError, ForkError, PeerError, PeerRefusedError, ProtocolError
+from replicator.errors import (
+    ClusterChangedError,
+    CommitError,
+    ForkError,
+    PeerError,
+    PeerRefusedError,
+    ProtocolError,
+)
 from replicator.protocol.codec import decode, encode
 from replicator.protocol.effects import CloseCode
 from replicator.protocol.farewell import bye, code_of
-from replicator.protocol.greeting import GreetAgainError
 from replicator.protocol.messages import REASON_BYTES_MAX, Bye
 
 
@@ -33,7 +39,7 @@ def test_a_reason_is_cut_between_characters() -> None:
     ("error", "code"),
     [
         (ForkError(), "fork"),
-        (GreetAgainError(), "busy"),
+        (ClusterChangedError(), "busy"),
         (ProtocolError(), "protocol"),
         (PeerRefusedError(), "refused"),
         (PeerError(), "failed"),

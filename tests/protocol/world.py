@@ -75,7 +75,7 @@ class Side:
                     self.outbox.append(frame(encode(message)))
                 case Show(seq):
                     self.party.store.shown = max(self.party.store.shown, seq)
-                case AdoptCluster(cluster_id):
+                case AdoptCluster(cluster_id=cluster_id):
                     self.party.store.cluster_id = cluster_id
                 case Apply() | Finish() | ApplyFull():
                     assert not self.work and not self.applied, "a second apply in flight"

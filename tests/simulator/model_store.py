@@ -25,7 +25,8 @@ from replicator.core.merge import merge, next_clock, raise_context
 from replicator.core.merge import write as write_record
 from replicator.core.record import ABSENT, Context, Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, resolve
-from replicator.errors import CommitError, ForkError
+from replicator.errors import ClusterChangedError, CommitError, ForkError
+from replicator.protocol.effects import AdoptCluster
 
 from .disk import Batch, Disk
 
@@ -432,8 +433,10 @@ class ModelStore:
         if remote_known.highest(self.origin) > self.shown:
             raise ForkError("a peer knows own dots that were never shown")
 
-    def adopt_cluster(self, cluster_id: bytes) -> None:
-        self.commit({"cluster": cluster_id})
+    def adopt_cluster(self, effect: AdoptCluster) -> None:
+        if not effect.is_forced and self.cluster_id != effect.expected:
+            raise ClusterChangedError("taken meanwhile")
+        self.commit({"cluster": effect.cluster_id})
 
     def fork(self) -> None:
         """Take a new origin; issue again what was never shown (R13), in one batch.

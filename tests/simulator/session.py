@@ -172,8 +172,8 @@ class Session:
                 self._connection.send(self._end, encode(message))
             case Show(seq):
                 self._hold_back(effect, lambda: self.node.store.show(seq))
-            case AdoptCluster(cluster_id):
-                self._hold_back(effect, lambda: self.node.store.adopt_cluster(cluster_id))
+            case AdoptCluster():
+                self._hold_back(effect, lambda: self.node.store.adopt_cluster(effect))
             case OpenSource() | ReadChunk() | CloseSource():
                 self._source_work.append(effect)
                 self._next_source_work()

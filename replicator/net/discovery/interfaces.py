@@ -122,8 +122,10 @@ def _listened_on(host: str, own: Sequence[str]) -> list[str]:
         return [HOST_DEFAULT]  # IPv6 knows no multicast on the loopback interface
     if not address.is_unspecified:
         return [host]
-    used = [one for one in own if ipaddress.ip_address(one).version <= address.version]
-    return [one for one in used if one != "::1"]
+    # Without the loopback interface, nodes that listen on nothing else would not be heard.
+    return [HOST_DEFAULT] * (HOST_DEFAULT in own) + [
+        one for one in own if ipaddress.ip_address(one).version <= address.version and one != "::1"
+    ]
 
 
 def _addresses_of(name: str, machine: dict[str, str]) -> list[str]:

@@ -95,6 +95,7 @@ class _Session:
         self._trouble = trouble
         self._browser: AsyncServiceBrowser | None = None
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._is_announced = False
         self._turns = asyncio.Semaphore(ASKING_MAX)
         self._again: dict[str, int] = {}
         """Names to look up again, and how often: the addresses that a node has left expire a
@@ -133,8 +134,9 @@ class _Session:
             handlers=[self._changed],
             question_type=DNSQuestionType.QM,
         )
-        if self._advert is None:
+        if self._advert is None or self._advert.address.port == 0:
             return None
+        self._is_announced = True
         announcing = await service.async_register_service(
             self._info(self._advert), cooperating_responders=True, strict=False
         )
@@ -177,8 +179,8 @@ class _Session:
         return True
 
     def _trouble_after(self, looks: int) -> str | None:
-        is_silent = looks >= SILENT_LOOKS and not self._neighbourhood.hears_itself
-        if self._advert is None or self._trouble is not None or not is_silent:
+        is_heard = self._neighbourhood.hears_itself or not self._is_announced
+        if is_heard or looks < SILENT_LOOKS or self._trouble is not None:
             return self._trouble
         return (
             "multicast does not work here: the own announcement on "

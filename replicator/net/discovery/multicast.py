@@ -9,7 +9,6 @@ import trio
 from replicator.config import MULTICAST_RETRY_SECONDS_MAX
 from replicator.errors import ConfigError
 from replicator.net.discovery.interfaces import ADVICE
-from replicator.net.discovery.mdns import serve
 from replicator.net.discovery.neighbourhood import Neighbourhood
 from replicator.net.discovery.pace import Backoff, LookError, Report
 from replicator.net.discovery.provider import Advert, Outlook
@@ -93,7 +92,7 @@ class Multicast:
             with farewell:
                 try:
                     await trio.to_thread.run_sync(
-                        serve,
+                        _serve,
                         self.interfaces,
                         advert,
                         neighbourhood,
@@ -113,6 +112,18 @@ class Multicast:
                 stop.cancel()
                 farewell.deadline = trio.current_time() + FAREWELL_SECONDS
         return failure
+
+
+def _serve(
+    chosen: tuple[str, ...] | None,
+    advert: Advert | None,
+    neighbourhood: Neighbourhood,
+    stop: "Future[None]",
+) -> None:
+    """See `serve`. What it needs takes a while to import, so it is in its thread."""
+    from replicator.net.discovery.mdns import serve
+
+    serve(chosen, advert, neighbourhood, stop)
 
 
 def _explained(error: Exception) -> LookError:

@@ -9,10 +9,14 @@ import trio
 from replicator.config import DISCOVERED_ADDRESSES_MAX, DISCOVERY_RETRY_SECONDS
 from replicator.errors import ConfigError
 from replicator.net.address import Address
+from replicator.net.discovery.lines import excerpt
 from replicator.net.discovery.provider import Outlook
 
 JITTER = 0.2
 """Share by which a pause is shortened at random: nodes that start together drift apart."""
+
+ERROR_CHARACTERS_MAX = 200
+"""What is shown of an error that somebody else's code raises."""
 
 INTERVAL_MIN = 0.01
 INTERVAL_MAX = 86_400.0
@@ -112,7 +116,8 @@ class Report:
         if isinstance(error, LookError):
             self._outlook.trouble(str(error))
         else:
-            self._outlook.trouble(f"{type(error).__name__}: {error}")
+            text = excerpt(str(error), ERROR_CHARACTERS_MAX)
+            self._outlook.trouble(f"{type(error).__name__}: {text}")
 
 
 async def keep_looking(

@@ -16,7 +16,8 @@ class Advert:
         node: its name.
         origin: 64 bits; a new one after a fork (R13).
         address: where it listens; the host may be ``0.0.0.0``, ``::``, loopback or one of its
-            own addresses.
+            own addresses. Port 0: it does not, so nothing is announced; the host then says on
+            which networks to look.
     """
 
     cluster: str
@@ -51,5 +52,6 @@ class Provider(Protocol):
 
         Args:
             outlook: is told what is found and what goes wrong.
-            advert: what to announce where this provider announces; None looks only.
+            advert: what to announce where this provider announces. None looks only, and for
+                nodes of every cluster.
         """
