@@ -14,7 +14,6 @@ Measures, in medians over the rounds:
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import statistics
@@ -24,27 +23,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgpack
 import plyvel
 
 import replicator
+from benchmarks.cluster import read_records
 
 CHUNK = 500
-
-
-def read_records(path: str | None) -> Iterator[tuple[bytes, bytes]]:
-    """The records of a TSV file, or made-up ones."""
-    if path is None:
-        for number in range(106_178):
-            yield b"key:%012d" % (number * 7919 % 1_000_003), os.urandom(50).hex().encode()
-        return
-    with Path(path).open("rb") as stream:
-        for line in stream:
-            key, _, value = line.rstrip(b"\n").partition(b"\t")
-            yield key, value
 
 
 def say(**facts: object) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,20 @@ WAIT_SECONDS = 30
 class Daemon:
     """A running daemon.
 
+    Args:
+        arguments: of ``serve``, beside the directory.
+        within: a command that runs it somewhere else, put before its own.
+
     Attributes:
         ready: what it said when it was ready.
     """
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, within: Sequence[str] = ()) -> None:
         self.data = data
         self._log = data.parent / f"{data.name}.log"
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
-                [REPLICATOR, "serve", "--data", str(data), "--json", *arguments],
+                [*within, REPLICATOR, "serve", "--data", str(data), "--json", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
