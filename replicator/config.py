@@ -57,7 +57,11 @@ LOGGED_FAILURES_MAX = 1000
 CLAIM_SECONDS = 0.5
 """How long a claim waits for withheld dots that nobody is asked for (R5)."""
 
-PENDING_CLAIMS_MAX = 64
+AHEAD_SECONDS = 0.05
+"""How long it is left to the peer that was asked for writes of an origin to send the next ones as
+well, though another has them already."""
+
+PENDING_CLAIMS_MAX = 16
 """Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
 
 NAME_BYTES_MAX = 255

@@ -160,10 +160,7 @@ class KnownSet:
     def issuperset(self, other: "KnownSet") -> bool:
         """Whether every dot of `other` is in this set."""
         for origin, bounds in other._bounds.items():
-            mine = self._bounds.get(origin)
-            if mine != bounds and (
-                mine is None or not all(ranges.covers(mine, *pair) for pair in ranges.pairs(bounds))
-            ):
+            if not ranges.includes(self._bounds.get(origin, []), bounds):
                 return False
         return True
 

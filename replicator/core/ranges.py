@@ -7,10 +7,13 @@ set exactly if the count of boundaries at or below it is odd.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 Bounds = list[int]
+
+COMMON_STEP = 16
+"""Boundaries that are compared at once where two lists begin to differ."""
 
 
 def contains(bounds: Bounds, number: int) -> bool:
@@ -62,17 +65,38 @@ def count(bounds: Bounds) -> int:
     return sum(bounds[1::2]) - sum(bounds[::2])
 
 
+def includes(bounds: Bounds, others: Bounds) -> bool:
+    """Whether every number of `others` is in the set."""
+    if not others or others == bounds:
+        return True
+    if not bounds or others[0] < bounds[0] or others[-1] > bounds[-1]:
+        return False
+    if len(others) * 8 < len(bounds):
+        return all(covers(bounds, *pair) for pair in pairs(others))
+    if count(others) > count(bounds):
+        return False
+    return not any(_touches(others, *pair) for pair in pairs(_apart(bounds, others)))
+
+
+def _touches(bounds: Bounds, start: int, stop: int) -> bool:
+    """Whether any number of ``start … stop - 1`` is in the set."""
+    place = bisect_right(bounds, start)
+    return place & 1 == 1 or (place < len(bounds) and bounds[place] < stop)
+
+
 def union(a: Bounds, b: Bounds) -> Bounds:
     """The numbers of either set, as a new list."""
     if not a or not b:
         return list(a or b)
     small, large = (a, b) if len(a) <= len(b) else (b, a)
-    if len(small) * 8 < len(large):
-        result = list(large)
-        for start, stop in pairs(small):
-            add(result, start, stop)
-        return result
-    return _sweep(a, b, lambda in_a, in_b: in_a or in_b)
+    if len(small) * 8 >= len(large):
+        small = difference(small, large)
+    if len(small) * 8 >= len(large):
+        return _apart(small, large)
+    result = list(large)
+    for start, stop in pairs(small):
+        add(result, start, stop)
+    return result
 
 
 def difference(a: Bounds, b: Bounds) -> Bounds:
@@ -89,7 +113,7 @@ def difference(a: Bounds, b: Bounds) -> Bounds:
         for start, stop in pairs(a):
             result += _gaps(b, start, stop)
         return result
-    return _sweep(a, b, lambda in_a, in_b: in_a and not in_b)
+    return _within(a, _apart(a, b))
 
 
 def intersection(a: Bounds, b: Bounds) -> Bounds:
@@ -111,25 +135,44 @@ def _gaps(bounds: Bounds, start: int, stop: int) -> Bounds:
     return inner
 
 
-def _sweep(a: Bounds, b: Bounds, keep: Callable[[bool, bool], bool]) -> Bounds:
-    """Merge two bounds lists from left to right, noting each place where `keep` changes."""
+def _within(bounds: Bounds, frame: Bounds) -> Bounds:
+    """What of the set lies in a second one, which has few ranges."""
     result: Bounds = []
-    i = j = 0
-    inside = False
-    while i < len(a) or j < len(b):
-        if j == len(b) or (i < len(a) and a[i] <= b[j]):
-            place = a[i]
-        else:
-            place = b[j]
-        while i < len(a) and a[i] == place:
-            i += 1
-        while j < len(b) and b[j] == place:
-            j += 1
-        now = keep(i & 1 == 1, j & 1 == 1)
-        if now != inside:
-            result.append(place)
-            inside = now
+    for start, stop in pairs(frame):
+        first = bisect_right(bounds, start)
+        last = bisect_left(bounds, stop)
+        if first & 1:
+            result.append(start)
+        result += bounds[first:last]
+        if last & 1:
+            result.append(stop)
     return result
+
+
+def _apart(a: Bounds, b: Bounds) -> Bounds:
+    """The numbers of exactly one of two sets: these begin and end where one of the two does and
+    the other does not. Two sets that grow side by side differ in few ranges, however many they
+    have: what they have in common at both ends is skipped by comparing lists, which is C's work.
+    """
+    head = _common(a, b)
+    a, b = a[head:], b[head:]
+    tail = _common(a[::-1], b[::-1])
+    return sorted(set(a[: len(a) - tail]).symmetric_difference(b[: len(b) - tail]))
+
+
+def _common(a: Bounds, b: Bounds) -> int:
+    """How many boundaries are surely the same at the beginning of two lists."""
+    place, step = 0, 64
+    most = min(len(a), len(b))
+    while place < most:
+        if a[place : place + step] == b[place : place + step]:
+            place += step
+            step *= 2
+        elif step > COMMON_STEP:
+            step //= 4
+        else:
+            break
+    return min(place, most)
 
 
 def is_valid(bounds: Bounds) -> bool:

@@ -16,6 +16,10 @@ from replicator.store.store import Store
 COALESCE_SECONDS = 0.002
 """Changes within that time are announced together."""
 
+GAP_SECONDS = 100e-6
+"""So much more for each gap of the known set: while a large round comes in, which leaves gaps until
+it is complete, comparing known sets must not take the time that the round needs."""
+
 LAG_SAMPLE_SECONDS = 0.1
 """How often it is looked how far the peers are behind while this node writes."""
 
@@ -68,8 +72,8 @@ class Upkeep:
         link.changed.unpark_all()
 
     async def announce(self) -> None:
-        """Tell the conversations of changes, at most every `COALESCE_SECONDS`; where there is
-        none, dial sooner."""
+        """Tell the conversations of changes, at most every `COALESCE_SECONDS` and more; where there
+        is none, dial sooner."""
         self._changed.set()
         while True:
             await self._changed.wait()
@@ -78,7 +82,7 @@ class Upkeep:
             for session in self._hosting:
                 session.known_changed()
             self._hasten(trio.current_time())
-            await trio.sleep(COALESCE_SECONDS)
+            await trio.sleep(COALESCE_SECONDS + GAP_SECONDS * self._store.known_gaps())
 
     async def sync_points(self) -> None:
         """Make a sync point whenever there are new commits, every `sync_interval` (R11)."""

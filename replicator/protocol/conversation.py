@@ -60,8 +60,6 @@ from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
 from replicator.protocol.timing import Timing
 
-_NOTHING = KnownSet()
-
 
 class Conversation:
     """One side of one conversation. All conversations of a node are used from one thread.
@@ -199,7 +197,7 @@ class Conversation:
         match message:
             case messages.Known(known):
                 self._news.learn(known)
-                self._refresh(now)
+                self._refresh(now, announcing=False)
             case messages.Want():
                 self._serve.want(message)
             case messages.Begin():
@@ -225,7 +223,7 @@ class Conversation:
             case Applied():
                 self._timing.active_at = now
                 self._pull.applied(event, now)
-                self._refresh(now)
+                self._refresh(now, announcing=not self._pull.in_burst)
             case RosterChanged():
                 if self.is_open:
                     self._gossip.advance()
@@ -233,14 +231,12 @@ class Conversation:
                 self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
             case StoreFailed(effect, error):
-                self._settle_failed(effect)
+                self._settled(effect)
                 self._fail(error)
             case Stop(code, reason):
                 self._end(code, reason)
             case Lost(reason):
                 self._end("lost", reason, tell=False)
-
-    # Greeting
 
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
@@ -266,21 +262,29 @@ class Conversation:
         self._news.learn(message.known)
         self._pull.begin(message, now)
 
-    def _refresh(self, now: float) -> None:
+    def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
-        if not self.is_open:
+        if not self.is_open or not (announcing or self._pull.is_idle):
             return
-        assert self.peer is not None
         known = self._known()
+        if announcing:
+            self._announce(known)
+        if self._pull.is_idle:
+            assert self.peer is not None
+            self._pull.ask(self.peer.origin, self.peer_known, known, now)
+        self._lacking = not (
+            self._pull.is_idle
+            and known.issuperset(self.peer_known)
+            and self.peer_known.issuperset(known)
+        )
+
+    def _announce(self, known: KnownSet) -> None:
         # While a round comes in, what the peer itself sends is not told back piece by piece.
-        apart_from = self.peer_known if self._pull.in_burst else _NOTHING
+        apart_from = self.peer_known if self._pull.in_burst else KnownSet()
         news = self._news.news(known, apart_from)
         if news:
             self._out += self._news.showing(news)
             self._send(messages.Known(news))
-        self._pull.ask(self.peer.origin, self.peer_known, known, now)
-        in_step = known.issuperset(self.peer_known) and self.peer_known.issuperset(known)
-        self._lacking = not in_step
 
     # Time
 
@@ -300,8 +304,7 @@ class Conversation:
                     (self._retry_at, self._refresh),
                     (timing.quiet_at(waiting) if idle else inf, self._leave),
                 ]
-            case _:
-                return []
+        return []
 
     def _on_limit(self, now: float) -> None:
         if self._link.state == "leaving":
@@ -362,21 +365,16 @@ class Conversation:
 
     def _settle(self, event: Event) -> None:
         """An event after the end: the last piece is committed, or has failed."""
-        if isinstance(event, Applied):
-            self._pull.settled()
-        elif isinstance(event, StoreFailed):
-            self._settle_failed(event.effect)
+        self._settled(event.effect if isinstance(event, StoreFailed) else event)
         if self._link.state == "ending":
             self._close()
 
-    def _settle_failed(self, effect: Effect) -> None:
-        if isinstance(effect, Apply | Finish | ApplyFull):
+    def _settled(self, what: Event | Effect) -> None:
+        if isinstance(what, Applied | Apply | Finish | ApplyFull):
             self._pull.settled()
 
     def _is_over(self) -> bool:
         return self._link.state in ("ending", "closed")
-
-    # What goes out
 
     def _emit(self, effect: Effect) -> None:
         self._out.append(effect)
@@ -395,6 +393,7 @@ class Conversation:
                     self.counters = self.counters.after(effect)
         if not self.wants_input:
             self._timing.heard_at = now  # a peer that is not read is not silent
-        waits = self._lacking and self._pull.is_idle
-        self._retry_at = self._pulls.retry_at(self.conversation_id, now) if waits else inf
+        self._retry_at = inf
+        if self._lacking and self._pull.is_idle:
+            self._retry_at = self._pulls.retry_at(self.conversation_id, now)
         return out

@@ -195,8 +195,10 @@ class PullHalf:
         current.full = message.full
         if message.full:
             self._pulls.exclusive(self._id)
-        if message.full or current.wanted is None:
-            self._pulls.promised(self._id, message.known.difference(self._known()))
+        lack = message.known.difference(self._known())
+        if not message.full and current.wanted is not None:
+            lack = lack.intersection(current.wanted)
+        self._pulls.promised(self._id, lack)
 
     def records(self, message: Records, now: float) -> None:
         """Some records have come.

@@ -2,10 +2,10 @@
 
 Three things need more than one conversation to be seen together:
 
-- *Asks.* A dot is asked from one peer at a time. A conversation that plans a round names the dots
-  that it wants: those that the peer has announced and no other is asked for, until the others have
-  made no progress for the re-ask timeout; and of the peer's own writes all that are to come, for
-  nobody has them sooner. Whatever else the peer's snapshot holds is withheld: another one has
+- *Asks.* A dot is asked from one peer at a time. A conversation plans a round when the peer has
+  announced dots that no other is asked for, until the others have made no progress for the re-ask
+  timeout. It wants these, and of their origins, as of the peer's own, whatever else the peer's
+  snapshot holds and no other is asked for. What is of other origins is withheld: another one has
   announced it, too, or is about to. Where this is the only conversation, everything is wanted.
 - *Pending claims.* A round from which dots were withheld may not claim its snapshot's known set
   when it is complete: a withheld dot may have been superseded by one that this round brought, and
@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from replicator.config import CLAIM_SECONDS, PENDING_CLAIMS_MAX
+from replicator.config import AHEAD_SECONDS, CLAIM_SECONDS, PENDING_CLAIMS_MAX
 from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 
@@ -49,10 +49,12 @@ class Ask:
 
 @dataclass(slots=True)
 class _Asked:
-    """What one conversation was asked for, and when it last made progress."""
+    """What one conversation was asked for, when it last made progress, and until when the next
+    writes of the same origins are left to it, too."""
 
     dots: KnownSet
     at: float
+    ahead_until: float
 
 
 @dataclass(slots=True)
@@ -127,32 +129,38 @@ class Pulls:
             return None
         elsewhere = self._asked_elsewhere(conversation_id, now)
         if self._is_alone(conversation_id) or self._is_overdue(lack, elsewhere, now):
-            self._asked[conversation_id] = _Asked(lack, now)
+            self._asked[conversation_id] = _Asked(lack, now, now + AHEAD_SECONDS)
             return Ask(None)
         wanted = lack.difference(elsewhere)
-        if not wanted.difference(self._hoped_for(elsewhere)):
+        if self._pending:
+            wanted = wanted.difference(self._hoped_for(elsewhere))
+        if not wanted:
             return None
-        newest = max(peer_known.highest(peer), known.highest(peer))
-        wanted.add_range(peer, newest + 1, SEQ_MAX + 1)
-        wanted = wanted.difference(elsewhere)
-        self._asked[conversation_id] = _Asked(wanted, now)
+        whole = KnownSet({origin: [1, SEQ_MAX + 1] for origin in {peer, *wanted.origins()}})
+        wanted = whole.difference(elsewhere)
+        self._asked[conversation_id] = _Asked(wanted, now, now + AHEAD_SECONDS)
         return Ask(wanted)
 
     def promised(self, conversation_id: ConversationId, dots: KnownSet) -> None:
-        """A round in which everything is wanted will bring these, more than were announced."""
+        """The peer's snapshot is open: these dots, and no others, the round will bring."""
         asked = self._asked.get(conversation_id)
         if asked is not None:
-            asked.dots.update(dots)
+            asked.dots = dots
 
     def _is_alone(self, conversation_id: ConversationId) -> bool:
         return self._open | self._asked.keys() <= {conversation_id}
 
     def _asked_elsewhere(self, conversation_id: ConversationId, now: float) -> KnownSet:
-        """What others are asked for and may still send."""
+        """What others are asked for and may still send, and what they may be asked for next: a
+        peer that is asked again and again sends fewer, larger rounds than many that are asked for
+        slivers, and the known set stays in one piece."""
         elsewhere = KnownSet()
         for other, asked in self._asked.items():
             if other != conversation_id and now - asked.at < self._timeout:
                 elsewhere.update(asked.dots)
+                if now < asked.ahead_until:
+                    for origin in asked.dots.origins():
+                        elsewhere.add_range(origin, asked.dots.highest(origin) + 1, SEQ_MAX + 1)
         return elsewhere
 
     def _hoped_for(self, elsewhere: KnownSet) -> KnownSet:
@@ -174,7 +182,8 @@ class Pulls:
         overdue = [
             pending
             for pending in self._pending
-            if now - pending.at >= self._patience(pending, elsewhere)
+            if now - pending.at >= self._claim_timeout
+            and now - pending.at >= self._patience(pending, elsewhere)
             and lack.intersection(pending.claim)
         ]
         for pending in overdue:
@@ -187,11 +196,9 @@ class Pulls:
 
     def retry_at(self, conversation_id: ConversationId, now: float) -> float:
         """When a plan may come out otherwise although nothing was heard, in seconds like `now`."""
-        moments = [
-            asked.at + self._timeout
-            for other, asked in self._asked.items()
-            if other != conversation_id
-        ]
+        others = [asked for other, asked in self._asked.items() if other != conversation_id]
+        moments = [asked.at + self._timeout for asked in others]
+        moments += [asked.ahead_until for asked in others]
         for pending in self._pending:
             moments.append(pending.at + self._claim_timeout)
             moments.append(pending.at + CLAIM_TIMEOUTS * self._timeout)

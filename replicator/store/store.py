@@ -161,6 +161,11 @@ class Store(LocalWrites):
         with self._lock:
             return self.known_now()
 
+    def known_gaps(self) -> int:
+        """How many ranges the known set has beyond one for each origin."""
+        with self._lock:
+            return self.learnt.gaps()
+
     def counters(self) -> StoreCounters:
         """What happened since opening."""
         applier, settler = self._applier, self.settler

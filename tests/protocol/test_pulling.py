@@ -187,7 +187,8 @@ def test_a_full_round_without_records_covers_everything_too() -> None:
 def test_a_full_round_claims_whatever_was_withheld() -> None:
     """It leaves nothing out."""
     pull = Pull()
-    pull.pulls.plan(2, PEER, known(peer=1), NOTHING, now=0)
+    pull.pulls.plan(2, PEER, known(third=1), NOTHING, now=0)
+    pull.pulls.promised(2, known(third=1))
     (send,) = pull.ask()
     assert isinstance(send, Send)
     assert isinstance(send.message, Want)
@@ -387,9 +388,9 @@ def test_every_message_of_a_round_is_progress() -> None:
         ],
         start=1,
     ):
-        assert pull.pulls.retry_at(2, now=0) == (number - 1) * 7 + timeout
+        assert pull.pulls.retry_at(2, now=1) == (number - 1) * 7 + timeout
         send(number * 7)
-    assert pull.pulls.retry_at(2, now=0) == 21 + timeout
+    assert pull.pulls.retry_at(2, now=1) == 21 + timeout
 
 
 # Mistakes

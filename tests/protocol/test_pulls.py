@@ -2,11 +2,11 @@
 
 from math import inf
 
-from replicator.config import CLAIM_SECONDS, PENDING_CLAIMS_MAX
+from replicator.config import AHEAD_SECONDS, CLAIM_SECONDS, PENDING_CLAIMS_MAX
 from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 from replicator.protocol.pulls import CLAIM_TIMEOUTS, Ask, Pulls
-from tests.protocol.samples import PEER, known
+from tests.protocol.samples import PEER, THIRD, known
 
 NOTHING = KnownSet()
 TIMEOUT = 20.0
@@ -15,11 +15,10 @@ STRANGER, OTHER = 77, 78
 """Origins of the peers that are asked, unless it matters: they have written nothing yet."""
 
 
-def wanted(**ranges: tuple[int, int] | int) -> Ask:
-    """An ask for these, and for all that the peer is going to write."""
-    dots = known(**ranges)
-    dots.add_range(STRANGER, 1, SEQ_MAX + 1)
-    return Ask(dots)
+def wanted(*origins: int, but: KnownSet = NOTHING) -> Ask:
+    """An ask for all of some origins, and for all of the peer's own, but for some dots."""
+    whole = KnownSet({origin: [1, SEQ_MAX + 1] for origin in (STRANGER, *origins)})
+    return Ask(whole.difference(but))
 
 
 def pulls() -> Pulls:
@@ -39,11 +38,11 @@ def test_the_only_peer_is_asked_for_everything() -> None:
     assert shared.plan(1, STRANGER, known(peer=5), known(peer=2), now=0) == Ask(None)
 
 
-def test_beside_others_a_peer_is_asked_for_what_it_announced_and_what_it_will_write() -> None:
+def test_beside_others_a_peer_is_asked_for_the_origins_that_it_announced_and_its_own() -> None:
     shared = pulls()
     shared.joined(1)
     shared.joined(2)
-    assert shared.plan(1, STRANGER, known(peer=5), known(peer=2), now=0) == wanted(peer=(3, 5))
+    assert shared.plan(1, STRANGER, known(peer=5), known(peer=2), now=0) == wanted(PEER)
     shared.left(1)
     assert shared.plan(2, STRANGER, known(peer=5), NOTHING, now=0) == Ask(None), "alone again"
 
@@ -63,16 +62,38 @@ def test_what_another_is_asked_for_of_the_peers_own_is_left_out() -> None:
     shared = pulls()
     shared.plan(2, STRANGER, known(peer=(7, 8)), NOTHING, now=0)
     ask = shared.plan(1, PEER, known(peer=5), NOTHING, now=0)
-    assert ask == Ask(known(peer=6).union(known(peer=(9, SEQ_MAX))))
+    assert ask == Ask(known(peer=6)), "nor what is newer, for as long as the other sends"
 
 
 def test_what_one_was_asked_for_is_not_asked_from_the_others() -> None:
     shared = pulls()
     shared.plan(1, STRANGER, known(peer=5), NOTHING, now=0)
-    assert shared.plan(2, STRANGER, known(peer=5), NOTHING, now=1) is None
-    assert shared.plan(2, OTHER, known(peer=7, third=1), NOTHING, now=1) == Ask(
-        known(peer=(6, 7), third=1).union(KnownSet({OTHER: [1, SEQ_MAX + 1]}))
+    assert shared.plan(2, OTHER, known(peer=5), NOTHING, now=1) is None
+    ask = shared.plan(2, OTHER, known(peer=7, third=1), NOTHING, now=1)
+    assert ask is not None
+    assert ask.wanted == KnownSet(
+        {PEER: [6, SEQ_MAX + 1], THIRD: [1, SEQ_MAX + 1], OTHER: [1, SEQ_MAX + 1]}
     )
+
+
+def test_the_next_writes_are_left_to_who_is_asked_for_a_while() -> None:
+    """Else many peers would be asked for slivers, and the known set fall to pieces."""
+    shared = pulls()
+    shared.plan(1, STRANGER, known(peer=5), NOTHING, now=0)
+    assert shared.plan(2, OTHER, known(peer=9), NOTHING, now=AHEAD_SECONDS / 2) is None
+    assert shared.retry_at(2, now=0) == AHEAD_SECONDS
+    assert shared.plan(2, OTHER, known(peer=9), NOTHING, now=AHEAD_SECONDS) is not None
+
+
+def test_once_a_snapshot_is_open_the_rest_may_be_asked_from_others() -> None:
+    shared = pulls()
+    shared.joined(2)
+    shared.plan(1, STRANGER, known(peer=(5, 5)), NOTHING, now=0)
+    shared.promised(1, known(peer=(5, 6)))
+    ask = shared.plan(2, OTHER, known(peer=6), NOTHING, now=1)
+    assert ask is not None
+    assert ask.wanted is not None
+    assert ask.wanted.intersection(known(peer=9)) == known(peer=4).union(known(peer=(7, 9)))
 
 
 def test_a_peers_own_ask_does_not_hinder_it() -> None:
@@ -101,7 +122,7 @@ def test_after_the_timeout_a_dot_is_asked_from_another() -> None:
     shared.plan(1, STRANGER, known(peer=5), NOTHING, now=0)
     assert shared.plan(2, STRANGER, known(peer=5), NOTHING, now=TIMEOUT - 1) is None
     assert shared.retry_at(2, now=TIMEOUT - 1) == TIMEOUT
-    assert shared.plan(2, STRANGER, known(peer=5), NOTHING, now=TIMEOUT) == wanted(peer=5)
+    assert shared.plan(2, STRANGER, known(peer=5), NOTHING, now=TIMEOUT) == wanted(PEER)
     again = shared.plan(3, STRANGER, known(peer=5), NOTHING, now=TIMEOUT)
     assert again is None, "one re-ask is enough"
 
@@ -174,12 +195,12 @@ def test_an_overdue_claim_is_settled_by_a_round_with_nothing_withheld() -> None:
     shared.joined(1)
     shared.pend(known(peer=9), {}, known(third=3), now=0)
     ask = shared.plan(2, STRANGER, known(peer=9), NOTHING, now=CLAIM_SECONDS - 0.1)
-    assert ask == wanted(peer=9)
+    assert ask == wanted(PEER)
     shared.finished(2)
     assert shared.plan(2, STRANGER, known(peer=9), NOTHING, now=CLAIM_SECONDS) == Ask(None)
     shared.finished(2)
     again = shared.plan(2, STRANGER, known(peer=9), NOTHING, now=CLAIM_SECONDS)
-    assert again == wanted(peer=9), "once a timeout, or traffic doubles for good"
+    assert again == wanted(PEER), "once a timeout, or traffic doubles for good"
 
 
 def test_a_claim_waits_longer_for_what_others_are_sending() -> None:
@@ -226,7 +247,7 @@ def test_an_overdue_claim_waits_for_a_peer_that_can_settle_it() -> None:
     shared.pend(known(peer=9), {}, known(third=3), now=0)
     shared.joined(1)
     now = CLAIM_SECONDS
-    assert shared.plan(2, STRANGER, known(third=6), NOTHING, now=now) == wanted(third=6)
+    assert shared.plan(2, STRANGER, known(third=6), NOTHING, now=now) == wanted(THIRD)
     shared.finished(2)
     assert shared.plan(3, STRANGER, known(peer=1, third=6), NOTHING, now=now) == Ask(None)
 

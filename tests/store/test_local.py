@@ -10,7 +10,7 @@ import pytest
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.record import Version
 from replicator.errors import ClosedError, CommitError, ReservedKeyError, UsageError
-from replicator.store import local
+from replicator.store import state
 from replicator.store.store import Store
 
 from .checker import check_store
@@ -81,7 +81,7 @@ class TestWrites:
         """Timestamps go on rising."""
         stamps = []
         for now in (5_000_000_000, 5_000_000_000, 1_000_000_000, 6_000_000_000):
-            monkeypatch.setattr(local.time, "time_ns", lambda now=now: now)
+            monkeypatch.setattr(state.time, "time_ns", lambda now=now: now)
             store.put(b"k", b"v")
             stamps.append(store.versions(b"k")[0].timestamp)
             store.write([(b"l", b"v"), (b"m", b"v")])
@@ -510,7 +510,7 @@ class TestClusters:
             store.adopt_cluster(b"c" * 16)
             return b"r" * count
 
-        monkeypatch.setattr(local.os, "urandom", meanwhile)
+        monkeypatch.setattr(state.os, "urandom", meanwhile)
         store.put(b"k", b"v")
         assert store.cluster_id == b"c" * 16
         assert place.reopen().cluster_id == b"c" * 16
