@@ -20,20 +20,11 @@ from replicator.faces.configfile import (
 )
 from replicator.faces.keywords import make_settings
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
-
 
 def mistakes(text: str) -> list[str]:
     found, config = parse_config(text, Path("/base"))
     assert (config is None) == bool(found)
     return [str(mistake) for mistake in found]
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_the_files_we_ship_are_read(path: Path) -> None:
-    config = read_config(path)
-    assert config.data is not None
-    assert config.data.is_absolute()
 
 
 def test_nothing_at_all_is_the_default() -> None:

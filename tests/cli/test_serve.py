@@ -30,8 +30,6 @@ from tests.cli.daemons import (
 
 pytestmark = pytest.mark.processes
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
-
 
 def joined(data: Path) -> socket.socket:
     client = connect(data, 30)
@@ -174,13 +172,6 @@ def test_listening_for_strangers_is_warned_of(tmp_path: Path) -> None:
         assert "without TLS: whoever reaches that address" in daemon.log
     with serving(tmp_path / "other", "--listen", "[::1]:0", "--insecure") as daemon:
         assert "without TLS" not in daemon.log
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_the_files_we_ship_start_a_node(tmp_path: Path, path: Path) -> None:
-    data = tmp_path / "store"
-    with serving(data, "--config", str(path)):
-        assert documents("status", "--data", str(data))[0]["running"] is True
 
 
 def test_a_mistaken_file_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,272 @@
+"""The files in ``configs/``: each starts real nodes, which do what it is for.
+
+Only what a test machine cannot have is replaced: directories and addresses on the command line, the
+cluster's name in a copy where nodes of another run might hear it, and files that a person makes
+first by such files beside the copy.
+"""
+
+import re
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import dns.message
+import pytest
+
+from replicator.faces.configfile import read_config
+from tests.cli.daemons import Daemon, documents, replicator, until
+from tests.discovery.nameserver import NameServer
+
+pytestmark = pytest.mark.processes
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = sorted(CONFIGS.glob("*"))
+
+SERVICE = "orders.default.svc.cluster.local."
+
+
+class Site:
+    """The nodes of one test.
+
+    Args:
+        stack: ends them.
+        directory: holds their data and copies of files.
+    """
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self._stack = stack
+        self._directory = directory
+        self._cluster = f"test {uuid4()}"
+
+    def start(self, name: str, config: Path, *arguments: str, within: tuple[str, ...] = ()) -> Path:
+        """Start a node, and give its directory."""
+        data = self._directory / name
+        options = ["--config", str(config), "--name", name, *arguments]
+        daemon = Daemon(data, *options, within=within)
+        self._stack.callback(daemon.clean_up)
+        assert daemon.ready["name"] == name
+        return data
+
+    def copy(self, file: str, beside: str = "copy") -> Path:
+        """A copy of a file, in a directory of its own, for a cluster that nobody else is in."""
+        text = (CONFIGS / file).read_text()
+        text, count = re.subn(r'^cluster = ".*"$', f'cluster = "{self._cluster}"', text, flags=re.M)
+        assert count == 1
+        copy = self._directory / beside / file
+        copy.parent.mkdir()
+        copy.write_text(text)
+        return copy
+
+    def certificates(self, ca: str, *names: str) -> Path:
+        """A new CA, and a certificate for each of the names."""
+        directory = self._directory / ca
+        assert replicator("certs", "init", str(directory)).exit_code == 0
+        for name in names:
+            assert replicator("certs", "issue", name, "--dir", str(directory)).exit_code == 0
+        return directory
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(stack, tmp_path)
+
+
+def put(data: Path, key: str) -> None:
+    assert replicator("put", key, f"value of {key}", "--data", str(data)).exit_code == 0
+
+
+def holds(data: Path, *keys: str) -> bool:
+    """Whether a node holds these keys and no other."""
+    found = {one["key"]: one["value"] for one in documents("scan", "--data", str(data))}
+    return found == {key: f"value of {key}" for key in keys}
+
+
+def log_of(data: Path) -> str:
+    return data.with_name(f"{data.name}.log").read_text()
+
+
+def become_equal(*nodes: Path) -> None:
+    """Every node takes a write, and all end with all of them."""
+    for data in nodes:
+        put(data, data.name)
+    for data in nodes:
+        until(lambda data=data: holds(data, *[one.name for one in nodes]))
+        (status,) = documents("status", "--data", str(data))
+        assert status["daemon"] is True
+        assert status["counters"]["writes"] == 1
+        assert "Traceback" not in log_of(data)
+
+
+def addresses(count: int) -> list[str]:
+    """Addresses of this machine with one port that is free on all of them."""
+    hosts = [f"127.0.0.{number}" for number in range(2, 2 + count)]
+    while True:
+        with ExitStack() as stack:
+            port = 0
+            try:
+                for host in hosts:
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind((host, port))
+                    port = probe.getsockname()[1]
+            except OSError:
+                continue
+        return [f"{host}:{port}" for host in hosts]
+
+
+def deliver(ca: Path, name: str, config: Path, directory: str) -> None:
+    """Put the files of a node where its configuration looks for them."""
+    target = config.parent / directory
+    target.mkdir(exist_ok=True)
+    for made, there in (
+        ("ca.crt", "ca.crt"),
+        ("revoked.crl", "revoked.crl"),
+        (f"{name}.crt", "node.crt"),
+        (f"{name}.key", "node.key"),
+    ):
+        shutil.copy(ca / made, target / there)
+
+
+def test_development(site: Site) -> None:
+    """Two on one machine, as the file says: nobody names an address."""
+    config = site.copy("development.toml")
+    a = site.start("a", config, "--listen", "127.0.0.1:0")
+    b = site.start("b", config, "--listen", "127.0.0.1:0")
+    become_equal(a, b)
+
+
+def test_multicast_subnet(site: Site) -> None:
+    config = site.copy("multicast-subnet.toml")
+    a = site.start("a", config, "--listen", "127.0.0.1:0")
+    b = site.start("b", config, "--listen", "127.0.0.1:0")
+    become_equal(a, b)
+    (status,) = documents("status", "--data", str(b))
+    assert status["discovery"] == {"multicast": "1 found"}
+
+
+def test_static_vpc(site: Site) -> None:
+    """All are given the same list: each leaves itself out of it."""
+    config = CONFIGS / "static-vpc.toml"
+    three = addresses(3)
+    peers = [option for address in three for option in ("--peer", address)]
+    nodes = [
+        site.start(name, config, "--listen", address, *peers)
+        for name, address in zip("abc", three, strict=True)
+    ]
+    become_equal(*nodes)
+    for data in nodes:
+        (status,) = documents("status", "--data", str(data))
+        assert status["discovery"] == {}
+        assert {peer["name"] for peer in status["peers"] if peer["name"]} == {
+            other.name for other in nodes if other != data
+        }
+
+
+def test_two_regions(site: Site) -> None:
+    """East and west know each other by address; the second of the west is named nowhere, and finds
+    its neighbour by multicast. Who has certificates of another CA, or none, stays out."""
+    east, west, second, nobody = addresses(4)
+    ca = site.certificates("ca", "east-1", "west-1", "west-2")
+    others = site.certificates("another ca", "stranger")
+    configs = {}
+    for name in ("east-1", "west-1", "west-2", "stranger"):
+        configs[name] = site.copy("two-regions-tls.toml", beside=f"machine of {name}")
+        deliver(others if name == "stranger" else ca, name, configs[name], "tls")
+    named = ("--peer", east, "--peer", west)
+    far = ("--listen", east, "--no-multicast", *named)
+    nodes = [
+        site.start("east-1", configs["east-1"], *far),
+        site.start("west-1", configs["west-1"], "--listen", west, *named),
+        site.start("west-2", configs["west-2"], "--listen", second, "--peer", nobody),
+    ]
+    become_equal(*nodes)
+    alone = ("--listen", "127.0.0.1:0", "--no-multicast", "--peer", east)
+    stranger = site.start("stranger", configs["stranger"], *alone)
+    plain = site.start("plain", site.copy("development.toml"), *alone)
+    for data, why in ((stranger, "not of this cluster's CA"), (plain, "this node speaks TLS only")):
+        until(lambda data=data, why=why: why in log_of(data))
+        assert holds(data)
+    assert holds(nodes[0], "east-1", "west-1", "west-2")
+
+
+def test_kubernetes(site: Site, tmp_path: Path) -> None:
+    """Two pods with one Secret, and an address and a name each; the second comes later."""
+    config = site.copy("kubernetes.toml")
+    deliver(site.certificates("ca", "node"), "node", config, ".")
+    pods = addresses(2)
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text(
+        "nameserver 127.0.0.1\n"
+        "search default.svc.cluster.local svc.cluster.local cluster.local\n"
+        "options ndots:5\n"
+    )
+    nodes = []
+    with answering() as server:
+        for number, address in enumerate(pods):
+            name = f"orders-{number}"
+            register(server, f"{name}.{SERVICE}", address)
+            within = (sys.executable, str(Path(__file__).with_name("asking.py")))
+            asking = (*within, str(resolv_conf), str(server.address[1]))
+            nodes.append(site.start(name, config, "--listen", address, within=asking))
+        become_equal(*nodes)
+    assert (f"_replication._tcp.{SERVICE}", "SRV") in server.asked
+
+
+def register(server: NameServer, pod: str, address: str) -> None:
+    """Let the service have one pod more, which DNS lists before it is ready."""
+    host, _, port = address.partition(":")
+    server.records[pod, "A"] = [host]
+    service = (f"_replication._tcp.{SERVICE}", "SRV")
+    server.records[service] = [*server.records.get(service, []), f"0 50 {port} {pod}"]
+
+
+@contextmanager
+def answering() -> Iterator[NameServer]:
+    """A name server in a thread of this process, while others are being waited for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as questions:
+        questions.bind(("127.0.0.1", 0))
+        server = NameServer(questions.getsockname())
+
+        def serve() -> None:
+            while True:
+                data, asker = questions.recvfrom(4096)
+                if not data:
+                    return
+                response = server.answer(dns.message.from_wire(data))
+                assert response is not None
+                questions.sendto(response.to_wire(), asker)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server
+        finally:
+            questions.sendto(b"", server.address)
+            thread.join()
+
+
+CASES = {
+    "development.toml": test_development,
+    "kubernetes.toml": test_kubernetes,
+    "multicast-subnet.toml": test_multicast_subnet,
+    "static-vpc.toml": test_static_vpc,
+    "two-regions-tls.toml": test_two_regions,
+}
+
+
+def test_every_file_has_a_case() -> None:
+    assert {path.name for path in FILES} == set(CASES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_file_is_read_and_begins_with_what_to_do(path: Path) -> None:
+    config = read_config(path)
+    assert config.data is not None and config.data.is_absolute()
+    head = path.read_text().partition("\n\n")[0]
+    assert re.search(rf"^#     replicator serve --config \S*{path.name}( |$)", head, re.MULTILINE)
+    assert "first" in head
