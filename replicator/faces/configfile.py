@@ -6,6 +6,7 @@ there is no second reader.
 """
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ class DiscoverySection(Struct, frozen=True):
     """``[discovery]``: how it finds others that nobody names; see `replicator.discovery`."""
 
     multicast: bool = True
-    interfaces: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] | None = None
     dns: tuple[str, ...] = ()
     srv: tuple[str, ...] = ()
     file: str | None = None
@@ -237,6 +238,9 @@ def _misfit(value: object, kind: object) -> str | None:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
+        if isinstance(value, str) and "array" in str(error):
+            items = re.split(r"[\s,]+", value.strip())
+            return f"{value!r}: write a list: {json.dumps(items, ensure_ascii=False)}"
         return f"{value!r}: {str(error).replace('`', '')}"
     return None
 
@@ -254,19 +258,32 @@ def _nonsense(file: File, base: Path) -> Iterator[tuple[str, str]]:
             make_settings(**_BESIDE.get(setting, {}), **{setting: value})
         except UsageError as error:
             yield key, str(error)
-    if file.discovery.interfaces and not file.discovery.multicast:
-        yield "discovery.interfaces", "is for multicast, which is switched off"
-    for key, make in _providers(file.discovery):
-        try:
-            make()
-        except UsageError as error:
-            yield f"discovery.{key}", str(error)
+    yield from _undiscoverable(file.discovery)
     if file.replication.interval_min > file.replication.interval_max:
         yield "replication.interval_min", "is greater than interval_max"
     try:
         by_name(file.resolver.name)
     except ConfigError as error:
         yield "resolver.name", str(error)
+
+
+def _undiscoverable(section: DiscoverySection) -> Iterator[tuple[str, str]]:
+    """What is wrong with the ways of finding peers."""
+    if section.interfaces is not None and not section.multicast:
+        yield "discovery.interfaces", "is for multicast, which is switched off"
+    if section.interval != DISCOVERY_INTERVAL:
+        from replicator.net.discovery.pace import checked_interval
+
+        try:
+            checked_interval("interval", section.interval)
+        except UsageError as error:
+            yield "discovery.interval", str(error)
+            section = msgspec.structs.replace(section, interval=DISCOVERY_INTERVAL)
+    for key, make in _providers(section):
+        try:
+            make()
+        except UsageError as error:
+            yield f"discovery.{key}", str(error)
 
 
 def _providers(section: DiscoverySection) -> Iterator[tuple[str, Callable[[], "Provider"]]]:
@@ -278,7 +295,7 @@ def _providers(section: DiscoverySection) -> Iterator[tuple[str, Callable[[], "P
 
     interval = section.interval
     if section.multicast:
-        yield "interfaces", partial(discovery.multicast, section.interfaces or None)
+        yield "interfaces", partial(discovery.multicast, section.interfaces)
     for name in section.dns:
         yield "dns", partial(discovery.dns, name, interval=interval)
     for name in section.srv:

@@ -182,8 +182,9 @@ def _contents(path: Path) -> bytes:
 
 
 def _certificates(path: Path) -> list[x509.Certificate]:
+    data = _contents(path)
     try:
-        return x509.load_pem_x509_certificates(_contents(path))
+        return x509.load_pem_x509_certificates(data)
     except _UNREADABLE as error:
         raise ConfigError(
             f"{path} holds no certificate in PEM, or a damaged one: copy it again ({error})"

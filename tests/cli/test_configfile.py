@@ -158,7 +158,29 @@ timeout = 0
         ("[node]\nqqqq = 1", "line 2: node.qqqq: unknown key: there are cluster, data, name"),
         ("[node]\nname = ''", "line 2: node.name: name='': write text of 1 to 255 bytes"),
         ("[node]\ncluster = '" + "ü" * 128 + "'", "line 2: node.cluster: cluster='ü"),
-        ("[peers]\nstatic = 'a:1'", "line 2: peers.static: 'a:1': Expected array, got str"),
+        ("[peers]\nstatic = 'a:1'", "line 2: peers.static: 'a:1': write a list: [\"a:1\"]"),
+        ("[peers]\nstatic = 1", "line 2: peers.static: 1: Expected array, got int"),
+        (
+            "[discovery]\ninterfaces = 'eth0'",
+            "line 2: discovery.interfaces: 'eth0': write a list: [\"eth0\"]",
+        ),
+        (
+            "[discovery]\ninterfaces = []",
+            "line 2: discovery.interfaces: interfaces is (): list addresses or names of network",
+        ),
+        (
+            "[discovery]\nmulticast = false\ninterfaces = ['eth0']",
+            "line 3: discovery.interfaces: is for multicast, which is switched off",
+        ),
+        (
+            "[discovery]\ndns = ['db:1']\ninterval = 0",
+            "line 3: discovery.interval: interval is 0.0: give seconds, from 0.01 to 86400",
+        ),
+        (
+            "[discovery]\ncommand = 'peers --all'",
+            'line 2: discovery.command: \'peers --all\': write a list: ["peers", "--all"]',
+        ),
+        ("[discovery]\nmulticst = true", "line 2: discovery.multicst: unknown key: did you mean m"),
         ("[resolver]\nname = 'lates'", "line 2: resolver.name: there is no resolver 'lates'"),
         ("[resolver]\nmode = 'x'", "line 2: resolver.mode: 'x': Invalid enum value"),
         ("[replication]\ninterval_min = 31", "line 2: replication.interval_min: is greater than"),

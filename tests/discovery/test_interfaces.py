@@ -66,7 +66,9 @@ def test_a_machine_without_addresses(machine: dict[str, str]) -> None:
 
 
 def test_an_interface_that_is_not_there() -> None:
-    with pytest.raises(LookError, match="no interface 'wlan0'; write one of eth0, eth1, lo"):
+    with pytest.raises(
+        LookError, match="no interface or address 'wlan0'; write one of eth0, eth1, lo"
+    ):
         make_plan(["wlan0"], "0.0.0.0")
 
 

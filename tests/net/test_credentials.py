@@ -95,7 +95,7 @@ def test_a_mapping_that_does_not(mapping: dict[str, str], advice: str) -> None:
 def test_a_missing_file_is_named(files: TlsFiles, name: str) -> None:
     path = getattr(files, name)
     path.unlink()
-    with pytest.raises(ConfigError, match=rf"{path} cannot be read \(No such file"):
+    with pytest.raises(ConfigError, match=rf"^{path} cannot be read \(No such file"):
         Tls(files)
 
 

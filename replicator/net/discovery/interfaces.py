@@ -135,8 +135,8 @@ def _addresses_of(name: str, machine: dict[str, str]) -> list[str]:
     found = [address for address, interface in machine.items() if interface == name]
     if not found:
         raise LookError(
-            f"multicast does not work here: this machine has no interface {name!r}; write one of "
-            f"{', '.join(sorted(set(machine.values()))[:8])}, or {ADVICE}"
+            f"multicast does not work here: this machine has no interface or address {name!r}; "
+            f"write one of {', '.join(sorted(set(machine.values()))[:8])}, or {ADVICE}"
         )
     return [one for one in found if one != "::1"]
 
