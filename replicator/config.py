@@ -70,9 +70,6 @@ ADDRESS_BYTES_MAX = 300
 LINKS_MAX = 1 << 11
 """Addresses that a node dials, beyond those that a person named."""
 
-ADDRESSES_PER_PROVIDER_MAX = 1000
-"""Addresses that one provider of peers may name."""
-
 PROBES_MAX = 1 << 12
 """Addresses that are remembered as asked back already."""
 

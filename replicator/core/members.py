@@ -8,6 +8,8 @@ A node that was heard of and has said nothing yet stands in the roster with revi
 acknowledgement: it holds the watermark down until it speaks.
 """
 
+import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -82,6 +84,12 @@ def _lowest(origin: int, sets: list[KnownSet]) -> int:
     return min(known.contiguous(origin) for known in sets)
 
 
+def _hash(account: Member) -> int:
+    """8 bytes, as a number, of which revision of whom this is."""
+    text = struct.pack(">QQ", account.origin, account.revision)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
 class Roster:
     """Everybody who was ever heard of, forgotten ones included. Not thread-safe.
 
@@ -90,15 +98,18 @@ class Roster:
 
     Attributes:
         changed: how many changes there were.
+        fingerprint: 8 bytes as a number; equal where the same revisions of the same nodes are
+            known.
         is_full: whether somebody found no room; then there is no watermark.
     """
 
-    __slots__ = ("_accounts", "_changes", "changed", "is_full")
+    __slots__ = ("_accounts", "_changes", "changed", "fingerprint", "is_full")
 
     def __init__(self, accounts: Iterable[Member] = ()) -> None:
         self._accounts: dict[int, Member] = {}
         self._changes: dict[int, int] = {}
         self.changed = 0
+        self.fingerprint = 0
         self.is_full = False
         for account in accounts:
             self.take(account)
@@ -148,6 +159,10 @@ class Roster:
         if account.origin not in self._accounts and len(self) >= MEMBERS_MAX:
             self.is_full = True
             return False
+        before = self._accounts.get(account.origin)
+        if before is not None:
+            self.fingerprint ^= _hash(before)
+        self.fingerprint ^= _hash(account)
         self._accounts[account.origin] = account
         self._changes.pop(account.origin, None)  # the dict is in the order of the changes
         self.changed += 1

@@ -134,6 +134,7 @@ class Dialling:
                 return contact.newest
             link.schedule.due = trio.current_time()
             link.changed.unpark_all()
+            self._waiting_for_room.unpark_all()
             await link.news.park()
         return None
 

@@ -13,7 +13,7 @@ from typing import cast
 
 import trio
 
-from replicator.config import ADDRESSES_PER_PROVIDER_MAX, PROBES_MAX, Settings
+from replicator.config import DISCOVERED_ADDRESSES_MAX, PROBES_MAX, Settings
 from replicator.errors import PeerError, ProtocolError
 from replicator.net.address import Address
 from replicator.net.dial import dial
@@ -60,7 +60,7 @@ class Lookout:
         return found if self._trouble is None else f"{found}; {printable(self._trouble)}"
 
     def found(self, addresses: Collection[Address]) -> None:
-        kept = list(dict.fromkeys(addresses))[:ADDRESSES_PER_PROVIDER_MAX]
+        kept = list(dict.fromkeys(addresses))[:DISCOVERED_ADDRESSES_MAX]
         if len(kept) < len(set(addresses)):
             self._journal.failed(
                 f"discovery by {self._name}",

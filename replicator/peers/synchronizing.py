@@ -63,6 +63,8 @@ class Synchronizing:
             is_fresh = session is None
             if session is None:
                 session = await self._dialling.dial_now(link)
+            if session is None:  # where the two talk already, that conversation stays
+                session, is_fresh = self._dialling.session_at(link), False
             if session is None and not link.is_put_off:
                 return link.is_self
             if session is not None and await session.in_step(fresh=is_fresh):

@@ -278,6 +278,7 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
             _flag("has_data"),
             _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the wall clock")),
             _Field(_read_hashes),
+            _Field(lambda reader: reader.blob(HASH_BYTES, HASH_BYTES, "the hash of the members")),
             _Field(lambda reader: reader.whole(0, 65535, "the port")),
             _Field(lambda reader: reader.text(ADDRESS_BYTES_MAX, "the dialled address")),
         ),

@@ -241,6 +241,7 @@ class Conversation:
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
         common, different = self._greeting.meet(peer)
+        self._gossip.greeted(peer.members == self._greeting.hello.members)
         self._news.learn(common)
         if peer.dialled:
             self._emit(Report("reached", peer.dialled))

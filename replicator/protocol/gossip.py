@@ -1,8 +1,9 @@
 """What two nodes tell each other of the members of the cluster (R7).
 
-Each side says of which member it knows which revision, at the beginning everything, later what has
-changed; the other one calls for what is newer than its own. So an account of a member crosses to
-each node about once, whatever the topology, and an idle cluster says nothing.
+The greetings tell whether both know the same. If not, each side says of which member it knows
+which revision, and later in any case what has changed; the other one calls for what is newer than
+its own. So an account of a member crosses to each node about once, whatever the topology, and an
+idle cluster says next to nothing, however large it is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,7 @@ class Gossip:
         self._emit = emit
         self._told: dict[int, int] = {}
         self._seen = 0
+        self._at_hello = roster.changed
         self._theirs: dict[int, int] = {}
         self._newer: set[int] = set()
         self._called: dict[int, int] = {}
@@ -55,6 +57,16 @@ class Gossip:
         if isinstance(message, Quiet):
             return self.is_waiting and not isinstance(message, Ping | Pong)
         return True
+
+    def greeted(self, are_equal: bool) -> None:
+        """The peer has greeted.
+
+        Args:
+            are_equal: whether both sides knew the same of everybody when they greeted; then
+                there is nothing to tell but what has changed since.
+        """
+        if are_equal:
+            self._seen = self._at_hello
 
     def advance(self) -> None:
         """The link is open, or the roster has changed: tell what the peer has not heard of."""

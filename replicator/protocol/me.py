@@ -63,6 +63,7 @@ class Me:
             has_data=self.has_data(),
             wall_ms=self.wall_ms(),
             block_hashes=known.block_hashes(),
+            members=self.roster.fingerprint.to_bytes(8, "big"),
             port=self.port,
             dialled=dialled,
         )

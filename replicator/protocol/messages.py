@@ -38,6 +38,7 @@ class Hello:
         has_data: whether the sender's store holds anything.
         wall_ms: the sender's wall clock, milliseconds since the epoch.
         block_hashes: of the known set that the sender announces (`KnownSet.block_hashes`).
+        members: fingerprint of the sender's roster (`replicator.core.members`), 8 bytes.
         port: where the sender listens, on whichever address; 0 where it does not.
         dialled: the address at which the sender has reached the receiver, ``host:port``; empty
             where it was dialled itself.
@@ -54,6 +55,7 @@ class Hello:
     has_data: bool
     wall_ms: int
     block_hashes: list[bytes]
+    members: bytes
     port: int
     dialled: str
 

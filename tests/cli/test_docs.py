@@ -7,15 +7,19 @@ from pathlib import Path
 import msgspec
 
 from replicator.config import (
+    ADDRESSES_PER_MEMBER_MAX,
+    CONNECTIONS_PER_HOST_MAX,
     RESP_ARGUMENTS_MAX,
     RESP_CONNECTIONS_MAX,
     RESP_REQUEST_BYTES_MAX,
+    Settings,
 )
 from replicator.core.resolvers import READY_MADE
 from replicator.faces.cli.app import cli
 from replicator.faces.cli.codes import Exit
 from replicator.faces.commands import COMMANDS
 from replicator.faces.configfile import File
+from replicator.peers import membership, upkeep
 
 DOCS = (Path(__file__).parents[2] / "docs" / "CLI.md").read_text()
 
@@ -60,3 +64,24 @@ def test_limits_and_resolvers() -> None:
     assert f"At most {RESP_CONNECTIONS_MAX} clients" in DOCS
     for name in READY_MADE:
         assert name in DOCS
+
+
+def test_the_page_on_networks_names_defaults_and_intervals() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "NETWORK.md").read_text()
+    settings = Settings()
+    rows = re.findall(r"^\| `(\w+)` \| ([0-9.]+)(?: s)? \|", text, re.MULTILINE)
+    assert len(rows) == 10
+    for name, default in rows:
+        assert float(default) == getattr(settings, name), name
+    assert f"at most {ADDRESSES_PER_MEMBER_MAX} for each node" in text
+    assert f"{CONNECTIONS_PER_HOST_MAX} from one address" in text
+    assert f"every {membership.ACK_SECONDS:g} s while" in text
+    assert f"every {membership.HEARTBEAT_SECONDS:g} s |" in text
+    assert f"after {membership.SILENCES_MAX} of those" in text
+    assert f"more than {membership.FEW_MEMBERS} nodes" in text
+    assert f"every {upkeep.COALESCE_SECONDS * 1000:g} ms at most" in text
+    for field in msgspec.structs.fields(File):
+        if field.name == "discovery":
+            for key in msgspec.structs.fields(field.type):
+                if key.name not in ("interfaces", "interval"):
+                    assert f"`[discovery] {key.name}`" in text

@@ -58,6 +58,21 @@ def test_nothing_is_known_until_everybody_could_answer(street: Street) -> None:
     assert street.addresses == set()
 
 
+def test_another_cluster_on_the_network_is_told_once_and_no_trouble(
+    street: Street, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="replicator")
+    for number in range(3):
+        txt: dict[bytes, bytes | None] = {b"cluster": b"the other's \x1b[2J"}
+        street.all.hear(street.name(number), txt, 9000, ["10.0.0.2"], PLAN)
+    street.all.settle(1.0, None, is_late=False)
+    assert street.addresses == set()
+    assert street.all.view.complaint is None
+    (line,) = caplog.messages
+    assert "nodes of different cluster names never talk" in line
+    assert "\x1b" not in line
+
+
 def test_a_change_is_told_once(street: Street) -> None:
     street.hear(1)
     street.hear(1)

@@ -124,6 +124,7 @@ HELLO = Hello(
     has_data=False,
     wall_ms=0,
     block_hashes=KnownSet().block_hashes(),
+    members=bytes(8),
     port=0,
     dialled="",
 )

@@ -79,3 +79,22 @@ async def test_a_write_makes_room_sooner(tmp_path: Path) -> None:
             await a.put(b"%d" % number, b"value")
         await a.put(b"key", b"value")
         await until(lambda: c.db.get(b"key") == b"value")
+
+
+async def test_who_is_awaited_needs_no_room(tmp_path: Path) -> None:
+    """A person asks for somebody who waits for room, while silent peers take all there is."""
+    settings = replace(SETTINGS, fanout=2, connect_timeout=60.0)
+    async with (
+        silent_peers(2) as (addresses, accepted),
+        running(tmp_path / "a", settings=settings) as a,
+        running(tmp_path / "b") as b,
+    ):
+        find(a, *addresses)
+        await until(lambda: len(accepted) == 2)
+        there = parse_address(b.address)
+        find(a, *addresses, there)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await a.put(b"key", b"value")
+        with trio.fail_after(20):
+            await trio.to_thread.run_sync(a.node.join, b.address, 15.0)
+        assert b.store.known() == a.store.known()

@@ -92,6 +92,20 @@ async def test_events_tell_who_connected_and_what_came(tmp_path: Path) -> None:
             assert {version.value for version in conflict[1]} == {b"other", b"value"}
 
 
+async def test_joining_whom_one_talks_to_already(tmp_path: Path) -> None:
+    """The conversation that is there stays, and counts."""
+    settings = replace(SETTINGS, linger=30.0)
+    async with (
+        running(tmp_path / "a", settings=settings) as a,
+        running(tmp_path / "b", a.address, settings=settings) as b,
+    ):
+        await until(lambda: a.store.gate.outcome != "waiting" and "connection" in a.names_told())
+        await b.put(b"key", b"value")
+        for peer, other in ((a, b), (b, a)):
+            await trio.to_thread.run_sync(peer.node.join, other.address, 20.0)
+        assert a.store.known() == b.store.known()
+
+
 async def test_two_nodes_that_dial_each_other_keep_one_conversation(tmp_path: Path) -> None:
     settings = replace(SETTINGS, linger=30.0)
     async with (

@@ -109,6 +109,7 @@ def hello(known: KnownSet | None = None, **changes: object) -> Hello:
         has_data=True,
         wall_ms=WALL_MS,
         block_hashes=(KnownSet() if known is None else known).block_hashes(),
+        members=b"8 other.",
         port=0,
         dialled="",
     )
@@ -172,6 +173,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         has_data=st.booleans(),
         wall_ms=st.integers(0, 2**63 - 1),
         block_hashes=st.lists(_hashes, min_size=BLOCKS, max_size=BLOCKS),
+        members=st.binary(min_size=8, max_size=8),
         port=st.integers(0, 65535),
         dialled=_names,
     ),

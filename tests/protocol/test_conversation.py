@@ -83,6 +83,7 @@ def test_both_sides_greet_alike() -> None:
                 has_data=True,
                 wall_ms=talk.node.wall_ms,
                 block_hashes=known(me=3).block_hashes(),
+                members=bytes(8),
                 port=0,
                 dialled="peer:1" if dialled else "",
             )

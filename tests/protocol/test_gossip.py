@@ -334,3 +334,25 @@ def test_accounts_reach_every_node_of_a_line_and_cross_each_link_once(
     assert all(list(roster) == newest for roster in shared)
     for pair in links:
         assert all(count == 1 for side in pair for count in side.crossed().values())
+
+
+def test_who_knew_the_same_at_the_greeting_tells_only_what_has_changed_since() -> None:
+    a, b = (Side(*(member(origin) for origin in range(9))) for _ in "ab")
+    assert a.roster.fingerprint == b.roster.fingerprint
+    a.roster.take(member(3, 2))
+    for side in (a, b):
+        side.gossip.greeted(True)
+        side.open()
+    assert list(a.said) == [Revisions({3: 2})]
+    assert not b.said
+    converse(a, b)
+    assert a.roster.fingerprint == b.roster.fingerprint
+
+
+@given(st.permutations([(1, 1), (1, 2), (2, 5), (3, 0), (3, FORGOTTEN)]))
+def test_a_fingerprint_does_not_depend_on_the_way_there(revisions: list[tuple[int, int]]) -> None:
+    roster = Roster(member(*one) for one in revisions)
+    assert (
+        roster.fingerprint == Roster([member(1, 2), member(2, 5), member(3, FORGOTTEN)]).fingerprint
+    )
+    assert roster.fingerprint != Roster([member(1, 2), member(2, 5)]).fingerprint

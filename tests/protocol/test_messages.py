@@ -49,12 +49,13 @@ GOLDEN: list[tuple[Message, str]] = [
             has_data=True,
             wall_ms=1_700_000_000_000,
             block_hashes=[b"8 bytes!"] + [b""] * 15,
+            members=b"8 bytes.",
             port=9000,
             dialled="b:1",
         ),
-        "9e 01 92 01 01 a7 64656661756c74 c402 0102 a2 6e31 c408 0000000000000005"
+        "9f 01 92 01 01 a7 64656661756c74 c402 0102 a2 6e31 c408 0000000000000005"
         "c408 696e7374616e6365 a7 64656661756c74 c2 c3 cf 0000018bcfe56800"
-        "dc0010 c408 3820627974657321" + " c400" * 15 + "cd 2328 a3 623a31",
+        "dc0010 c408 3820627974657321" + " c400" * 15 + "c408 382062797465732e cd 2328 a3 623a31",
     ),
     (
         Known(KnownSet({5: [1, 5, 9, 10], 2**64 - 1: [7, 2**63]})),
@@ -205,7 +206,7 @@ def test_a_hello_of_a_later_version_may_say_more() -> None:
     message = hello(versions=(1, 2))
     items = msgpack.unpackb(encode(message))
     assert decode(msgpack.packb([*items, "later", [1, [2]], {b"x": None}])) == message
-    assert "not 12" in refused(items[:-1])
+    assert "not 13" in refused(items[:-1])
 
 
 @pytest.mark.parametrize(

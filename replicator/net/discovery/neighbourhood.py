@@ -44,6 +44,7 @@ class Neighbourhood:
         self._services: dict[str, list[Address]] = {}
         self._fresh: set[str] = set()
         self._faults: dict[str, tuple[str, float | None]] = {}
+        self._strangers: set[str] = set()
         self._is_settled = False
         self._is_full = False
         self._trouble: str | None = None
@@ -124,13 +125,23 @@ class Neighbourhood:
     ) -> list[Address]:
         """Where an announcement says that a peer listens; nowhere for one that is none."""
         if self._advert is not None and not is_of_cluster(txt, self._advert.cluster):
-            logger.debug("multicast: an announcement of another cluster: %r", txt.get(b"cluster"))
+            self._note_cluster(excerpt((txt.get(b"cluster") or b"").decode(errors="replace")))
             return []
         if self._advert is not None and origin_in(txt) == self._advert.origin:
             self.hears_itself = True
             return []
         origin_in(txt)
         return [one for one in addresses_in(port, hosts) if plan.reaches(one.host)]
+
+    def _note_cluster(self, cluster: str) -> None:
+        """Many clusters may share a network: that is told once, and no trouble."""
+        if cluster not in self._strangers and len(self._strangers) < FAULTS_MAX:
+            self._strangers.add(cluster)
+            logger.info(
+                "multicast: cluster %r is on this network, too; nodes of different cluster names "
+                "never talk: give all nodes the same name if they belong together",
+                cluster,
+            )
 
     def _fault(self, name: str, why: str) -> None:
         if len(self._faults) < FAULTS_MAX:
