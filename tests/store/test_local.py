@@ -10,7 +10,7 @@ import pytest
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.record import Version
 from replicator.errors import ClosedError, CommitError, ReservedKeyError, UsageError
-from replicator.store import state
+from replicator.store import local, state
 from replicator.store.store import Store
 
 from .checker import check_store
@@ -81,7 +81,7 @@ class TestWrites:
         """Timestamps go on rising."""
         stamps = []
         for now in (5_000_000_000, 5_000_000_000, 1_000_000_000, 6_000_000_000):
-            monkeypatch.setattr(state.time, "time_ns", lambda now=now: now)
+            monkeypatch.setattr(local.time, "time_ns", lambda now=now: now)
             store.put(b"k", b"v")
             stamps.append(store.versions(b"k")[0].timestamp)
             store.write([(b"l", b"v"), (b"m", b"v")])
