@@ -142,12 +142,16 @@ class Applier:
                 if plan is None or not dirty.isdisjoint(keys):
                     state.refuse_closed()
                     plan = make_plan()
-                stale = plan.commit(claim, floor)
+                self.applied += plan.changed  # before the node is told of the commit, and looks
+                try:
+                    stale = plan.commit(claim, floor)
+                except BaseException:
+                    self.applied -= plan.changed
+                    raise
         finally:
             with state.level.lock:
                 state.dirty = None
         self._remove_stale(stale)
-        self.applied += plan.changed
         self.conflicts += len(plan.conflicts)
         return Applied(plan.records, plan.changed, tuple(plan.conflicts))
 

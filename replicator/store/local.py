@@ -211,12 +211,13 @@ class LocalWrites(State):
         interrupt (Ctrl-C) right behind the commit would make two writes of one dot (R13).
         """
         self.seq += count
+        self.writes += count  # before the node is told of the commit, and looks
         try:
             self.commit(batch)
         except (StorageError, ClosedError):
             self.seq -= count
+            self.writes -= count
             raise
-        self.writes += count
 
     def _stage_many(self, batch: WriteBatch, folded: Mapping[bytes, bytes | None]) -> None:
         """Put the writes of several keys into `batch`; the seqs follow `self.seq` in order."""

@@ -175,11 +175,12 @@ class State:
 
     def found_cluster(self) -> None:
         """Give the store a cluster of its own, unless a first greeting did so meanwhile."""
+        fresh = os.urandom(16)
         with self.level.lock:
             self.refuse_closed()
             if self.cluster_id is not None:
                 return
-            self._put_cluster(os.urandom(16))
+            self._put_cluster(fresh)
         self.level.sync()
 
     def _put_cluster(self, cluster_id: bytes) -> None:

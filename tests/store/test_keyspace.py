@@ -10,7 +10,7 @@ import pytest
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.errors import FormatError
-from replicator.store import keyspace, local, opening
+from replicator.store import keyspace, local, opening, state
 from replicator.store.store import Store
 
 from .checker import check_store
@@ -29,7 +29,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     origins = iter([HERE, THERE, FAR])
     monkeypatch.setattr(opening, "new_origin", lambda: next(origins))
     monkeypatch.setattr(local.time, "time_ns", lambda: NOW_NS)
-    monkeypatch.setattr(local.os, "urandom", lambda size: b"C" * size)
+    monkeypatch.setattr(state.os, "urandom", lambda size: b"C" * size)
 
 
 def _reserved(store: Store) -> dict[str, str]:
