@@ -563,3 +563,38 @@ async def test_the_origin_of_before_a_machine_crash_is_forgotten(
     again.membership.begin("a", LISTENING)
     assert again.membership.roster.is_forgotten(former)
     place.close()
+
+
+async def test_a_node_that_fails_to_take_a_new_origin_goes_on_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[bool] = []
+    fork = Store.fork
+
+    def fail_first(store: Store) -> None:
+        if not failures:
+            failures.append(True)
+            raise StorageError("a simulated failure")
+        fork(store)
+
+    monkeypatch.setattr(Store, "fork", fail_first)
+    async with running(tmp_path / "a") as a:
+        own = a.node._membership.roster.get(a.store.origin)
+        assert own is not None
+        a.node._membership.learn("peer b", (own.forgotten(),))
+        await until(lambda: a.store.origin != own.origin)
+        assert a.errors() == ["a simulated failure"]
+
+
+async def test_a_node_that_cannot_store_its_members_stops_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(store: Store, rows: object) -> None:
+        raise StorageError("a simulated failure")
+
+    async with running(tmp_path / "a") as a:
+        monkeypatch.setattr(Store, "save_members", fail)
+        a.node._membership.met(OTHER, "b")
+        a.node.stop()
+        await until(lambda: not a.node.status().running)
+    assert a.errors() == ["a simulated failure"]
