@@ -107,7 +107,7 @@ class Dialling:
             link.origin = origin
 
     def _retire(self, link: Link) -> None:
-        del self._contacts.links[link.address]
+        self._contacts.remove(link)
         link.retire()
 
     def stop(self) -> None:

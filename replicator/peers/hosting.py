@@ -254,7 +254,7 @@ class Hosting:
     def _part(self, session: Session, link: Link | None) -> None:
         peer = session.conversation.peer
         if peer is not None and link is not None:
-            link.origin = peer.origin
+            self._contacts.answered(link, peer.origin)
             link.is_self = self._is_own(session)
         contact = self._contacts.parted(session)
         if contact is not None:
