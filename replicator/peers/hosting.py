@@ -263,7 +263,9 @@ class Hosting:
 
     def _judge(self, session: Session, close: Close) -> None:
         """Complain of a conversation that ended as it should not."""
-        is_wrong = close.code in _REMARKABLE and not self._is_own(session)
+        if self._is_own(session):
+            return
+        is_wrong = close.code in _REMARKABLE
         if close.code == "idle":
             self._journal.works(self._subject(session))
         elif is_wrong or (close.by_peer and self._is_turned_away(session)):
