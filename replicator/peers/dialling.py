@@ -254,7 +254,8 @@ class Dialling:
             if due <= now and room <= now:
                 return
             if due <= now:
-                with trio.move_on_at(room):
+                # Who was woken may have had no use for the room: look now and then.
+                with trio.move_on_at(min(room, now + self._settings.interval_max)):
                     await self._waiting_for_room.park()
             else:
                 with trio.move_on_at(due):

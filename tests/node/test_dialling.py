@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from replicator.net.address import Address, parse_address
+from replicator.peers.contacts import Contact
 
 from .peers import SETTINGS, Peer, converged, running, until
 
@@ -88,3 +89,22 @@ async def test_peers_that_stay_connected_leave_room_for_one_that_has_to_be_diall
         find(a, parse_address(c.address))
         await b.put(b"key", b"value")
         await until(lambda: c.db.get(b"key") == b"value")
+
+
+async def test_room_that_one_link_has_no_use_for_is_taken_by_the_next(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, fanout=1, interval_max=0.5, linger=1000.0)
+    async with (
+        running(tmp_path / "a", settings=settings) as a,
+        running(tmp_path / "b", a.address, settings=replace(settings, interval_max=1000.0)),
+        running(tmp_path / "c") as c,
+        running(tmp_path / "d") as d,
+    ):
+        await until(lambda: "connection" in a.names_told())
+        blocked, there = parse_address(c.address), parse_address(d.address)
+        for address in (blocked, there):  # in this order they wait
+            a.node._dialling.add(address, FOUND)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        a.node._dialling.expect(blocked, c.store.origin)
+        a.node._contacts.by_origin[c.store.origin] = Contact(c.store.origin, "c", blocked="look")
+        await until(lambda: "connect" in a.names_told())
+        assert any(row.name == "d" for row in a.node.status().peers)
