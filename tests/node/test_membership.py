@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from replicator.config import ADDRESS_BYTES_MAX, ADDRESSES_PER_MEMBER_MAX, Settings
+from replicator.core import members as members_module
 from replicator.core.dots import format_origin
 from replicator.core.members import FORGOTTEN, Member
 from replicator.errors import StorageError, UsageError
@@ -359,6 +360,17 @@ async def test_a_live_member_is_not_forgotten(bench: Bench, clock: Clock) -> Non
     contact.sessions.clear()
     bench.membership.parted(OTHER)
     assert "0 s ago" in refusal(bench, "b")
+
+
+async def test_whom_the_roster_has_no_room_for_leaves_no_trace(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members_module, "MEMBERS_MAX", 3)
+    for origin in range(1, 100):
+        bench.membership.met(origin, "stranger")
+        bench.membership.parted(origin)
+    assert len(bench.membership.roster) == 3
+    assert len(bench.membership._heard_ms) == 2, "but for itself"
 
 
 async def test_what_is_no_member_is_not_forgotten(bench: Bench) -> None:
