@@ -280,9 +280,11 @@ class Hosting:
 
     def _subject(self, session: Session) -> str:
         """What the log calls the peer of a session."""
-        link = self._open[session]
-        remote = session.stream.remote
-        return f"connections from {remote.host}" if link is None else f"peer {link.address}"
+        link, peer = self._open[session], session.conversation.peer
+        if link is not None:
+            return f"peer {link.address}"
+        who = "connections" if peer is None else f"node {peer.node}"
+        return f"{who} from {session.stream.remote.host}"
 
     def _is_own(self, session: Session) -> bool:
         peer = session.conversation.peer
