@@ -145,7 +145,7 @@ class Node:
         self._synchronizing = Synchronizing(self._contacts, self._dialling)
         self._hosting.on_dialled = self._discovering.dialled_by
         self._membership.on_change = self._roster_changed
-        self._membership.on_forgotten = lambda: nursery.start_soon(self._hosting.fork, None, True)
+        self._membership.on_forgotten = lambda: nursery.start_soon(self._take_new_origin)
         self._calls = calls = LoopCalls(nursery)
         self._running = True
 
@@ -198,12 +198,23 @@ class Node:
                 self._hosting.complain("upkeep", error)
             await trio.sleep(RESTART_SECONDS)
 
+    async def _take_new_origin(self) -> None:
+        """What a node does that the cluster has forgotten (R10). Where that fails, the membership
+        finds out anew, and it is tried again."""
+        try:
+            await self._hosting.fork(None, was_forgotten=True)
+        except Exception as error:
+            self._hosting.complain("upkeep", error)
+
     async def _drain(self) -> None:
         self._accepting.stop()
         self._dialling.stop()
         with trio.move_on_after(DRAIN_SECONDS):
             await self._hosting.end_all("the node stops")
-            await self._membership.save()
+            try:
+                await self._membership.save()
+            except Exception as error:
+                self._hosting.complain("upkeep", error)
 
     # From any thread
 

@@ -74,7 +74,8 @@ def replicate(
             by itself.
         join_timeout: seconds that the first write waits for an attempt to replicate.
         sync: whether every write returns only when it survives a power cut.
-        tls: not part of this version: UsageError unless it is None.
+        tls: the files of mutual TLS, a mapping of ca, certificate, key and revoked to paths; None
+            talks without, and then listens on loopback alone unless `insecure` is said.
         adoption_progress: told the number of existing keys adopted, now and then.
         tuning: see `Tuning`.
 

@@ -170,7 +170,7 @@ class Contacts:
         peer = session.conversation.peer
         assert peer is not None, "a peer is met when it has greeted"
         if link is not None:
-            link.origin = peer.origin
+            self.answered(link, peer.origin)
         contact = self.by_origin.setdefault(peer.origin, Contact(peer.origin, peer.node))
         contact.name = peer.node
         contact.newest, contact.known = session, session.conversation.peer_known
@@ -192,9 +192,26 @@ class Contacts:
         if contact is None or session not in contact.sessions:
             return None
         contact.sessions.remove(session)
-        if not (contact.sessions or contact.blocked or self.links_of(contact.origin)):
-            del self.by_origin[contact.origin]
+        self._drop_if_done(contact.origin)
         return contact
+
+    def answered(self, link: Link, origin: int) -> None:
+        """Who greeted at a link; another one than before may be gone."""
+        before, link.origin = link.origin, origin
+        if before is not None and before != origin:
+            self._drop_if_done(before)
+
+    def remove(self, link: Link) -> None:
+        """A link is dialled no more."""
+        del self.links[link.address]
+        if link.origin is not None:
+            self._drop_if_done(link.origin)
+
+    def _drop_if_done(self, origin: int) -> None:
+        """Forget a contact that is neither talked to nor dialled, unless a person has to look."""
+        contact = self.by_origin.get(origin)
+        if contact and not (contact.sessions or contact.blocked or self.links_of(origin)):
+            del self.by_origin[origin]
 
     def _surplus(self, newer: Session, older: Session) -> Session | None:
         """Which of two conversations with one origin is to end; None leaves it to the peer.

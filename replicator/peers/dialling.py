@@ -107,7 +107,7 @@ class Dialling:
             link.origin = origin
 
     def _retire(self, link: Link) -> None:
-        del self._contacts.links[link.address]
+        self._contacts.remove(link)
         link.retire()
 
     def stop(self) -> None:
@@ -132,7 +132,6 @@ class Dialling:
             contact = self._contacts.at(link)
             if contact is not None and contact.newest is not before:
                 return contact.newest
-            link.schedule.due = trio.current_time()
             link.changed.unpark_all()
             self._waiting_for_room.unpark_all()
             await link.news.park()
@@ -145,15 +144,14 @@ class Dialling:
         return open_ones[-1] if open_ones else None
 
     async def take_turns(self) -> None:
-        """Now and then end a conversation that this node began, where others wait for room; never
-        ends."""
+        """Now and then end a conversation where others wait for room, one that this node began if
+        there is any: who has dialled comes back; never ends."""
         while True:
             await trio.sleep(self._settings.interval_max)
             if len(self._waiting_for_room) and self._contacts.open_count() >= self._settings.fanout:
-                oldest = next(
-                    (one for one in self._hosting if one.dialled and one.is_at_rest), None
-                )
-                if oldest is not None:
+                at_rest = [one for one in self._hosting if one.is_at_rest]
+                # In the order in which they began; the sort keeps it.
+                for oldest in sorted(at_rest, key=lambda one: not one.dialled)[:1]:
                     oldest.stop("idle", "others wait for their turn")
 
     # Conversations come and go
@@ -190,7 +188,8 @@ class Dialling:
     async def _keep_talking(self, link: Link) -> None:
         while not link.is_removed:
             link.error = await self._attempt(link)
-            self._upkeep.rest(link, well=link.error is None)
+            # Whoever dials itself need not do so more often because it writes.
+            self._rest(link, well=link.error is None and not link.is_self)
             contact = self._contacts.at(link)
             is_open = contact is not None and bool(contact.sessions)
             if (contact is not None and contact.caught_up) or not (is_open or link.is_put_off):
@@ -198,6 +197,13 @@ class Dialling:
             link.attempt_over()
             self._unmet.discard(link)
             self._waiting_for_room.unpark()
+
+    def _rest(self, link: Link, *, well: bool) -> None:
+        """Pause; where it failed, another address of the same node may be the better one now."""
+        self._upkeep.rest(link, well=well)
+        if not well and link.origin is not None:
+            for other in self._contacts.links_of(link.origin):
+                other.changed.unpark_all()
 
     def _hastened(self) -> None:
         """Commits were made: there may be room sooner than those who wait for it think."""
@@ -248,7 +254,8 @@ class Dialling:
             if due <= now and room <= now:
                 return
             if due <= now:
-                with trio.move_on_at(room):
+                # Who was woken may have had no use for the room: look now and then.
+                with trio.move_on_at(min(room, now + self._settings.interval_max)):
                     await self._waiting_for_room.park()
             else:
                 with trio.move_on_at(due):
@@ -260,7 +267,9 @@ class Dialling:
         contact = self._contacts.at(link)
         if contact is not None and (contact.sessions or contact.blocked is not None):
             return inf
-        if link.settled.is_set() and not link.is_urgent and not self._contacts.best_link(link):
+        if link.is_urgent:
+            return -inf
+        if link.settled.is_set() and not self._contacts.best_link(link):
             return max(link.schedule.due, trio.current_time() + self._settings.interval_max)
         return link.schedule.due
 

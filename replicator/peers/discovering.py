@@ -163,19 +163,22 @@ class Discovering:
     async def _ask_back(self, address: Address) -> None:
         """Greet at an address and leave: who is there learns that it can be reached. That nobody
         is there is no failure."""
-        with suppress(PeerError, trio.TooSlowError):
-            stream = await dial(
-                address,
-                timeout=self._settings.connect_timeout,
-                patience=self._settings.keepalive,
-                tls=self._tls,
-            )
-            try:
-                with trio.fail_after(self._settings.connect_timeout):
-                    await self._greet(stream, address)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await stream.aclose()
+        try:
+            with suppress(PeerError, trio.TooSlowError):
+                stream = await dial(
+                    address,
+                    timeout=self._settings.connect_timeout,
+                    patience=self._settings.keepalive,
+                    tls=self._tls,
+                )
+                try:
+                    with trio.fail_after(self._settings.connect_timeout):
+                        await self._greet(stream, address)
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await stream.aclose()
+        except Exception as error:
+            self._hosting.complain(f"asking back at {address}", error)
 
     async def _greet(self, stream: FramedStream, address: Address) -> None:
         await stream.send([encode(self._hosting.hello(address))])

@@ -254,7 +254,7 @@ class Hosting:
     def _part(self, session: Session, link: Link | None) -> None:
         peer = session.conversation.peer
         if peer is not None and link is not None:
-            link.origin = peer.origin
+            self._contacts.answered(link, peer.origin)
             link.is_self = self._is_own(session)
         contact = self._contacts.parted(session)
         if contact is not None:
@@ -263,7 +263,9 @@ class Hosting:
 
     def _judge(self, session: Session, close: Close) -> None:
         """Complain of a conversation that ended as it should not."""
-        is_wrong = close.code in _REMARKABLE and not self._is_own(session)
+        if self._is_own(session):
+            return
+        is_wrong = close.code in _REMARKABLE
         if close.code == "idle":
             self._journal.works(self._subject(session))
         elif is_wrong or (close.by_peer and self._is_turned_away(session)):
@@ -278,9 +280,11 @@ class Hosting:
 
     def _subject(self, session: Session) -> str:
         """What the log calls the peer of a session."""
-        link = self._open[session]
-        remote = session.stream.remote
-        return f"connections from {remote.host}" if link is None else f"peer {link.address}"
+        link, peer = self._open[session], session.conversation.peer
+        if link is not None:
+            return f"peer {link.address}"
+        who = "connections" if peer is None else f"node {peer.node}"
+        return f"{who} from {session.stream.remote.host}"
 
     def _is_own(self, session: Session) -> bool:
         peer = session.conversation.peer

@@ -114,13 +114,17 @@ class Membership:
 
     def met(self, origin: int, name: str) -> None:
         """A node has greeted and belongs here."""
-        self._heard_ms[origin] = _wall_ms()
         if self.roster.heard_of(origin, name):
             self._touch(origin)
+        self._heard(origin)
 
     def parted(self, origin: int) -> None:
         """The last conversation with a node is over."""
-        self._heard_ms[origin] = _wall_ms()
+        self._heard(origin)
+
+    def _heard(self, origin: int) -> None:
+        if self.roster.get(origin) is not None:  # whom the roster has no room for leaves no trace
+            self._heard_ms[origin] = _wall_ms()
 
     def learn(self, peer: str, members: tuple[Member, ...]) -> None:
         """A peer has passed on what it knows of some members.

@@ -6,11 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from replicator.config import Settings
 from replicator.core.known import KnownSet
 from replicator.net.address import Address
-from replicator.peers.contacts import Contacts
+from replicator.peers.contacts import Contacts, Link
 from replicator.peers.session import Session
 from replicator.protocol.messages import Hello
+from replicator.protocol.schedule import PeerSchedule
 
 from .peers import HELLO
 
@@ -97,3 +99,33 @@ def test_a_contact_that_is_not_dialled_goes_with_its_last_conversation() -> None
     assert contacts.parted(session) is contact
     assert contacts.parted(session) is None
     assert contacts.status(KnownSet(), 0.0) == ()
+
+
+def link_to(contacts: Contacts, text: str) -> Link:
+    address = Address(text, 9000)
+    contacts.links[address] = Link(address, PeerSchedule(Settings(), 0.0))
+    return contacts.links[address]
+
+
+def test_a_contact_goes_when_another_one_answers_at_its_only_address() -> None:
+    contacts = Contacts(1, b"instan-a")
+    link = link_to(contacts, "192.0.2.1")
+    for origin in range(2, 100):
+        session = end("dialled", replace(HELLO, origin=origin), dialled=True)
+        contacts.met(session, link)
+        contacts.parted(session)
+    assert list(contacts.by_origin) == [99]
+
+
+def test_a_contact_goes_when_it_is_dialled_no_more() -> None:
+    contacts = Contacts(1, b"instan-a")
+    first, second = link_to(contacts, "192.0.2.1"), link_to(contacts, "192.0.2.2")
+    for link in (first, second):
+        session = end("dialled", HELLO, dialled=True)
+        contacts.met(session, link)
+        contacts.parted(session)
+    contacts.remove(first)
+    assert list(contacts.by_origin) == [HELLO.origin]
+    contacts.remove(second)
+    assert not contacts.by_origin
+    assert not contacts.links

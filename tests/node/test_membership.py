@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from replicator.config import ADDRESS_BYTES_MAX, ADDRESSES_PER_MEMBER_MAX, Settings
+from replicator.core import members as members_module
 from replicator.core.dots import format_origin
 from replicator.core.members import FORGOTTEN, Member
 from replicator.errors import StorageError, UsageError
@@ -361,6 +362,17 @@ async def test_a_live_member_is_not_forgotten(bench: Bench, clock: Clock) -> Non
     assert "0 s ago" in refusal(bench, "b")
 
 
+async def test_whom_the_roster_has_no_room_for_leaves_no_trace(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members_module, "MEMBERS_MAX", 3)
+    for origin in range(1, 100):
+        bench.membership.met(origin, "stranger")
+        bench.membership.parted(origin)
+    assert len(bench.membership.roster) == 3
+    assert len(bench.membership._heard_ms) == 2, "but for itself"
+
+
 async def test_what_is_no_member_is_not_forgotten(bench: Bench) -> None:
     assert "`replicator members`" in refusal(bench, "nobody")
     assert "`replicator members`" in refusal(bench, format_origin(OTHER))
@@ -563,3 +575,38 @@ async def test_the_origin_of_before_a_machine_crash_is_forgotten(
     again.membership.begin("a", LISTENING)
     assert again.membership.roster.is_forgotten(former)
     place.close()
+
+
+async def test_a_node_that_fails_to_take_a_new_origin_goes_on_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[bool] = []
+    fork = Store.fork
+
+    def fail_first(store: Store) -> None:
+        if not failures:
+            failures.append(True)
+            raise StorageError("a simulated failure")
+        fork(store)
+
+    monkeypatch.setattr(Store, "fork", fail_first)
+    async with running(tmp_path / "a") as a:
+        own = a.node._membership.roster.get(a.store.origin)
+        assert own is not None
+        a.node._membership.learn("peer b", (own.forgotten(),))
+        await until(lambda: a.store.origin != own.origin)
+        assert a.errors() == ["a simulated failure"]
+
+
+async def test_a_node_that_cannot_store_its_members_stops_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(store: Store, rows: object) -> None:
+        raise StorageError("a simulated failure")
+
+    async with running(tmp_path / "a") as a:
+        monkeypatch.setattr(Store, "save_members", fail)
+        a.node._membership.met(OTHER, "b")
+        a.node.stop()
+        await until(lambda: not a.node.status().running)
+    assert a.errors() == ["a simulated failure"]

@@ -344,6 +344,25 @@ async def test_a_peer_that_does_not_belong_here_is_refused(
         assert a.node.status().peers == ()
 
 
+async def test_a_stranger_is_told_once_though_others_of_its_host_are_welcome(
+    tmp_path: Path,
+) -> None:
+    stranger = replace(HELLO, cluster="other", node="stranger")
+    async with running(tmp_path / "a") as a:
+        for origin in range(1, 4):
+            async with by_hand(a.address) as peer:
+                await peer.send(stranger)
+                while await peer.receive() is not None:
+                    pass
+            async with by_hand(a.address) as peer:
+                await peer.greet(replace(HELLO, origin=origin))
+                await peer.send(Bye("nothing more to say", "idle"))
+                while await peer.receive() is not None:
+                    pass
+            await until(lambda: not list(a.node._hosting))
+        assert len(a.errors()) == 1
+
+
 async def test_who_is_refused_is_told_so(tmp_path: Path) -> None:
     async with (
         running(tmp_path / "a") as a,

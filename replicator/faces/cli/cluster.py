@@ -92,14 +92,13 @@ def _cells(row: dict[str, Any]) -> list[str]:
     lag = f"{row['lag_entries']:,}"
     if row["lag_entries"]:
         lag += f" for {_duration(row['lag_seconds'])}"
-    since = datetime.fromtimestamp(row["since_ms"] / 1000, UTC)
     return [
         escaped(row["name"]),
         row["origin"],
         _state(row),
         "–" if row["is_self"] else lag,
         "now" if row["last_seen_seconds"] < 1 else f"{_duration(row['last_seen_seconds'])} ago",
-        f"{since:%Y-%m-%d %H:%M}" if row["since_ms"] else "–",
+        _moment(row["since_ms"]),
         escaped(row["version"]) or "–",
         escaped(" ".join(row["addresses"])) or "–",
     ]
@@ -111,6 +110,16 @@ def _state(row: dict[str, Any]) -> str:
     if row["connected"]:
         return "connected"
     return "alive" if row["alive"] else "silent"
+
+
+def _moment(wall_ms: int) -> str:
+    """A wall clock, as some node had it: it may be anything."""
+    if not wall_ms:
+        return "–"
+    try:
+        return f"{datetime.fromtimestamp(wall_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return "?"
 
 
 def _duration(seconds: float) -> str:
