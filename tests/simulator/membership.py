@@ -92,6 +92,7 @@ class Membership:
         for member in members:
             self._take(member)
         session.tell_later(RosterChanged())
+        self.node.later(self.node.tempt_to_collect)
         own = self.roster.get(self.node.store.origin)
         if own is not None and own.is_forgotten:
             self.was_forgotten()

@@ -216,6 +216,13 @@ class Node:
 
         self.later(use, 0.5)
 
+    def tempt_to_collect(self) -> None:
+        """Acknowledgements have come: a moment at which what they knew may not be known here."""
+        if self.name in self.cluster.plan.collect_intervals and self._random.random() < 0.5:
+            watermark, members = self.membership.watermark(), self.membership.members()
+            self.cluster.check_watermark(self, watermark, members)
+            self.attempt(lambda: self.store.collect(watermark), self._collected)
+
     def _collected(self, result: int | ReplicatorError) -> None:
         if isinstance(result, int) and result:
             self.say(f"collects: {result}")

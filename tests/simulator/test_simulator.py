@@ -32,7 +32,7 @@ PLANTED = {
     "dot-reused": "default",
     "copy-keeps-origin": "default",
     "known-survives-power-cut": "default",
-    "floor-survives-power-cut": "default",
+    "floor-survives-power-cut": "collecting",
     "older-logs-unsynced": "default",
     "torn-log-kept": "durability",
     "no-fork-detection": "default",
