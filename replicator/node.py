@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import trio
 
-from replicator.config import Settings
+from replicator.config import HOST_DEFAULT, Settings
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.errors import PeerError, UsageError
 from replicator.events import Events
-from replicator.net.address import Address, parse_address
+from replicator.net.address import Address, is_numeric, parse_address
 from replicator.net.discovery.provider import Advert
 from replicator.net.tls import Tls
 from replicator.peers.accepting import Accepting
@@ -180,8 +180,11 @@ class Node:
         return self._settings.dial_members and bool(self._membership.addresses())
 
     def _advert(self) -> Advert:
-        """What providers announce; with port 0, where this node does not listen, nothing."""
+        """What providers announce; with port 0, where this node does not listen, nothing. Then
+        the host was never resolved, and a name says nothing of networks."""
         address = self.address or Address(self._settings.host, 0)
+        if not is_numeric(address.host):
+            address = Address(HOST_DEFAULT, 0)
         return Advert(self._settings.cluster, self.name, self._store.origin, address)
 
     def _roster_changed(self) -> None:

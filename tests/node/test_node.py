@@ -438,6 +438,16 @@ async def test_a_node_need_not_listen(tmp_path: Path) -> None:
         await converged(a, b)
 
 
+@pytest.mark.parametrize(
+    ("host", "looks_at"), [("localhost", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")]
+)
+async def test_where_a_node_that_does_not_listen_looks_for_peers(
+    tmp_path: Path, host: str, looks_at: str
+) -> None:
+    async with running(tmp_path / "a", host=host, port=None) as a:
+        assert a.node._advert().address.host == looks_at
+
+
 def test_a_malformed_peer_is_refused_at_once(tmp_path: Path) -> None:
     settings = replace(SETTINGS, peers=("http://host:9000",))
     db, store = open_store(tmp_path / "a", settings)

@@ -6,14 +6,13 @@ bounds. While a server fails nothing is dropped; what a server says to be gone i
 """
 
 import importlib.util
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from replicator.config import DISCOVERED_ADDRESSES_MAX, DISCOVERY_INTERVAL
 from replicator.errors import ConfigError, MissingExtraError
-from replicator.net.address import HOST_LENGTH_MAX, Address, parse_address
+from replicator.net.address import HOST_LENGTH_MAX, Address, is_numeric, parse_address
 from replicator.net.discovery.lines import summary
 from replicator.net.discovery.pace import Finding, checked_interval, keep_looking
 from replicator.net.discovery.provider import Advert, Outlook
@@ -44,7 +43,7 @@ class Dns:
     nameserver: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
-        if _is_numeric(parse_address(self.name_and_port).host):
+        if is_numeric(parse_address(self.name_and_port).host):
             raise ConfigError(
                 f"{self.name_and_port!r} is an address and no name: put it into peers="
             )
@@ -86,7 +85,7 @@ class Srv:
     def __post_init__(self) -> None:
         service: object = self.service
         is_fine = isinstance(service, str) and _NAME.fullmatch(service) is not None
-        if not is_fine or len(self.service) > HOST_LENGTH_MAX or _is_numeric(self.service):
+        if not is_fine or len(self.service) > HOST_LENGTH_MAX or is_numeric(self.service):
             raise ConfigError(
                 f"{service!r} is no name: give the name of SRV records without a port, such as "
                 "'_replication._tcp.db.example'"
@@ -131,14 +130,6 @@ async def _keep_asking(
         )
 
     await keep_looking(outlook, look, interval)
-
-
-def _is_numeric(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _demand_dnspython() -> None:
