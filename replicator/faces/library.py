@@ -80,8 +80,8 @@ def replicate(
         tuning: see `Tuning`.
 
     Raises:
-        UsageError: `db` is no open handle, the port is in use, or what is asked for is not part
-            of this version.
+        UsageError: `db` is no open handle, the port is in use, or others than this machine could
+            connect without TLS.
         DoubleWrapError: `db`, or a prefix that overlaps, is wrapped already.
         ConfigError: a keyword's value is malformed; the message says what to write.
         StorageError: LevelDB failed, or holds what cannot be replicated.
