@@ -134,7 +134,7 @@ def fresh(directory: Path) -> Iterator[tuple[plyvel.DB, replicator.Replica, plyv
         native = plyvel.DB(f"{place}/wrapped", create_if_missing=True)
         with (
             plyvel.DB(f"{place}/plain", create_if_missing=True) as plain,
-            replicator.replicate(native, port=None) as wrapped,
+            replicator.replicate(native, port=None, discovery=()) as wrapped,
         ):
             yield plain, wrapped, native
 

@@ -44,7 +44,7 @@ def peak_mb() -> float:
 def send(directory: str, path: str | None) -> None:
     """The process that has the records."""
     with replicator.replicate(
-        plyvel.DB(directory, create_if_missing=True), port=0, name="sender"
+        plyvel.DB(directory, create_if_missing=True), port=0, name="sender", discovery=()
     ) as db:
         records = list(read_records(path))
         for place in range(0, len(records), 1000):
@@ -65,7 +65,12 @@ def receive(directory: str, port: int, count: int, local_puts: bool) -> None:
     done = threading.Event()
     start = time.perf_counter()
     with replicator.replicate(
-        db, port=None, peers=[f"127.0.0.1:{port}"], name="receiver", join_timeout=0.0
+        db,
+        port=None,
+        peers=[f"127.0.0.1:{port}"],
+        discovery=(),
+        name="receiver",
+        join_timeout=0.0,
     ) as node:
 
         def put_now_and_then() -> None:
