@@ -173,13 +173,14 @@ class Contacts:
             self.answered(link, peer.origin)
         contact = self.by_origin.setdefault(peer.origin, Contact(peer.origin, peer.node))
         contact.name = peer.node
-        contact.newest, contact.known = session, session.conversation.peer_known
         surplus = []
         for other in contact.sessions:
             loser = self._surplus(session, other)
             if loser is not None:
                 surplus.append(loser)
         contact.sessions.append(session)
+        if session not in surplus:
+            contact.newest, contact.known = session, session.conversation.peer_known
         return contact, surplus
 
     def parted(self, session: Session) -> Contact | None:
@@ -192,6 +193,9 @@ class Contacts:
         if contact is None or session not in contact.sessions:
             return None
         contact.sessions.remove(session)
+        if contact.newest is session and contact.sessions:
+            contact.newest = contact.sessions[-1]
+            contact.known = contact.newest.conversation.peer_known
         self._drop_if_done(contact.origin)
         return contact
 

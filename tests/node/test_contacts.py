@@ -129,3 +129,15 @@ def test_a_contact_goes_when_it_is_dialled_no_more() -> None:
     contacts.remove(second)
     assert not contacts.by_origin
     assert not contacts.links
+
+
+def test_what_a_peer_knows_is_what_it_says_in_the_conversation_that_stays() -> None:
+    """Else it seems to lag behind for as long as that goes on."""
+    ours, theirs = Contacts(1, b"instan-a"), Contacts(2, b"instan-b")
+    for contacts, dialled in ((ours, True), (theirs, False)):
+        stays, goes = (end(name, HELLO, dialled=dialled) for name in ("stays", "goes"))
+        contact, _ = contacts.met(stays, None)
+        contacts.met(goes, None)
+        contacts.parted(goes)
+        assert contact.newest is stays
+        assert contact.known is stays.conversation.peer_known
