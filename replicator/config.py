@@ -7,8 +7,10 @@ These are the numbers in force when nobody says otherwise; what a user may set i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-PROTOCOL_VERSION = 1
-"""The conversation's version; nodes talk when both know a common one."""
+PROTOCOL_VERSION = 2
+PROTOCOL_VERSION_LEAST = 1
+"""The greatest and the least version of the conversation that is spoken; two nodes use the greatest
+that both speak. A cluster is upgraded node by node, so the version before is always spoken too."""
 
 PORT_DEFAULT = 9000
 HOST_DEFAULT = "127.0.0.1"

@@ -19,30 +19,22 @@ Anything else that a peer does ends the conversation with a reason, and cannot d
 
 from collections.abc import Callable
 from math import inf
-from typing import cast
 
 from replicator.config import Settings
 from replicator.core.known import KnownSet
-from replicator.errors import ForkError, PeerError
+from replicator.errors import PeerError, ProtocolError
 from replicator.protocol import messages
 from replicator.protocol.announcing import Announcements
 from replicator.protocol.counters import Counters
 from replicator.protocol.effects import (
     Applied,
-    Apply,
-    ApplyFull,
     ChunkRead,
-    Close,
-    CloseCode,
     Effect,
     Event,
-    Finish,
-    Fork,
     Heard,
     KnownChanged,
     Lost,
     Poke,
-    PokeOthers,
     Report,
     RosterChanged,
     Send,
@@ -50,7 +42,7 @@ from replicator.protocol.effects import (
     Stop,
     StoreFailed,
 )
-from replicator.protocol.farewell import bye, code_of
+from replicator.protocol.ending import Ending
 from replicator.protocol.gossip import Gossip
 from replicator.protocol.greeting import Greeting, warnings
 from replicator.protocol.me import Me as Me
@@ -106,7 +98,9 @@ class Conversation:
         self._news = Announcements(me, self._greeting.known.copy())
         self._lacking = False
         self._retry_at = inf
-        self._ending: list[Effect] = []
+        self._ending = Ending(
+            self._link, self._pull, self._serve, lambda: pulls.left(conversation_id), self._emit
+        )
 
     # What a driver and a status page look at
 
@@ -114,6 +108,11 @@ class Conversation:
     def peer_known(self) -> KnownSet:
         """What the peer has announced that it knows; not to be changed."""
         return self._news.peer_known
+
+    @property
+    def version(self) -> int:
+        """Of the protocol, as this conversation speaks it; the least until the peer has greeted."""
+        return self._greeting.version
 
     @property
     def states(self) -> tuple[str, str, str]:
@@ -145,13 +144,13 @@ class Conversation:
 
     def receive(self, message: messages.Message, now: float) -> list[Effect]:
         """A message of the peer. Whatever it is, nothing is raised."""
-        if self._is_over():
+        if self._ending.is_over:
             return []
         self._timing.heard(now, active=self._gossip.keeps_open(message))
         try:
             self._take(message, now)
         except PeerError as error:
-            self._fail(error)
+            self._ending.fail(error)
         return self._flush(now)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -160,28 +159,30 @@ class Conversation:
         Raises:
             UsageError: the driver answered an effect that is not under way.
         """
-        if self._is_over():
-            self._settle(event)
+        if self._ending.is_over:
+            self._ending.settle(event)
             return self._flush(now)
         try:
             self._meet(event, now)
         except PeerError as error:
-            self._fail(error)
+            self._ending.fail(error)
         return self._flush(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed. Due at `deadline`; harmless at any other time."""
         for moment, action in self._agenda():
-            if now >= moment and not self._is_over():
+            if now >= moment and not self._ending.is_over:
                 action(now)
         return self._flush(now)
 
     def _take(self, message: messages.Message, now: float) -> None:
         before = self._link.state
+        if messages.SINCE.get(type(message), 0) > self.version:
+            raise ProtocolError(f"{type(message).__name__} is of a later protocol version")
         self._link.step(type(message).__name__)
         match before, message:
             case _, messages.Bye():
-                self._on_bye(message, is_answer=before == "leaving")
+                self._ending.on_bye(message, is_answer=before == "leaving")
             case "leaving", _:
                 pass
             case _, messages.Ping():
@@ -231,12 +232,12 @@ class Conversation:
                 self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
             case StoreFailed(effect, error):
-                self._settled(effect)
-                self._fail(error)
+                self._ending.settled(effect)
+                self._ending.fail(error)
             case Stop(code, reason):
-                self._end(code, reason)
+                self._ending.end(code, reason)
             case Lost(reason):
-                self._end("lost", reason, tell=False)
+                self._ending.end("lost", reason, tell=False)
 
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
@@ -309,12 +310,12 @@ class Conversation:
 
     def _on_limit(self, now: float) -> None:
         if self._link.state == "leaving":
-            self._end("idle", "nothing more to say", tell=False)
+            self._ending.end("idle", "nothing more to say", tell=False)
         else:
-            self._end("silent", f"no greeting within {self._settings.connect_timeout:g} s")
+            self._ending.end("silent", f"no greeting within {self._settings.connect_timeout:g} s")
 
     def _on_silence(self, now: float) -> None:
-        self._end("silent", "the peer owed a message for too long")
+        self._ending.end("silent", "the peer owed a message for too long")
 
     def _on_keepalive(self, now: float) -> None:
         """So the peer hears that this side lives, even while it has reason not to read."""
@@ -325,57 +326,7 @@ class Conversation:
         self._timing.limit(now)
         self._send(messages.Bye("nothing more to say", "idle"))
 
-    # The end
-
-    def _on_bye(self, message: messages.Bye, is_answer: bool) -> None:
-        self._end(
-            cast(CloseCode, message.code),
-            message.reason,
-            tell=message.code == "idle" and not is_answer,
-            by_peer=True,
-            fork=Fork(was_forgotten=True) if message.code == "forgotten" else None,
-        )
-
-    def _fail(self, error: Exception) -> None:
-        self._end(code_of(error), str(error), fork=Fork() if isinstance(error, ForkError) else None)
-
-    def _end(
-        self,
-        code: CloseCode,
-        reason: str,
-        *,
-        tell: bool = True,
-        by_peer: bool = False,
-        fork: Fork | None = None,
-    ) -> None:
-        """Say so, let go of everything, and close once nothing is being applied any more."""
-        if tell:
-            self._send(bye(code, reason))
-        self._serve.abandon()
-        self._pull.abandon()
-        if self._link.state != "ending":
-            self._link.step("end")
-        self._ending = [PokeOthers(), *([fork] if fork else []), Close(code, reason, by_peer)]
-        self._close()
-
-    def _close(self) -> None:
-        if not self._pull.in_flight:
-            self._pulls.left(self.conversation_id)
-            self._out += self._ending
-            self._link.step("close")
-
-    def _settle(self, event: Event) -> None:
-        """An event after the end: the last piece is committed, or has failed."""
-        self._settled(event.effect if isinstance(event, StoreFailed) else event)
-        if self._link.state == "ending":
-            self._close()
-
-    def _settled(self, what: Event | Effect) -> None:
-        if isinstance(what, Applied | Apply | Finish | ApplyFull):
-            self._pull.settled()
-
-    def _is_over(self) -> bool:
-        return self._link.state in ("ending", "closed")
+    # What goes out
 
     def _emit(self, effect: Effect) -> None:
         self._out.append(effect)

@@ -34,14 +34,17 @@ class Greeting:
         known: what the first `Known` is about: the store's known set as it was when the greeting
             began, without own dots that were never shown to anyone (R13).
         hello: what is said first.
+        version: of the protocol, the greatest that both speak; until the peer has greeted the
+            least one.
     """
 
-    __slots__ = ("_me", "hello", "known")
+    __slots__ = ("_me", "hello", "known", "version")
 
     def __init__(self, me: Me, explicit: bool, dialled: str) -> None:
         self._me = me
         self.known = me.presentable()
         self.hello = me.hello(self.known, explicit, dialled)
+        self.version = self.hello.versions[0]
 
     def meet(self, peer: Hello) -> tuple[KnownSet, KnownSet]:
         """The peer's `Hello` has come.
@@ -55,7 +58,7 @@ class Greeting:
                 copied or cloned (R13).
             PeerForgottenError: the cluster has forgotten the peer (R10).
         """
-        check_peer(self.hello, peer)
+        self.version = check_peer(self.hello, peer)
         if self._me.roster.is_forgotten(peer.origin):
             raise PeerForgottenError(
                 f"the cluster has forgotten node {peer.node!r} (origin "
@@ -87,8 +90,11 @@ class Greeting:
         return [AdoptCluster(chosen, self.hello.cluster_id, is_forced, peer.has_data)]
 
 
-def check_peer(mine: Hello, theirs: Hello) -> None:
+def check_peer(mine: Hello, theirs: Hello) -> int:
     """Whether the peer may be talked to, as far as its `Hello` tells.
+
+    Returns:
+        The greatest protocol version that both speak.
 
     Raises:
         PeerRefusedError: no common protocol version, another cluster name, or this very node.
@@ -107,6 +113,7 @@ def check_peer(mine: Hello, theirs: Hello) -> None:
         )
     if theirs.instance == mine.instance:
         raise PeerRefusedError("self: this address leads to this very node; leave it out")
+    return high
 
 
 def differing_blocks(mine: Hello, theirs: Hello) -> set[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from replicator.config import PROTOCOL_VERSION
+from replicator.config import PROTOCOL_VERSION, PROTOCOL_VERSION_LEAST
 from replicator.core.known import KnownSet
 from replicator.core.members import Roster
 from replicator.protocol.messages import Hello
@@ -24,6 +24,7 @@ class Me:
         wall_ms: reads the wall clock, milliseconds since the epoch.
         roster: what this node knows of all members; the conversations only read it.
         port: where it listens, 0 where it does not.
+        versions: least and greatest protocol version that it speaks.
     """
 
     cluster: str
@@ -38,6 +39,7 @@ class Me:
     wall_ms: Callable[[], int]
     roster: Roster
     port: int
+    versions: tuple[int, int] = (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION)
 
     def presentable(self) -> KnownSet:
         """The known set without own dots that no peer was ever shown.
@@ -52,7 +54,7 @@ class Me:
     def hello(self, known: KnownSet, explicit: bool, dialled: str) -> Hello:
         """The greeting of a conversation that begins with announcing `known`."""
         return Hello(
-            versions=(PROTOCOL_VERSION, PROTOCOL_VERSION),
+            versions=self.versions,
             cluster=self.cluster,
             cluster_id=self.cluster_id(),
             node=self.node,

@@ -170,6 +170,10 @@ Message = (
     Hello | Known | Want | Begin | Records | End | Bye | Ping | Pong | Revisions | Call | Members
 )
 
+SINCE: Mapping[type, int] = {}
+"""The protocol version with which a message came, where that is not the first: it is neither sent
+to a peer that does not speak it nor taken from one."""
+
 Quiet = Ping | Pong | Revisions | Call | Members
 """Messages that do not keep an idle conversation open."""
 

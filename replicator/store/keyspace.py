@@ -14,6 +14,8 @@ key, after FF FF FF FF  value                                          what it i
 ``k`` number, start     stop                                           known seqs start … stop-1
 ``o`` number            origin u64                                     interned origin
 ``f`` number            seq u64                                        purge floor
+``x`` expiry u64, key   empty                                          when to look at a key (R17)
+``c`` number, start     stop                                           closed seqs start … stop-1
 ``n`` origin u64        msgpack list (`replicator.store.members`)      a member (R7)
 ``m`` name              see `META`                                     one of a kind
 ``R``                   msgpack list of prefixes (at the root only)    registry of wraps (R15)
@@ -48,7 +50,8 @@ from replicator.core.known import KnownSet
 from replicator.errors import FormatError
 
 RESERVED = b"\xff\xff\xff\xff"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 had no rows for expiries and closed seqs; see `replicator.store.migration`."""
 
 INDEX = RESERVED + b"i"
 LOG = RESERVED + b"l"
@@ -56,6 +59,8 @@ VALUE = RESERVED + b"v"
 KNOWN = RESERVED + b"k"
 ORIGIN = RESERVED + b"o"
 FLOOR = RESERVED + b"f"
+EXPIRY = RESERVED + b"x"
+CLOSED = RESERVED + b"c"
 MEMBER = RESERVED + b"n"
 META = RESERVED + b"m"
 ROOT = RESERVED + b"R"
@@ -93,6 +98,16 @@ def origin_key(number: int) -> bytes:
 def floor_key(number: int) -> bytes:
     """The row of the purge floor of an origin."""
     return FLOOR + NUMBER.pack(number)
+
+
+def expiry_key(expiry_ms: int, key: bytes) -> bytes:
+    """The row that says when a user's key has to be looked at."""
+    return EXPIRY + SEQ.pack(expiry_ms) + key
+
+
+def closed_key(number: int, start: int) -> bytes:
+    """The row of the closed range of an origin that begins at `start`."""
+    return CLOSED + NUMBER_SEQ.pack(number, start)
 
 
 def member_key(origin: int) -> bytes:

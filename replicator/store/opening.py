@@ -1,6 +1,7 @@
 """Opening a store: what is in the directory, whose it is, and what has to be mended first.
 
-The order: the reserved range is ours or empty; a format we know; the tables; the identity (a copy
+The order: the reserved range is ours or empty; a format we know, brought up to the present one; the
+tables; the identity (a copy
 or a machine crash takes a new origin, R13); recovery after a machine crash (R11); a fork's mending
 and an adoption that were cut go on. Only then is anything issued or applied.
 """
@@ -39,6 +40,7 @@ from replicator.store.keyspace import (
 )
 from replicator.store.knowledge import read_known
 from replicator.store.level import Level, read_registry
+from replicator.store.migration import migrate
 from replicator.store.recovery import recover
 from replicator.store.resolving import Settler
 from replicator.store.state import State
@@ -93,6 +95,7 @@ def load(state: State, settler: Settler, progress: Callable[[int], None] | None)
         ReservedKeyError: an existing key or value is too large to be adopted.
         StorageError: LevelDB failed.
     """
+    migrate(state)
     before, fork = _read_meta(state)
     here = look_around(state.level.path)
     now = before.reopened(here) if before else Identity(new_origin(), here, clean=False)

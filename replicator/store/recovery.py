@@ -8,8 +8,7 @@ again: the identity row that ends it comes last. An adoption that was under way 
 first key.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 from replicator.core import ranges, rows
 from replicator.core.known import KnownSet, within_known
@@ -21,16 +20,14 @@ from replicator.store.keyspace import (
     NUMBER_SEQ,
     SEQ,
     VALUE,
-    after,
     floor_key,
     known_key,
     log_key,
     meta_key,
     pack_meta,
 )
+from replicator.store.rowwise import Row, commit_rows, rows_of
 from replicator.store.state import State
-
-ROWS_PER_COMMIT = 2000
 
 
 def recover(state: State) -> None:
@@ -41,38 +38,17 @@ def recover(state: State) -> None:
         FormatError: an index row does not decode.
     """
     known = state.durable.copy()
-    _commit(state, _stale_log(state), delete=True)
-    _commit(state, _log_of_index(state, known))
-    _commit(state, _stale_values(state), delete=True)
-    _commit(state, _keys(state, KNOWN), delete=True)
-    _commit(state, _known_rows(state, known))
+    commit_rows(state, _stale_log(state), delete=True)
+    commit_rows(state, _log_of_index(state, known))
+    commit_rows(state, _stale_values(state), delete=True)
+    commit_rows(state, rows_of(state, KNOWN), delete=True)
+    commit_rows(state, _known_rows(state, known))
     state.floor = within_known(state.floor, known)
-    _commit(state, _keys(state, FLOOR), delete=True)
-    _commit(state, _floor_rows(state))
+    commit_rows(state, rows_of(state, FLOOR), delete=True)
+    commit_rows(state, _floor_rows(state))
     if state.db.get(meta_key("adopt")) is not None:
-        _commit(state, [(meta_key("adopt"), pack_meta(None))])
+        commit_rows(state, [(meta_key("adopt"), pack_meta(None))])
     state.level.sync()
-
-
-Row = tuple[bytes, bytes]
-
-
-def _commit(state: State, found: Iterable[Row], *, delete: bool = False) -> None:
-    rows_left = iter(found)
-    while some := list(islice(rows_left, ROWS_PER_COMMIT)):
-        batch = state.db.write_batch()
-        for row_key, row in some:
-            if delete:
-                batch.delete(row_key)
-            else:
-                batch.put(row_key, row)
-        with state.level.lock:
-            state.level.commit(batch)
-
-
-def _keys(state: State, tag: bytes) -> Iterator[Row]:
-    with state.db.iterator(start=tag, stop=after(tag)) as found:
-        yield from found
 
 
 def _live(state: State, key: bytes) -> dict[bytes, bool]:
@@ -91,14 +67,14 @@ def _live(state: State, key: bytes) -> dict[bytes, bool]:
 
 def _stale_log(state: State) -> Iterator[Row]:
     """Log entries of dots that are not live."""
-    for row_key, key in _keys(state, LOG):
+    for row_key, key in rows_of(state, LOG):
         if row_key[len(LOG) :] not in _live(state, key):
             yield row_key, b""
 
 
 def _log_of_index(state: State, known: KnownSet) -> Iterator[Row]:
     """The log entries that the index asks for; their dots are added to `known`."""
-    for row_key, row in _keys(state, INDEX):
+    for row_key, row in rows_of(state, INDEX):
         key = row_key[len(INDEX) :]
         record, _ = rows.unpack(row, key, state.origins.by_number)
         for version in record.versions:
@@ -108,7 +84,7 @@ def _log_of_index(state: State, known: KnownSet) -> Iterator[Row]:
 
 def _stale_values(state: State) -> Iterator[Row]:
     """Values aside that no record of several versions asks for."""
-    for row_key, _ in _keys(state, VALUE):
+    for row_key, _ in rows_of(state, VALUE):
         place = row_key[len(VALUE) :]
         key = state.db.get(LOG + place)
         if key is None or not _live(state, key).get(place, False):

@@ -177,6 +177,7 @@ async def test_a_long_name_of_a_cluster(advert: Callable[..., Advert]) -> None:
         ({"origin": "ÿ" * 8}, "no origin"),
         ({"version": "-"}, "update the older"),
         ({"version": "7"}, "speaks protocol version '7'"),
+        ({"versions": "7-9"}, "speaks protocol version '7-9'"),
         ({"cluster": "-"}, "names no cluster"),
         ({"hosts": 500}, "names more than 16 addresses"),
         ({"port": 0}, "names port 0"),
@@ -210,6 +211,7 @@ async def test_addresses_that_nobody_can_dial_are_left_out(
         "cluster": of.cluster,
         "origin": "00000000000000aa",
         "version": "1",
+        "versions": "1-2",
     }
     hosts = ("0.0.0.0", "224.0.0.1", "fe80::1", "203.0.113.9", LOOPBACK)
     await in_thread(stack, announced("00000000000000aa", txt, addresses=hosts))

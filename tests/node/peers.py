@@ -10,7 +10,7 @@ from typing import Any
 import plyvel
 import trio
 
-from replicator.config import PROTOCOL_VERSION, Settings
+from replicator.config import PROTOCOL_VERSION, PROTOCOL_VERSION_LEAST, Settings
 from replicator.core.known import KnownSet
 from replicator.events import EVENTS, Events
 from replicator.net.address import Address, parse_address
@@ -113,7 +113,7 @@ async def converged(*peers: Peer) -> None:
 
 
 HELLO = Hello(
-    versions=(PROTOCOL_VERSION, PROTOCOL_VERSION),
+    versions=(PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION),
     cluster="default",
     cluster_id=None,
     node="by hand",

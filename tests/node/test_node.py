@@ -324,7 +324,10 @@ async def test_oversized_frames_of_a_peer_that_has_greeted(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("hello", "reason"),
     [
-        (replace(HELLO, versions=(99, 120)), "this node speaks 1, node 'by hand' speaks 99 to 120"),
+        (
+            replace(HELLO, versions=(99, 120)),
+            "this node speaks 1 to 2, node 'by hand' speaks 99 to 120",
+        ),
         (replace(HELLO, cluster="other"), "of cluster 'other', this one of 'default'"),
     ],
 )

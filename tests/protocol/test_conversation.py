@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.config import CLAIM_SECONDS, FRAME_BYTES_MAX, PROTOCOL_VERSION
+from replicator.config import (
+    CLAIM_SECONDS,
+    FRAME_BYTES_MAX,
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_LEAST,
+)
 from replicator.core.chunk import Chunk
 from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
@@ -72,7 +77,7 @@ def test_both_sides_greet_alike() -> None:
         (effect,) = talk.starts()
         assert effect == Send(
             Hello(
-                (PROTOCOL_VERSION, PROTOCOL_VERSION),
+                (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION),
                 "default",
                 CLUSTER,
                 "me",

@@ -1,6 +1,6 @@
 """What a node tells of itself."""
 
-from replicator.config import PROTOCOL_VERSION
+from replicator.config import PROTOCOL_VERSION, PROTOCOL_VERSION_LEAST
 from tests.protocol.samples import CLUSTER, ME, WALL_MS, Node, known
 
 
@@ -16,7 +16,7 @@ def test_own_dots_that_nobody_was_shown_are_not_presented() -> None:
 def test_the_hello() -> None:
     node = Node()
     hello = node.me().hello(known(peer=3), explicit=True, dialled="peer:1")
-    assert hello.versions == (PROTOCOL_VERSION, PROTOCOL_VERSION)
+    assert hello.versions == (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION)
     assert (hello.cluster, hello.cluster_id, hello.node) == ("default", CLUSTER, "me")
     assert (hello.origin, hello.instance, hello.resolver) == (ME, b"instance", "default")
     assert (hello.explicit, hello.has_data, hello.wall_ms) == (True, True, WALL_MS)

@@ -15,10 +15,11 @@ from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.record import Record
 from replicator.core.resolve import is_conflict
+from replicator.store.keyspace import FORMAT_VERSION
 from replicator.store.store import Store
 
 RESERVED = b"\xff\xff\xff\xff"
-TAGS = b"ilvkofnmR"
+TAGS = b"ilvkofnmRxc"
 
 
 class Rows:
@@ -153,7 +154,7 @@ def _check_meta(store: Store, raw: Rows) -> None:
     }
     assert floor == store.floor
     meta = raw.meta
-    assert meta["format"] == 1
+    assert meta["format"] == FORMAT_VERSION
     assert meta["identity"][0] == store.origin
     assert meta["identity"][-1] is False, "an open store is marked as closed"
     assert meta.get("shown", 0) == store.shown <= store.seq

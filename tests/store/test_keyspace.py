@@ -47,7 +47,7 @@ def _text(name: bytes) -> str:
 
 
 META = {
-    _text(b"format"): "01",
+    _text(b"format"): "02",
     _text(b"cluster"): "43" * 16,
     _text(b"shown"): "00",
     "R ": "91c400",

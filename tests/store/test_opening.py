@@ -46,7 +46,7 @@ def test_everything_is_found_again(place: Place) -> None:
 def test_a_newer_format_is_refused(place: Place) -> None:
     place.open()
     place.close()
-    _write(place, {keyspace.meta_key("format"): msgpack.packb(2)})
+    _write(place, {keyspace.meta_key("format"): msgpack.packb(keyspace.FORMAT_VERSION + 1)})
     before = place.rows()
     with pytest.raises(FormatError, match=r"newer replicator.*install the newer version"):
         place.open()
