@@ -64,20 +64,38 @@ class Watermark:
         covered: per origin, the seq up to which every acknowledgement is contiguous.
         needs: every dot in the acknowledgements that it was taken from: who uses it must know
             them all (R8).
+        said_ms: a wall clock, milliseconds since the epoch, past which every member has told that
+            it is: what expired before counts as deleted (R17).
     """
 
     covered: Mapping[int, int]
     needs: KnownSet
+    said_ms: int = 0
 
     @classmethod
-    def of(cls, acknowledged: Iterable[KnownSet]) -> "Watermark":
-        """The watermark of a cluster whose members acknowledge these."""
-        sets = list(acknowledged)
+    def of(
+        cls,
+        acknowledged: Iterable[KnownSet],
+        closed: KnownSet | None = None,
+        said_ms: int = 0,
+    ) -> "Watermark":
+        """The watermark of a cluster whose members acknowledge these.
+
+        Args:
+            closed: dots that count as held by everybody, because nobody will ever hold them (R10).
+        """
+        acks = list(acknowledged)
         needs = KnownSet()
-        for known in sets:
+        for known in acks:
             needs.update(known)
+        sets = [_filled(known, closed) for known in acks] if closed else acks
         lowest = ((origin, _lowest(origin, sets)) for origin in needs.origins())
-        return cls({origin: seq for origin, seq in lowest if seq}, needs)
+        return cls({origin: seq for origin, seq in lowest if seq}, needs, said_ms)
+
+
+def _filled(known: KnownSet, closed: KnownSet) -> KnownSet:
+    """A known set with the closed dots, of the origins with closed dots only copied."""
+    return known.union(closed)
 
 
 def _lowest(origin: int, sets: list[KnownSet]) -> int:

@@ -6,8 +6,8 @@ each rule is one place to read and one to break (`planted`). Records are stored 
 leaves every key that it names consistent, whatever older batch a power cut took.
 
 Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
-seqs included), ``"floor"``, ``"durable"``, ``"full"`` (a full-state round began and is not
-complete), ``("member", origin)``.
+seqs included), ``"floor"``, ``"durable"``, ``"full"`` (what peers of full-state
+rounds knew that began here and were not completed), ``("member", origin)``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -217,6 +217,8 @@ class ModelStore:
 
     @property
     def in_full_round(self) -> bool:
+        """Whether records were dropped for what is not known yet: a full-state round is open, or
+        was cut and nobody has said since what its peer knew."""
         return "full" in self.disk.rows
 
     def known_now(self) -> KnownSet:
@@ -357,7 +359,9 @@ class ModelStore:
             self.refuse_fork(claim)
             batch["known"].update(claim)
             batch["floor"] = _maximum(self.floor(), floor)
-            batch["full"] = None
+            unexplained = self.disk.rows.get("full", KnownSet())
+            if batch["known"].issuperset(unexplained):
+                batch["full"] = None
         self.commit(batch)
         return outcome
 
@@ -378,7 +382,7 @@ class ModelStore:
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
         batch, outcome = self.merged(remote, stretch, remote_known, floor)
-        batch["full"] = True
+        batch["full"] = remote_known.union(self.disk.rows.get("full", KnownSet()))
         self.commit(batch)
         return outcome
 
@@ -392,6 +396,7 @@ class ModelStore:
         """The batch that merges `remote` into the store (R2), with what becomes known (R3)."""
         known = self.known()
         batch: Batch = {"known": known}
+        dropped: dict[int, int] = {}
         changed = conflicts = count = 0
         for key in keys:
             count += 1
@@ -404,7 +409,11 @@ class ModelStore:
                 batch[key] = self.entry(record)
                 changed += 1
                 conflicts += len(record.versions) > 1
+                if not record.versions:
+                    dropped = _maximum(dropped, ours.context)
             self.learn(known, theirs)
+        if dropped:
+            batch["floor"] = _maximum(self.floor(), dropped)
         return batch, Outcome(count, changed, conflicts)
 
     def raised(self, record: Record, floor: Context) -> Record:

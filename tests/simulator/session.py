@@ -283,7 +283,7 @@ class Session:
     def _apply(self, effect: Apply | Finish | ApplyFull) -> None:
         self.applying = True
         self._later(
-            self.node.delay(),
+            self.node.delay_of(effect),
             lambda: self.node.attempt(
                 lambda: self.node.apply(effect), partial(self._applied, effect)
             ),
@@ -299,6 +299,8 @@ class Session:
             self.tell(StoreFailed(effect, result))
         else:
             self.tell(Applied(result.records, result.changed))
+            if isinstance(effect, ApplyFull):
+                self.node.cluster.tempt_to_cut(self.node, self.peer)
 
 
 def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:
