@@ -221,6 +221,16 @@ class ModelStore:
         was cut and nobody has said since what its peer knew."""
         return "full" in self.disk.rows
 
+    def unexplained(self) -> KnownSet:
+        """What was known where the records lacked that made this store drop some of its own."""
+        return self.disk.rows.get("full") or KnownSet()
+
+    def inherit(self, unexplained: KnownSet) -> None:
+        """A full-state round comes from a store that has dropped records so: what it lacks makes
+        this one drop them, too."""
+        if not self.known_now().issuperset(unexplained):
+            self.commit({"full": unexplained.union(self.unexplained())})
+
     def known_now(self) -> KnownSet:
         """The known set itself; never to be changed."""
         return self.disk.rows.get("known") or KnownSet()
@@ -359,8 +369,7 @@ class ModelStore:
             self.refuse_fork(claim)
             batch["known"].update(claim)
             batch["floor"] = _maximum(self.floor(), floor)
-            unexplained = self.disk.rows.get("full", KnownSet())
-            if batch["known"].issuperset(unexplained):
+            if batch["known"].issuperset(self.unexplained()):
                 batch["full"] = None
         self.commit(batch)
         return outcome
@@ -382,7 +391,7 @@ class ModelStore:
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
         batch, outcome = self.merged(remote, stretch, remote_known, floor)
-        batch["full"] = remote_known.union(self.disk.rows.get("full", KnownSet()))
+        batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
 

@@ -269,6 +269,7 @@ class Session:
         match effect:
             case OpenSource():
                 self._source = self.node.store.open_source()
+                self._connection.unexplained[self._end] = self.node.store.unexplained()
                 self.tell(SourceOpened(self._source.known, self._source.floor))
             case ReadChunk(lack):
                 assert self._source is not None
@@ -285,9 +286,14 @@ class Session:
         self._later(
             self.node.delay_of(effect),
             lambda: self.node.attempt(
-                lambda: self.node.apply(effect), partial(self._applied, effect)
+                lambda: self._do_apply(effect), partial(self._applied, effect)
             ),
         )
+
+    def _do_apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+        if isinstance(effect, ApplyFull):
+            self.node.store.inherit(self._connection.unexplained[1 - self._end])
+        return self.node.apply(effect)
 
     def _applied(
         self, effect: Apply | Finish | ApplyFull, result: Outcome | ReplicatorError
