@@ -81,11 +81,11 @@ class Puts:
 
 def one_pass(store: Store, watermark: Watermark) -> tuple[int, float]:
     """Tombstones dropped, and seconds."""
-    started, before, last = time.perf_counter(), store.counters().collected, None
+    started, before, last = time.perf_counter(), store.counters().tombstones_collected, None
     while True:
         last = store.collect(watermark, store.origin, last).last
         if last is None:
-            return store.counters().collected - before, time.perf_counter() - started
+            return store.counters().tombstones_collected - before, time.perf_counter() - started
 
 
 def measure(path: Path, count: int, live: int) -> None:

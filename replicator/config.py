@@ -78,6 +78,12 @@ COLLECT_SHARE = 0.1
 COLLECT_SECONDS = 1.0
 """Pause between two passes of collecting."""
 
+COLLECT_PATIENCE_SECONDS = 60.0
+"""How long a watermark waits to be used, until all that it was taken from is known here (R8)."""
+
+COLLECT_POLL_SECONDS = 0.25
+"""How often it is looked whether that is so."""
+
 PENDING_CLAIMS_MAX = 16
 """Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
 

@@ -88,14 +88,9 @@ class Watermark:
         needs = KnownSet()
         for known in acks:
             needs.update(known)
-        sets = [_filled(known, closed) for known in acks] if closed else acks
+        sets = [known.union(closed) for known in acks] if closed else acks
         lowest = ((origin, _lowest(origin, sets)) for origin in needs.origins())
         return cls({origin: seq for origin, seq in lowest if seq}, needs, said_ms)
-
-
-def _filled(known: KnownSet, closed: KnownSet) -> KnownSet:
-    """A known set with the closed dots, of the origins with closed dots only copied."""
-    return known.union(closed)
 
 
 def _lowest(origin: int, sets: list[KnownSet]) -> int:
@@ -204,13 +199,22 @@ class Roster:
         account = self._accounts.get(origin)
         return account is not None and self.take(account.forgotten())
 
-    def watermark(self, origin: int, durable: KnownSet) -> Watermark:
+    def watermark(
+        self,
+        origin: int,
+        durable: KnownSet,
+        closed: KnownSet | None = None,
+        wall_ms: int = 0,
+    ) -> Watermark:
         """What every member holds, by their acknowledgements and the own durable known set.
 
         Args:
             origin: of this node, whose own account may be older than what it knows to be durable.
+            closed: the closed set (R10).
+            wall_ms: this node's wall clock.
         """
         if self.is_full:
             return Watermark({}, KnownSet())
-        others = [member.known for member in self.members() if member.origin != origin]
-        return Watermark.of([durable, *others])
+        others = [member for member in self.members() if member.origin != origin]
+        said_ms = min([wall_ms, *(member.said_ms for member in others)])
+        return Watermark.of([durable, *(member.known for member in others)], closed, said_ms)

@@ -56,7 +56,9 @@ class Step:
         dropped: records dropped.
         shrunk: contexts shrunk.
         tombstones: records of deletes, or of what has expired, that were read and stay as yet.
-        wide: records that stay with a context that may shrink later, or with an expiry.
+        wide: other records whose contexts may shrink later.
+        expires_ms: wall clock at which the first of the records that were read may go because it
+            has expired; None where none does.
     """
 
     last: bytes | None
@@ -65,6 +67,7 @@ class Step:
     shrunk: int = 0
     tombstones: int = 0
     wide: int = 0
+    expires_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +80,6 @@ class _Found:
     last: bytes | None = None
     rows: int = 0
     tombstones: int = 0
-    wide: int = 0
 
 
 class Collector:
@@ -86,13 +88,18 @@ class Collector:
     Attributes:
         dropped: records dropped since opening.
         shrunk: contexts shrunk since opening.
+        passes: complete passes since opening.
+        tombstones: how many the last complete pass has left.
     """
 
     def __init__(self, state: State, pace: Pace) -> None:
         self._state = state
         self._pace = pace
+        self._left = 0
         self.dropped = 0
         self.shrunk = 0
+        self.passes = 0
+        self.tombstones = 0
 
     def step(self, watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
         """Look at the next rows behind a key, and collect what may go.
@@ -117,14 +124,25 @@ class Collector:
                 may = state.origin == origin and state.known_now().issuperset(watermark.needs)
             if not may:
                 return Step(None)
-            covered = self._by_number(watermark)
-            found = self._read(covered, after_key)
-            if not (found.singles or found.others):
-                return Step(found.last, found.rows, 0, 0, found.tombstones, found.wide)
-            self._pace.give_way(RECORD_BYTES * (len(found.singles) + len(found.others)))
-            with state.level.lock:
-                state.refuse_closed()
-                return self._collect(found, watermark)
+            if after_key is None:
+                state.is_littered = False
+            found = self._read(self._by_number(watermark), after_key)
+            step = Step(found.last, found.rows, tombstones=found.tombstones)
+            if found.singles or found.others:
+                self._pace.give_way(RECORD_BYTES * (len(found.singles) + len(found.others)))
+                with state.level.lock:
+                    state.refuse_closed()
+                    step = self._collect(found, watermark)
+            self._count(step, after_key)
+            return step
+
+    def _count(self, step: Step, after_key: bytes | None) -> None:
+        self.dropped += step.dropped
+        self.shrunk += step.shrunk
+        self._left = step.tombstones + (0 if after_key is None else self._left)
+        if step.last is None:
+            self.passes += 1
+            self.tombstones = self._left
 
     def _by_number(self, watermark: Watermark) -> dict[int, int]:
         """What the watermark covers, by the numbers in the rows."""
@@ -167,7 +185,8 @@ class Collector:
         state, covered = self._state, watermark.covered
         changes = _Changes(state)
         changes.drop_singles(found.singles)
-        tombstones, wide = found.tombstones, found.wide
+        tombstones, wide = found.tombstones, 0
+        expiries: list[int] = []
         for key in found.others:
             row = state.db.get(INDEX + key)
             if row is None or row[0] == _SINGLE:
@@ -180,12 +199,19 @@ class Collector:
             elif is_over:
                 changes.drop(key, record, visible)
             else:
-                wide += _expires(record)
                 changes.shrink(key, record, visible)
+            if not is_over:
+                expiries += _goes_at(record)
         changes.commit()
-        self.dropped += changes.dropped
-        self.shrunk += changes.shrunk
-        return Step(found.last, found.rows, changes.dropped, changes.shrunk, tombstones, wide)
+        return Step(
+            found.last,
+            found.rows,
+            changes.dropped,
+            changes.shrunk,
+            tombstones,
+            wide,
+            min(expiries, default=None),
+        )
 
 
 class _Changes:
@@ -275,13 +301,14 @@ class _Changes:
         state.floor.update(floor)
 
 
+def _goes_at(record: Record) -> list[int]:
+    """The wall clock after which nothing of a record is there for anybody any more; none where some
+    of it stays for good."""
+    puts = [version for version in record.versions if not version.is_delete]
+    expiries = [version.expiry_ms for version in puts if version.expiry_ms is not None]
+    return [max(expiries, default=-1)] if len(expiries) == len(puts) else []
+
+
 def _is_over(record: Record, said_ms: int) -> bool:
     """Whether nothing of a record is there for anybody any more: deletes, and what has expired."""
-    return all(
-        version.is_delete or (version.expiry_ms is not None and version.expiry_ms < said_ms)
-        for version in record.versions
-    )
-
-
-def _expires(record: Record) -> bool:
-    return any(version.expiry_ms is not None for version in record.versions)
+    return any(expiry_ms < said_ms for expiry_ms in _goes_at(record))

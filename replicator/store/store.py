@@ -52,8 +52,10 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
-    collected: int
+    tombstones: int
+    tombstones_collected: int
     contexts_shrunk: int
+    collecting_passes: int
 
 
 class Store(CarefulWrites):
@@ -175,7 +177,7 @@ class Store(CarefulWrites):
 
     def counters(self) -> StoreCounters:
         """What happened since opening."""
-        applier, settler = self._applier, self.settler
+        applier, settler, collector = self._applier, self.settler, self._collector
         return StoreCounters(
             writes=self.writes,
             applied=applier.applied,
@@ -185,8 +187,10 @@ class Store(CarefulWrites):
             skewed=self.clock.skewed,
             forks=self._fork.count,
             sync_points=self.sync_points,
-            collected=self._collector.dropped,
-            contexts_shrunk=self._collector.shrunk,
+            tombstones=collector.tombstones,
+            tombstones_collected=collector.dropped,
+            contexts_shrunk=collector.shrunk,
+            collecting_passes=collector.passes,
         )
 
     # Replication

@@ -67,7 +67,7 @@ class TestDropping:
         assert set(Rows(store).by_tag["i"]) == {b"stays"}
         assert contents(store) == {b"stays": b"v"}
         assert store.floor == {store.origin: 3}
-        assert store.counters().collected == 1
+        assert store.counters().tombstones_collected == 1
         check_store(store)
         before = memory(store)
         again = place.reopen()
@@ -295,7 +295,7 @@ class TestSteps:
             sweep(store, watermark)
         assert memory(store) == before
         assert live(store, b"k")
-        assert store.counters().collected == 0
+        assert store.counters().tombstones_collected == 0
         assert sweep(store, watermark) == (1, 0)
         check_store(store)
 
