@@ -84,12 +84,14 @@ class Finish:
         remote_known: the known set of the peer's snapshot.
         claim: what is known from now on; None where withheld dots forbid it as yet (R5).
         floor: the purge floor to rise to, together with the claim; empty without one.
+        full: whether a full-state round is complete with that.
     """
 
     chunk: Chunk
     remote_known: KnownSet
     claim: KnownSet | None
     floor: Mapping[int, int]
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,13 @@ class AdoptCluster:
     expected: bytes | None
     is_forced: bool
     is_binding: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LearnClosed:
+    """Take in what the peer has closed (R10): it is stored before it is used, in its own time."""
+
+    closed: KnownSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +234,7 @@ Effect = (
     | ApplyFull
     | AdoptCluster
     | Learn
+    | LearnClosed
     | Fork
     | PokeOthers
     | Report

@@ -45,6 +45,9 @@ LINK: Table = {
         "Revisions": "open",
         "Call": "open",
         "Members": "open",
+        "Accounts": "open",
+        "Closed": "open",
+        "WantFull": "open",
         "leave": "leaving",
         "Bye": "ending",
         "end": "ending",
@@ -61,6 +64,9 @@ LINK: Table = {
         "Revisions": "leaving",
         "Call": "leaving",
         "Members": "leaving",
+        "Accounts": "leaving",
+        "Closed": "leaving",
+        "WantFull": "leaving",
         "Bye": "ending",
         "end": "ending",
     },
@@ -80,7 +86,7 @@ PULL: Table = {
 }
 
 SERVE: Table = {
-    "idle": {"Want": "opening"},
+    "idle": {"Want": "opening", "WantFull": "opening"},
     "opening": {"SourceOpened": "walking"},
     "walking": {"ChunkRead": "walking", "ChunkRead last": "idle"},
 }

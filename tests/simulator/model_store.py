@@ -7,7 +7,8 @@ leaves every key that it names consistent, whatever older batch a power cut took
 
 Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
 seqs included), ``"floor"``, ``"durable"``, ``"full"`` (what peers of full-state
-rounds knew that began here and were not completed), ``("member", origin)``.
+rounds knew that began here and were not completed), ``"closed"``, ``"want full"`` (this node was
+forgotten and has to begin with a full-state round), ``("member", origin)``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -180,10 +181,11 @@ class ModelStore:
         lost would, raised into the contexts of a full-state round, deny what is not known here.
         """
         known = _recovered(self.disk.rows)
+        held = known.union(self.closed_now())
         floor = {
-            origin: min(seq, known.contiguous(origin))
+            origin: min(seq, held.contiguous(origin))
             for origin, seq in self.floor().items()
-            if known.contiguous(origin)
+            if held.contiguous(origin)
         }
         self.disk.commit({"known": known, "floor": floor})
 
@@ -220,6 +222,15 @@ class ModelStore:
         """Whether records were dropped for what is not known yet: a full-state round is open, or
         was cut and nobody has said since what its peer knew."""
         return "full" in self.disk.rows
+
+    def closed_now(self) -> KnownSet:
+        """The closed set itself (R10); never to be changed."""
+        return self.disk.rows.get("closed") or KnownSet()
+
+    @property
+    def wants_full(self) -> bool:
+        """Whether this node was forgotten and has had no full-state round since (R10)."""
+        return "want full" in self.disk.rows
 
     def unexplained(self) -> KnownSet:
         """What was known where the records lacked that made this store drop some of its own."""
@@ -360,8 +371,13 @@ class ModelStore:
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
-        """The last or only piece, with the claim and the floor that goes with it (R3)."""
+        """The last or only piece, with the claim and the floor that goes with it (R3).
+
+        Args:
+            full: whether a full-state round is complete with that.
+        """
         self.refuse_fork(remote_known)
         remote = dict(chunk.records())
         batch, outcome = self.merged(remote, list(remote), remote_known, {})
@@ -371,6 +387,8 @@ class ModelStore:
             batch["floor"] = _maximum(self.floor(), floor)
             if batch["known"].issuperset(self.unexplained()):
                 batch["full"] = None
+        if full:
+            batch["want full"] = None
         self.commit(batch)
         return outcome
 
@@ -448,8 +466,9 @@ class ModelStore:
             raise ClusterChangedError("taken meanwhile")
         self.commit({"cluster": effect.cluster_id})
 
-    def fork(self) -> None:
-        """Take a new origin; issue again what was never shown (R13), in one batch.
+    def fork(self, was_forgotten: bool = False) -> None:
+        """Take a new origin; issue again what was never shown (R13), in one batch. Who was
+        forgotten has to begin with a full-state round (R10).
 
         The durable row and the floor forget the dots above `shown` too: what those numbers
         stand for is the other fork's.
@@ -471,6 +490,8 @@ class ModelStore:
             "durable": durable,
             "floor": floor,
         }
+        if was_forgotten:
+            batch["want full"] = True
         again: list[Version] = []
         for key, record in sorted(self.records().items()):
             if record.context.get(old, 0) > shown:
@@ -495,6 +516,39 @@ class ModelStore:
                 version = again
             versions.append(version)
         return Record(tuple(sorted(versions, key=lambda version: version.dot)), context)
+
+    # Closed sets
+
+    def close(self, dots: KnownSet) -> None:
+        """These count as known where it is asked how far a known set is contiguous (R10). On disk
+        before they are used: a purge floor may rely on them."""
+        if not self.closed_now().issuperset(dots):
+            self.commit({"closed": self.closed_now().union(dots)})
+            self.disk.sync()
+
+    def reissue_closed(self) -> int:
+        """Issue live versions of closed dots again (R10). Returns how many there were."""
+        closed = self.closed_now()
+        known = self.known()
+        batch: Batch = {"known": known}
+        again: list[Version] = []
+        for key, record in sorted(self.records().items()):
+            versions = list(record.versions)
+            context = dict(record.context)
+            for place, version in enumerate(versions):
+                if version.dot in closed and version.dot.origin != self.origin:
+                    dot = Dot(self.origin, known.highest(self.origin) + 1)
+                    versions[place] = replace(version, dot=dot)
+                    self.ledger.issued(self.habits.node, versions[place], Record((version,), {}))
+                    again.append(versions[place])
+                    known.add(*dot)
+                    context[dot.origin] = dot.seq
+            if tuple(versions) != record.versions:
+                versions.sort(key=lambda version: version.dot)
+                batch[key] = self.entry(Record(tuple(versions), context))
+        if again:
+            self._commit_issued(batch, again)
+        return len(again)
 
     # Durability and collecting
 

@@ -37,9 +37,10 @@ class ClaimsScannedRange(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
         self.scanned = remote_known
-        return super().finish(chunk, remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor, full)
 
     scanned: KnownSet = KnownSet()
 
@@ -79,10 +80,11 @@ class SavesCursorFirst(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
         if claim is not None:
             super().finish(Chunk(), remote_known, claim, floor)
-        return super().finish(chunk, remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor, full)
 
 
 class LeavesFloorBehind(ModelStore):
@@ -94,8 +96,9 @@ class LeavesFloorBehind(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
-        return super().finish(chunk, remote_known, claim, {})
+        return super().finish(chunk, remote_known, claim, {}, full)
 
 
 class CatchesUpByLogOnly(ModelStore):
@@ -189,9 +192,9 @@ class LooksForIssuedOnly(ModelStore):
 class ForkKeepsDurableRow(ModelStore):
     """R11, R13: a fork takes its dots back from the known set, and not from the durable row."""
 
-    def fork(self) -> None:
+    def fork(self, was_forgotten: bool = False) -> None:
         durable = self.durable_known()
-        super().fork()
+        super().fork(was_forgotten)
         self.commit({"durable": durable})
 
 
