@@ -156,6 +156,7 @@ class Cluster:
             all(known == first for known in others)
             and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
+            and not any(node.store.closed_versions() for node in nodes)
         )
 
     def _is_agreed(self, nodes: list[Node]) -> bool:
@@ -193,6 +194,8 @@ class Cluster:
             return (
                 f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members (R7)"
             )
+        if any(node.store.closed_versions() for node in self._staying()):
+            return f"after {QUIET_WITHIN:.0f} quiet seconds a closed dot is live (R10)"
         return f"after {QUIET_WITHIN:.0f} quiet seconds a round or a claim is still open"
 
     # Workload
@@ -302,7 +305,7 @@ class Cluster:
             node.later(lambda: self._let_forget(node, origin), 1.0)
 
     def _let_forget(self, node: Node, origin: int) -> None:
-        if origin in node.membership.members():
+        if not self._healed and origin in node.membership.members():
             self.count("members forgotten")
             node.say(f"forgets {origin:016x}")
             node.membership.forget(origin)

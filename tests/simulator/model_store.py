@@ -21,7 +21,7 @@ from replicator.core import ranges, rows
 from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
-from replicator.core.known import KnownSet
+from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
 from replicator.core.merge import merge, next_clock, raise_context
 from replicator.core.merge import write as write_record
@@ -408,10 +408,16 @@ class ModelStore:
             key for key in keys if (after is None or key > after) and (upto is None or key <= upto)
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
-        batch, outcome = self.merged(remote, stretch, remote_known, floor)
+        within = self.vouched(floor, remote_known)
+        batch, outcome = self.merged(remote, stretch, remote_known, within)
         batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
+
+    def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
+        """How far a peer's floor may be raised into contexts: as far as it knows without gaps.
+        Closed dots do not count, for a live version of one may yet turn up (R10)."""
+        return within_known(floor, remote_known)
 
     def merged(
         self,
@@ -525,6 +531,12 @@ class ModelStore:
         if not self.closed_now().issuperset(dots):
             self.commit({"closed": self.closed_now().union(dots)})
             self.disk.sync()
+
+    def closed_versions(self) -> list[Version]:
+        """Live versions of closed dots, which have to be issued again."""
+        closed = self.closed_now()
+        versions = [v for record in self.records().values() for v in record.versions] * bool(closed)
+        return [v for v in versions if v.dot in closed and v.dot.origin != self.origin]
 
     def reissue_closed(self) -> int:
         """Issue live versions of closed dots again (R10). Returns how many there were."""

@@ -422,8 +422,6 @@ class Oracle:
             expected = self._expected(key, held)
             for store in stores:
                 self._judge_key(store, key, expected)
-        for store in stores:
-            self._judge_closed(store)
         left = self._left_to_mending(stores)
         first = stores[0]
         for store in stores[1:]:
@@ -432,15 +430,6 @@ class Oracle:
                 raise Violation(f"{where} hold the same versions and show different values (R6)")
             if _apart_from(left, dict(store.digest())) != _apart_from(left, dict(first.digest())):
                 raise Violation(f"the digests of {where} differ (R16)")
-
-    def _judge_closed(self, store: ModelStore) -> None:
-        for record in store.records().values():
-            for version in record.versions:
-                if version.dot in store.closed_now():
-                    raise Violation(
-                        f"at quiet, the {self._write(version)} is live at {store.habits.node} "
-                        "under a closed dot (R10)"
-                    )
 
     def _left_to_mending(self, stores: Sequence[ModelStore]) -> set[bytes]:
         """The keys that nodes may hold differently until R16 has mended them: such as were
