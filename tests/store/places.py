@@ -176,19 +176,19 @@ class Failing:
 
 
 @contextmanager
-def failing(nth: int) -> Iterator[None]:
-    """The nth commit fails, and all that come after it, whichever store makes them: a cut while
-    one is being opened."""
-    commit, left = Level.commit, [nth]
+def failing(nth: int, what: str = "commit") -> Iterator[None]:
+    """The nth commit, or sync, fails, and all that come after it, whichever store makes them: a cut
+    while one is being opened."""
+    method, left = getattr(Level, what), [nth]
 
-    def commit_or_fail(self: Level, batch: object) -> None:
+    def run_or_fail(*arguments: Any) -> None:
         left[0] -= 1
         if left[0] <= 0:
             raise CommitError("cut")
-        commit(self, batch)  # type: ignore[arg-type]
+        method(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Level, "commit", commit_or_fail)
+        patch.setattr(Level, what, run_or_fail)
         yield
 
 

@@ -6,15 +6,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import msgpack
 import pytest
 
+from replicator.core import rows
+from replicator.core.dots import Dot
+from replicator.core.record import Record, Version
 from replicator.errors import CommitError
 from replicator.store import migration, rowwise
-from replicator.store.keyspace import EXPIRY, FORMAT_VERSION, meta_key
+from replicator.store.keyspace import (
+    EXPIRY,
+    FORMAT_VERSION,
+    INDEX,
+    NUMBER,
+    ORIGIN,
+    RESERVED,
+    SEQ,
+    known_key,
+    log_key,
+    meta_key,
+)
 from replicator.store.migration import STEPS
 from tests.upgrades.golden import FORMAT_1, read_golden, write_rows
+from tests.upgrades.making import FAR_MS, PEER
 
 from .checker import check_store
 from .places import Place, contents, failing, patient
@@ -24,6 +40,8 @@ ROWS, HELD = read_golden(FORMAT_1)
 CUTS = range(1, 7)
 """The commits of the step over `ROWS`, one row at a time; the format row's; the first one of what
 comes after the steps."""
+
+MANY = 200
 
 OLD = msgpack.packb(1)
 NEW = msgpack.packb(FORMAT_VERSION)
@@ -118,23 +136,47 @@ def test_rows_of_a_step_that_was_cut_and_gone_back_on_go(old: Place) -> None:
     assert len(expiry_rows(old)) == 4
 
 
+def many() -> dict[bytes, bytes]:
+    """Rows of further keys with expiries, whose expiry rows fill more than one memtable."""
+    number = next(
+        NUMBER.unpack(key[len(ORIGIN) :])[0]
+        for key, row in ROWS.items()
+        if key.startswith(ORIGIN) and row == SEQ.pack(PEER)
+    )
+    found = {known_key(number, 1): SEQ.pack(6 + MANY)}
+    for seq in range(6, 6 + MANY):
+        key = b"x many %03d" % seq + b"." * 1000
+        version = Version(key, Dot(PEER, seq), 0, 7, False, None, FAR_MS + seq, crc32(b"v"))
+        found[INDEX + key] = rows.pack(Record((version,), {PEER: seq}), lambda _: number)
+        found[log_key(number, seq)] = key
+        found[key] = b"v"
+    return found
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_power_cuts(seed: int, old: Place, power: Power, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The power goes at any commit of the step, or soon after: the format row is never there
-    without everything that it stands for."""
+    """The power goes at any commit of the step or at a sync, or soon after: the format row is never
+    there without everything that it stands for."""
     chance = random.Random(seed)
-    monkeypatch.setattr(rowwise, "ROWS_PER_COMMIT", chance.choice([1, 2, 2000]))
+    monkeypatch.setattr(rowwise, "ROWS_PER_COMMIT", chance.choice([20, 50]))
+    old.leveldb = {"write_buffer_size": 1 << 16, "compression": None}
+    write_rows(old.path, many())
     expected = expiry_rows_of_a_whole_step(old)
-    before = contents_of(HELD)
+    assert len(expected) == 4 + MANY
     for _ in range(3):
-        with failing(chance.randint(1, 8)), suppress(CommitError):
+        cut_at = chance.choice(
+            [failing(chance.randint(1, 12)), failing(chance.randint(1, 3), "sync")]
+        )
+        with cut_at, suppress(CommitError):
             old.open()
         power.cut(old, chance)
         if old.rows()[meta_key("format")] == NEW:
             assert expiry_rows(old) == expected
     store = old.open()
     check_store(store)
-    assert contents(store) == before
+    assert contents(store) == contents_of(HELD) | {
+        key: row for key, row in many().items() if key < RESERVED
+    }
     old.close()
     assert expiry_rows(old) == expected
 
