@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cli.daemons import Daemon, documents, replicator, replicator_process, until
+from tests.cli.daemons import Daemon, documents, replicator, until
 from tests.cli.test_configs import CONFIGS, addresses
 from tests.upgrades.earlier import Earlier, running
 
@@ -152,11 +152,12 @@ def test_either_command_line_drives_either_daemon(cluster: Cluster, earlier: Ear
     new = cluster.start("new", "--peer", old.address)
     cluster.become_equal()
     for command in COMMANDS:
-        for run, data in ((replicator_process, old.data), (earlier.replicator, new.data)):
-            done = run(
-                *(data.name if part == "KEY" else part for part in command), "--data", str(data)
-            )
-            assert (done.returncode, done.stderr) == (0, ""), (command, done)
+        words = [old.data.name if word == "KEY" else word for word in command]
+        now = replicator(*words, "--data", str(old.data))
+        assert (now.exit_code, now.stderr) == (0, ""), words
+        words = [new.data.name if word == "KEY" else word for word in command]
+        then = earlier.replicator(*words, "--data", str(new.data))
+        assert (then.returncode, then.stderr) == (0, ""), words
     lines = cluster.path("lines")
     lines.write_bytes(b"loaded\tv\n")
     assert replicator("load", str(lines), "--data", str(old.data)).exit_code == 0
