@@ -280,6 +280,15 @@ class Cluster:
             node.disk.fuse = self._random.randint(1, 3)
             node.disk.fuse_is_power = self._random.choice(kinds)
 
+    def tempt_to_cut(self, node: Node, peer: str) -> None:
+        """A full-state round is under way: its link goes down, and others may come before it."""
+        if self._healed or self.plan.dice.random() >= self.plan.profile.full_cuts:
+            return
+        link = self.links[frozenset((node.name, peer))]
+        link.go_down(freeze=False)
+        self.transcript.say(self.loop.now, "", f"link {'-'.join(link.names)} is down")
+        self.loop.after(self.plan.dice.uniform(0.1, 2), lambda: self._link_up(link))
+
     def crash(self, node: Node, power: bool) -> None:
         """The process, or the machine, of a node dies; it comes back after a while."""
         fault = "a power cut" if power else "a kill"

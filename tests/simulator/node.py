@@ -83,6 +83,13 @@ class Node:
         """How long the next call to the store, or the next turn of the loop, takes."""
         return self._random.random() * 0.004 * self._slowness
 
+    def delay_of(self, effect: Apply | Finish | ApplyFull) -> float:
+        """The same, where a profile dwells on full-state rounds."""
+        dwell = self.cluster.plan.profile.dwell
+        if dwell and isinstance(effect, ApplyFull):
+            return self.cluster.plan.dice.uniform(0, dwell)
+        return self.delay()
+
     def say(self, text: str) -> None:
         self.transcript.say(self.loop.now, self.name, text)
 

@@ -280,6 +280,7 @@ class Session:
         match effect:
             case OpenSource():
                 self._source = self.node.store.open_source()
+                self._connection.unexplained[self._end] = self.node.store.unexplained()
                 self.tell(SourceOpened(self._source.known, self._source.floor))
             case ReadChunk(lack):
                 assert self._source is not None
@@ -294,11 +295,16 @@ class Session:
     def _apply(self, effect: Apply | Finish | ApplyFull) -> None:
         self.applying = True
         self._later(
-            self.node.delay(),
+            self.node.delay_of(effect),
             lambda: self.node.attempt(
-                lambda: self.node.apply(effect), partial(self._applied, effect)
+                lambda: self._do_apply(effect), partial(self._applied, effect)
             ),
         )
+
+    def _do_apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+        if isinstance(effect, ApplyFull):
+            self.node.store.inherit(self._connection.unexplained[1 - self._end])
+        return self.node.apply(effect)
 
     def _applied(
         self, effect: Apply | Finish | ApplyFull, result: Outcome | ReplicatorError
@@ -310,6 +316,8 @@ class Session:
             self.tell(StoreFailed(effect, result))
         else:
             self.tell(Applied(result.records, result.changed))
+            if isinstance(effect, ApplyFull):
+                self.node.cluster.tempt_to_cut(self.node, self.peer)
 
 
 def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:
