@@ -18,6 +18,7 @@ from .node import Node
 from .oracle import Masks, Oracle, Violation
 from .plan import Plan
 from .transcript import Transcript
+from .versions import Versions
 
 QUIET_WITHIN = 90.0
 """Seconds of virtual time in which a healed cluster has to agree."""
@@ -66,6 +67,7 @@ class Cluster:
         self._rollbacks: dict[str, tuple[int, int]] = {}
         self._values = 0
         self._random = plan.random
+        self.versions = Versions(self)
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):
@@ -124,6 +126,7 @@ class Cluster:
         for fault, strike in (("restore", self._restore), ("rollback", self._roll_back)):
             if fault in self.plan.faults:
                 self._plan_returns(strike)
+        self.versions.plan_upgrades()
 
     def _start(self) -> None:
         """Bring the nodes up; a newcomer joins later, with nothing."""
@@ -133,7 +136,7 @@ class Cluster:
             self.oracle.expect_outsiders()
         for name, node in self.nodes.items():
             if name == newcomer:
-                self._start_later(node, self._random.uniform(0.2, 0.8) * self.plan.profile.seconds)
+                self.start_later(node, self._random.uniform(0.2, 0.8) * self.plan.profile.seconds)
             else:
                 node.start()
 
@@ -156,18 +159,26 @@ class Cluster:
             all(known == first for known in others)
             and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
-            and not any(node.store.closed_versions() for node in nodes)
         )
 
     def _is_agreed(self, nodes: list[Node]) -> bool:
         """Whether all know the same members, and nobody is forgotten under its own origin."""
-        first, closed = nodes[0].membership.roster, nodes[0].store.closed_now()
+        first = nodes[0].membership.roster
         return (
             all(node.membership.roster.revisions() == first.revisions() for node in nodes)
-            and all(node.store.closed_now() == closed for node in nodes)
-            and not any(
-                first.is_forgotten(node.store.origin) or node.store.wants_full for node in nodes
-            )
+            and not any(first.is_forgotten(node.store.origin) for node in nodes)
+            and (self.versions.is_on or self._has_settled(nodes))
+        )
+
+    def _has_settled(self, nodes: list[Node]) -> bool:
+        """Whether all have closed the same, none holds a live version of that, and who was
+        forgotten has had its full-state round (R10). An earlier version knows nothing of it."""
+        closed = nodes[0].store.closed_now()
+        return all(
+            node.store.closed_now() == closed
+            and not node.store.closed_versions()
+            and not node.store.wants_full
+            for node in nodes
         )
 
     def _judge_members(self) -> None:
@@ -192,10 +203,9 @@ class Cluster:
                     )
         if not self._is_agreed(self._staying()):
             return (
-                f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members (R7)"
+                f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members, or "
+                "on what is closed (R7, R10)"
             )
-        if any(node.store.closed_versions() for node in self._staying()):
-            return f"after {QUIET_WITHIN:.0f} quiet seconds a closed dot is live (R10)"
         return f"after {QUIET_WITHIN:.0f} quiet seconds a round or a claim is still open"
 
     # Workload
@@ -321,14 +331,15 @@ class Cluster:
         node.open_store(lost_power=power, copied=False)
         promised = self.oracle.promised(node.name) if power else before
         self.came_back(node, before, fault, promised)
-        self._start_later(node, self._random.uniform(0.05, 2))
+        self.start_later(node, self._random.uniform(0.05, 2))
 
     def came_back(self, node: Node, before: Masks, fault: str, promised: Masks) -> None:
         """The store of a node is another one than before."""
         others = [other.store for other in self._staying() if other is not node]
         self.oracle.came_back(node.store, before, others, fault, promised)
 
-    def _start_later(self, node: Node, delay: float) -> None:
+    def start_later(self, node: Node, delay: float) -> None:
+        """Start a node in a while, unless something else has done so."""
         life = node.life
 
         def start() -> None:
@@ -344,7 +355,7 @@ class Cluster:
             node.stop(hear=True)
             node.disk.reopen(power_lost=False)
             node.open_store(lost_power=False, copied=False)
-            self._start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
+            self.start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
 
     def _leave(self) -> None:
         """A node whose writes somebody else holds is gone for good; the others stay connected."""
@@ -507,7 +518,7 @@ class Cluster:
         node.quarantine = None
         self.oracle.replaced(node.name)
         self.came_back(node, before, fault, {})
-        self._start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
+        self.start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
 
     # Connections
 

@@ -30,6 +30,9 @@ FAULTS = (
     "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
+VERSIONS_CHANCE = 0.2
+"""How often nodes are of several versions, drawn apart from the faults above: "versions"."""
+
 _YEAR_MS = 365 * 86_400_000
 
 
@@ -141,6 +144,16 @@ PROFILES = {
         ("slow", "cut"),
         atomic=(0, 100),
     ),
+    "versions": Profile(
+        "nodes of the version before, upgraded one by one",
+        (2, 4),
+        (2, 5),
+        (20, 60),
+        8.0,
+        8,
+        40,
+        ("versions", "collect"),
+    ),
 }
 
 
@@ -202,6 +215,8 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    if "versions" in profile.always or Random(f"{seed} versions").random() < VERSIONS_CHANCE:
+        faults |= {"versions"}
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]
     resolver_name = random.choice(list(RESOLVERS))
     return Plan(

@@ -41,10 +41,11 @@ from replicator.protocol.effects import (
     Stop,
     StoreFailed,
 )
-from replicator.protocol.messages import Records
+from replicator.protocol.messages import SINCE, Message, Records
 
 from .model_store import Outcome, Source
 from .network import Connection
+from .oracle import Violation
 from .transcript import describe, describe_chunk, describe_known
 
 if TYPE_CHECKING:
@@ -175,11 +176,21 @@ class Session:
         while self._effects and not self._held_back and self.alive:
             self._begin(self._effects.popleft())
 
+    def _check_version(self, message: Message) -> None:
+        """What is sent the peer can read."""
+        version = SINCE.get(type(message), 1)
+        if version > self.conversation.version:
+            raise Violation(
+                f"{self.node.name} sends {self.peer} a {type(message).__name__}, of protocol "
+                f"version {version}, in a conversation of version {self.conversation.version}"
+            )
+
     def _begin(self, effect: Effect) -> None:
         match effect:
             case Send(message):
                 if self.node.transcript.wanted:
                     self.node.say(f"→ {self.peer}  {describe(message)}")
+                self._check_version(message)
                 self._connection.send(self._end, encode(message))
             case Show(seq):
                 self._hold_back(effect, lambda: self.node.store.show(seq))
