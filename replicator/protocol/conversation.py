@@ -222,6 +222,7 @@ class Conversation:
                 self._pull.advance()
                 self._refresh(now)
             case SourceOpened(known, _):
+                self._tell_closed()  # before a floor that may rely on it
                 self._out += self._news.showing(known)
                 self._news.revealed(known)
                 self._serve.opened(event, self.peer_known, self._me.closed())

@@ -4,9 +4,9 @@ A conversation returns *effects*; a driver carries them out and answers with *ev
 driver owes:
 
 - Effects are begun in the order in which they were returned, those of one call before those of
-  the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is;
-  where one fails, what follows it in the same call is not begun but for `Close`. `Learn` is no
-  more than a change in memory: it is done at once.
+  the next. `Show`, `AdoptCluster`, `LearnClosed` and `Fork` are done, not only begun, before the
+  next effect is; where one fails, what follows it in the same call is not begun but for `Close`.
+  `Learn` is no more than a change in memory: it is done at once.
 - The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
   and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
   but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.
@@ -134,7 +134,8 @@ class AdoptCluster:
 
 @dataclass(frozen=True, slots=True)
 class LearnClosed:
-    """Take in what the peer has closed (R10): it is stored before it is used, in its own time."""
+    """Store what the peer has closed (R10), before the next effect: a purge floor that comes behind
+    it may rely on it."""
 
     closed: KnownSet
 

@@ -68,6 +68,7 @@ class Cluster:
         self._values = 0
         self._random = plan.random
         self.versions = Versions(self)
+        self.oracle.versions_differ = self.versions.is_on
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):

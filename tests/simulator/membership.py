@@ -146,17 +146,16 @@ class Membership:
         self.close(closable(self.roster, store.origin, self.seen(), store.closed_now()))
 
     def close(self, dots: KnownSet) -> None:
-        """These are closed, here or at a peer."""
-        if self.node.store.closed_now().issuperset(dots):
-            return
+        """These are closed."""
+        if not self.node.store.closed_now().issuperset(dots):
+            self.node.cluster.counts["dots closed"] += dots.count()
+            self.node.attempt(lambda: self.learn_closed(dots), lambda result: None)
 
-        def closed(result: object) -> None:
-            if not isinstance(result, Exception):
-                self.node.cluster.counts["dots closed"] += dots.count()
-                for session in list(self.node.sessions):
-                    session.tell_later(RosterChanged())
-
-        self.node.attempt(lambda: self.node.store.close(dots), closed)
+    def learn_closed(self, dots: KnownSet) -> None:
+        """They are, here or at a peer: store that, and tell."""
+        self.node.store.close(dots)
+        for session in list(self.node.sessions):
+            session.tell_later(RosterChanged())
 
     def _take(self, account: Member) -> None:
         if self.roster.take(account):

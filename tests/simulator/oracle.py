@@ -102,6 +102,9 @@ class Oracle:
         self._copies: list[tuple[Masks, set[bytes]]] = []
         self._rolled_back: dict[int, int] = {}
         self._outsiders = False
+        self.versions_differ = False
+        """Whether some nodes run a version that knows nothing of closed sets, and so may have a
+        floor that only those reach: it costs a full-state round."""
         self._said: dict[tuple[int, int], list[KnownSet]] = {}
         self.incomplete = False
         """Whether the watermark in use leaves out somebody who takes part."""
@@ -384,7 +387,7 @@ class Oracle:
     def _check_floor(self, store: ModelStore, known: KnownSet) -> None:
         """A full-state round that is open, or was cut, drops records whose contexts may say more
         than is known as yet; its claim says the rest."""
-        if store.in_full_round:
+        if store.in_full_round or self.versions_differ:
             return
         held = known.union(store.closed_now())
         for origin, seq in store.floor().items():

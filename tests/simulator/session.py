@@ -213,7 +213,7 @@ class Session:
             case Learn(members):
                 self.node.membership.learn(self, members)
             case LearnClosed(closed):
-                self.node.later(lambda: self.node.membership.close(closed))
+                self._hold_back(effect, lambda: self.node.membership.learn_closed(closed))
             case Report():
                 self.node.reported(self, effect)
             case Close(code, reason):

@@ -94,7 +94,7 @@ def _translated(value: Any, twin: Callable[[type], Any]) -> Any:
         if isinstance(value, Exception):
             return other(*value.args)
         assert is_dataclass(value), value
-        names = [field.name for field in fields(other)]
+        names = [field.name for field in fields(other) if hasattr(value, field.name)]
         return other(**{name: _translated(getattr(value, name), twin) for name in names})
     if isinstance(value, Mapping):
         return {key: _translated(item, twin) for key, item in value.items()}
