@@ -40,11 +40,19 @@ PAUSES_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one apply did: records looked at, records changed, conflicts that arose."""
+    """What one apply did.
+
+    Attributes:
+        records: looked at.
+        changed: of them.
+        conflicts: that arose.
+        skewed: origins whose timestamps were too far ahead to be adopted.
+    """
 
     records: int
     changed: int
     conflicts: tuple[Conflict, ...]
+    skewed: tuple[int, ...] = ()
 
 
 class Applier:
@@ -107,6 +115,7 @@ class Applier:
                     total.records + step.records,
                     total.changed + step.changed,
                     total.conflicts + step.conflicts,
+                    total.skewed + step.skewed,
                 )
             return total
 
@@ -153,7 +162,7 @@ class Applier:
                 state.dirty = None
         self._remove_stale(stale)
         self.conflicts += len(plan.conflicts)
-        return Applied(plan.records, plan.changed, tuple(plan.conflicts))
+        return Applied(plan.records, plan.changed, tuple(plan.conflicts), tuple(plan.skewed))
 
     def _give_way(self, size_bytes: int) -> None:
         """Leave room in LevelDB's memtable for local writers.

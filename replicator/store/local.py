@@ -101,8 +101,8 @@ class LocalWrites(State):
                     bits[octet] |= bit
                     clock = self.clock
                     now = time.time_ns() // 1_000_000 << 16
-                    if now <= clock.last:
-                        now = clock.last + 1
+                    if now <= (last := clock.last):
+                        now = last + 1 if last - now <= clock.lead_max else clock.set_back(now)
                     clock.last = now
                     seq = _pack_seq(self.seq + 1)
                     batch.put(key, value)
@@ -228,7 +228,7 @@ class LocalWrites(State):
         log_prefix, number, seq = self.log_prefix, self.number, self.seq
         now = time.time_ns() // 1_000_000 << 16
         if now <= clock.last:
-            now = clock.last + 1
+            now = clock.tick(time.time_ns() // 1_000_000)
         for key, value in folded.items():
             seq += 1
             place = hash(key)

@@ -219,12 +219,17 @@ def _last_seq(state: State, origin: int) -> int:
 
 
 def _start_clock(state: State) -> None:
-    """Begin behind the newest own write, so that timestamps go on rising after a step back."""
-    key = state.db.get(log_key(state.number, state.seq)) if state.seq else None
+    """Begin behind the newest own write that is live, so that timestamps go on rising after a small
+    step back. A peer's beside it says nothing: it may be years ahead."""
+    with state.db.iterator(
+        start=log_key(state.number, 0), stop=log_key(state.number + 1, 0), reverse=True
+    ) as log:
+        key = next((key for _, key in log), None) if state.number else None
     row = None if key is None else state.db.get(INDEX + key)
     if key is not None and row is not None:
         record, _ = rows.unpack(row, key, state.origins.by_number)
-        state.clock.last = max(version.timestamp for version in record.versions)
+        own = [one.timestamp for one in record.versions if one.dot.origin == state.origin]
+        state.clock.last = max(own, default=0)
 
 
 def _meta(db: plyvel.DB | PrefixedDB, name: str) -> Any:

@@ -22,7 +22,7 @@ import plyvel
 from plyvel._plyvel import PrefixedDB, WriteBatch
 
 from replicator.core import rows
-from replicator.core.clock import HybridClock
+from replicator.core.clock import AheadTable, HybridClock
 from replicator.core.known import KnownSet
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
@@ -62,6 +62,7 @@ class State:
         former: the origin that this directory had before and that nobody has any more; 0 for none.
         cluster_id: which cluster the store belongs to, once it does (R15).
         is_bound: whether it took that id from a peer with data.
+        ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
         closed: why nothing is accepted any more, or None.
         armed, on_change: whether and how to tell the node of the next commit.
@@ -85,6 +86,7 @@ class State:
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
+        self.ahead = AheadTable()
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
