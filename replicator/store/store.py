@@ -1,7 +1,8 @@
 """The store: one replicated namespace of an open LevelDB.
 
-What it is made of: local writes (`local`), merging what peers send (`apply`), sources that peers
-are served from (`source`), and what happens at opening (`opening`) and after a fork (`fork`).
+What it is made of: local writes (`local`, `careful`), merging what peers send (`apply`), sources
+that peers are served from (`source`), and what happens at opening (`opening`) and after a fork
+(`fork`).
 """
 
 import os
@@ -25,11 +26,11 @@ from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
+from replicator.store.careful import CarefulWrites
 from replicator.store.digest import digest
 from replicator.store.fork import Fork
 from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
-from replicator.store.local import LocalWrites
 from replicator.store.members import read_members, write_members
 from replicator.store.source import Source
 
@@ -51,7 +52,7 @@ class StoreCounters:
     sync_points: int
 
 
-class Store(LocalWrites):
+class Store(CarefulWrites):
     """One replicated namespace of an open LevelDB. Made by `Store.open`; thread-safe.
 
     Attributes:
