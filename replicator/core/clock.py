@@ -22,6 +22,8 @@ SMOOTHED_MS = 1000
 """Own steps back of that much, beyond the bound, are smoothed over as well: clocks are adjusted all
 the time, and the counter of a large batch runs into the next milliseconds."""
 
+_UNITS = (("years", 365.25 * 86_400), ("days", 86_400), ("hours", 3_600), ("minutes", 60))
+
 ORIGINS_AHEAD_MAX = 64
 """Origins whose clocks are ahead that are told apart."""
 
@@ -29,6 +31,14 @@ ORIGINS_AHEAD_MAX = 64
 def from_ms(wall_ms: int) -> int:
     """The first timestamp of a wall clock millisecond."""
     return wall_ms << COUNTER_BITS
+
+
+def roughly(seconds: float) -> str:
+    """A span of time as people say it, so coarse that it stays the same text for a while."""
+    for name, unit in _UNITS:
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} seconds"
 
 
 def to_ms(timestamp: int) -> int:

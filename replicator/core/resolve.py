@@ -107,9 +107,7 @@ def _reason(winner: Version, versions: list[Version]) -> Reason:
     return "timestamp" if winner.timestamp != second.timestamp else "dot"
 
 
-def _fold(
-    versions: list[Version], resolver: Resolver, mode: ResolverMode
-) -> tuple[Version, bool]:
+def _fold(versions: list[Version], resolver: Resolver, mode: ResolverMode) -> tuple[Version, bool]:
     """The winner, and whether the resolver was asked."""
     winner, asked = versions[0], False
     for version in versions[1:]:

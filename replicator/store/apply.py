@@ -24,6 +24,7 @@ from replicator.store.plan import Conflict, Knows, Plan, forked
 from replicator.store.received import checked
 from replicator.store.resolving import Settler
 from replicator.store.state import State
+from replicator.store.tally import Tally
 
 MEMTABLE_SHARE_BYTES = 1 << 20
 """What is applied before the next look at whether LevelDB keeps up; its memtable holds 4 MiB."""
@@ -61,6 +62,7 @@ class Applier:
     Attributes:
         applied: records changed so far.
         conflicts: conflicts that arose so far.
+        tally: who won them, and why.
     """
 
     def __init__(self, state: State, settler: Settler) -> None:
@@ -71,6 +73,7 @@ class Applier:
         self._share_bytes = 0
         self.applied = 0
         self.conflicts = 0
+        self.tally = Tally()
 
     def apply(self, chunk: Chunk, remote_known: KnownSet) -> Applied:
         """See `Store.apply`."""
@@ -162,6 +165,8 @@ class Applier:
                 state.dirty = None
         self._remove_stale(stale)
         self.conflicts += len(plan.conflicts)
+        for conflict in plan.conflicts:
+            self.tally.note(conflict.reason, conflict.versions[0].dot.origin)
         return Applied(plan.records, plan.changed, tuple(plan.conflicts), tuple(plan.skewed))
 
     def _give_way(self, size_bytes: int) -> None:

@@ -19,14 +19,14 @@ from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
 from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
-from replicator.core.record import Record, Version
+from replicator.core.record import Version
 from replicator.core.resolve import Resolution, default_resolver
 from replicator.errors import ClosedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
 from replicator.store.keyspace import INDEX, RESERVED, SEQ
 from replicator.store.level import Level
 from replicator.store.resolving import Settler
-from replicator.store.state import State
+from replicator.store.state import State, winner_first
 
 _pack_seq = SEQ.pack
 _pack_single = rows.SINGLE_ROW.pack
@@ -174,7 +174,7 @@ class LocalWrites(State):
             self._admit()
         with self._lock:
             self.refuse_closed()
-            value = self._run(fn, self.ordered(self.read(key)))
+            value = self._run(fn, list(winner_first(*self.read_shown(key))))
             if value is not None:
                 value = bytes(memoryview(value))
                 check_value(key, value)
@@ -320,13 +320,6 @@ class LocalWrites(State):
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.found_cluster()
-
-    def ordered(self, record: Record) -> list[Version]:
-        """The versions of a record, values loaded, winner first."""
-        if not record.versions:
-            return []
-        visible = self.settler.resolve(record.versions).visible
-        return sorted(record.versions, key=lambda version: (version is not visible, version.dot))
 
 
 def check_key(key: object) -> None:

@@ -43,6 +43,7 @@ from replicator.store.level import Level, read_registry
 from replicator.store.migration import migrate
 from replicator.store.recovery import recover
 from replicator.store.resolving import Settler
+from replicator.store.revisit import Revisit
 from replicator.store.state import State
 
 
@@ -84,11 +85,18 @@ def check_format(db: plyvel.DB | PrefixedDB, level: Level, prefix: bytes) -> Non
         level.commit(batch)
 
 
-def load(state: State, settler: Settler, progress: Callable[[int], None] | None) -> None:
+def load(
+    state: State,
+    settler: Settler,
+    progress: Callable[[int], None] | None,
+    revisit: Revisit,
+    visiting: bool,
+) -> None:
     """Read everything a store keeps in memory, and mend what has to be mended.
 
     Args:
         progress: told the number of existing keys adopted, now and then.
+        revisit, visiting: see `Revisit.take_up`.
 
     Raises:
         FormatError: rows are malformed.
@@ -116,6 +124,9 @@ def load(state: State, settler: Settler, progress: Callable[[int], None] | None)
     _mark_open(state, now, left)
     _own(state)
     _start_clock(state)
+    revisit.take_up(
+        is_new=before is None, crashed=crashed, visiting=visiting, mends=fork is not None
+    )
     if fork is not None:
         Fork(state, settler).resume(*fork)
     if state.db.get(meta_key("adopt")) is not None:

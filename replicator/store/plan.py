@@ -47,7 +47,7 @@ class Conflict:
     key: bytes
     versions: tuple[Version, ...]
     fault: Exception | None
-    reason: Reason | None = None
+    reason: Reason
 
 
 @dataclass(slots=True)
@@ -245,12 +245,10 @@ class Plan:
             merged = _with_values(merged, state.load(local, state.db.get))
         resolution = self._settler.resolve(merged.versions)
         self._own_went |= state.install(self._batch, key, local, merged, resolution)
-        if resolution.conflict and _dots(merged) != ours:
+        if resolution.reason is not None and _dots(merged) != ours:
             shown = resolution.visible
             order = sorted(merged.versions, key=lambda one: (one is not shown, one.dot))
-            self.conflicts.append(
-                Conflict(key, tuple(order), resolution.fault, resolution.reason)
-            )
+            self.conflicts.append(Conflict(key, tuple(order), resolution.fault, resolution.reason))
 
     def _origin(self, origin: int) -> _Origin:
         entry = self._learnt.get(origin)

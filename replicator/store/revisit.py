@@ -58,7 +58,7 @@ class RevisitStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A key in conflict: its index row as it was read, what that says, what the key ought to show."""
+    """A key in conflict: its index row as read, what that says, and what the key ought to show."""
 
     key: bytes
     row: bytes
@@ -91,7 +91,7 @@ class Revisit:
 
     # At opening
 
-    def take_up(self, *, is_new: bool, crashed: bool, visiting: bool, mended: bool) -> None:
+    def take_up(self, *, is_new: bool, crashed: bool, visiting: bool, mends: bool) -> None:
         """Compare the resolver with the one that the shown values stand for.
 
         Args:
@@ -99,7 +99,7 @@ class Revisit:
             crashed: whether commits may have been lost (R11).
             visiting: whether this is a command's visit, which looks at nothing again and takes the
                 resolver that the store remembers, where it is a ready-made one.
-            mended: whether a fork's mending was finished at this opening.
+            mends: whether a fork's mending is about to be finished.
         """
         db = self._state.db
         row = db.get(_RESOLVER)
@@ -109,7 +109,7 @@ class Revisit:
         under_way = db.get(_CURSOR)
         restarts = (
             (under_way is not None and crashed)
-            or (self.is_foreign and mended)
+            or (self.is_foreign and mends)
             or (row != now and not is_new and not visiting)
         )
         changes: dict[bytes, bytes] = {}

@@ -198,12 +198,16 @@ class State:
 
     def read(self, key: bytes, get: Reader | None = None) -> Record:
         """The record of a key with its values, from the handle or a snapshot's ``get``."""
+        return self.read_shown(key, get)[0]
+
+    def read_shown(self, key: bytes, get: Reader | None = None) -> tuple[Record, int]:
+        """The same, and the place of the version that the key shows, or `rows.MERGED`."""
         get = get or self.db.get
         row = get(INDEX + key)
         if row is None:
-            return ABSENT
-        record, _ = rows.unpack(row, key, self.origins.by_number)
-        return self.load(record, get)
+            return ABSENT, 0
+        record, visible = rows.unpack(row, key, self.origins.by_number)
+        return self.load(record, get), visible
 
     def load(self, record: Record, get: Reader) -> Record:
         """The record with its values.
@@ -277,3 +281,16 @@ class State:
             if len(old.versions) > 1 and (gone or len(stays) == 1):
                 batch.delete(value_key(*place))
         return own_went
+
+
+def winner_first(record: Record, visible: int) -> tuple[Version, ...]:
+    """The versions of a record, the one that the key shows first; in dot order where it shows what
+    the resolver merged.
+
+    Args:
+        visible: as `State.read_shown` gives it.
+    """
+    versions = record.versions
+    if visible == rows.MERGED:
+        return versions
+    return versions[visible : visible + 1] + versions[:visible] + versions[visible + 1 :]
