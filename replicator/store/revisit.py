@@ -7,8 +7,8 @@ commits, each of which rewrites its keys whole and moves the cursor (the meta ro
 killed process goes on at the cursor; after a machine crash, which may have lost any of the commits,
 it begins again. No dot is issued and no record changes, so peers see nothing of it.
 
-The resolver runs without the write lock. A key that was written or merged in between is left as it
-is: that was done with the new resolver.
+The resolver runs without the write lock. A key whose versions have changed in between is left as it
+is: whoever changed them asked the new resolver.
 """
 
 import logging
@@ -284,19 +284,33 @@ class Revisit:
             state.refuse_closed()
             batch = state.db.write_batch()
             for one in found:
-                if state.db.get(INDEX + one.key) == one.row and self._is_stale(one):
-                    state.install(batch, one.key, one.record, one.record, one.resolution)
+                record = self._as_it_is_now(one)
+                if record is not None:
+                    state.install(batch, one.key, record, record, one.resolution)
                     changed += 1
             if not self._again:  # else the cursor has been set back already
                 batch.put(_CURSOR, pack_meta(cursor))
             state.commit_quietly(batch)
         self._changed += changed
 
-    def _is_stale(self, one: _Found) -> bool:
+    def _as_it_is_now(self, one: _Found) -> Record | None:
+        """The record, where it still has the versions it was read with, and shows something else
+        than it ought to. Its context may have shrunk meanwhile (R8)."""
+        state, record, visible = self._state, one.record, one.visible
+        row = state.db.get(INDEX + one.key)
+        if row != one.row:
+            if row is None:
+                return None
+            now, visible = rows.unpack(row, one.key, state.origins.by_number)
+            if [version.dot for version in now.versions] != [v.dot for v in record.versions]:
+                return None
+            record = Record(record.versions, now.context)
+        shown = one.resolution.visible
         if one.resolution.merged:
-            shown = one.resolution.visible.value
-            return one.visible != rows.MERGED or self._state.db.get(one.key) != shown
-        return one.visible != one.record.versions.index(one.resolution.visible)
+            is_right = visible == rows.MERGED and state.db.get(one.key) == shown.value
+        else:
+            is_right = visible == record.versions.index(shown)
+        return None if is_right else record
 
     def _share(self) -> float:
         state, cursor = self._state, self._cursor

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from replicator.core.record import Version
+from replicator.core.record import Record, Version
+from replicator.core.resolve import Resolution
 from replicator.core.resolvers import json_merge, maximum
 from replicator.errors import CommitError
 from replicator.store import revisit
@@ -261,6 +262,30 @@ def test_what_is_merged_or_written_meanwhile_stays(
     assert {contents(store)[key] for key in KEYS[2:]} == {b"2"}
     check_store(store)
     check_shown(store)
+
+
+def test_a_context_that_shrinks_meanwhile_hides_nothing(
+    conflicted: Place, small_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is another one, the versions are the same: nobody asked the new resolver (R8)."""
+    show = revisit.Revisit._show
+
+    def late(self: Any, found: Any, cursor: Any) -> None:
+        for one in found:
+            context = {**one.record.context, 5: 5}
+            old = Record(one.record.versions, context)
+            self._state.origins.intern(5)
+            resolution = Resolution(old.versions[one.visible], False, True)
+            batch = self._state.db.write_batch()
+            self._state.install(batch, one.key, one.record, old, resolution)
+            batch.write()
+        show(self, found, cursor)
+
+    monkeypatch.setattr(revisit.Revisit, "_show", late)
+    conflicted.options["resolver"] = greater
+    store = done(conflicted.open())
+    assert {contents(store)[key] for key in KEYS} == {b"2"}
+    assert store.record(KEYS[0]).context[5] == 5
 
 
 def test_among_writers_and_rounds(conflicted: Place, peer: Store, small_steps: None) -> None:
