@@ -31,7 +31,7 @@ Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, director
 inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
 known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
 present until adoption is complete; ``fork`` [number, shown, fresh origin], present until a fork is
-mended.
+mended; ``restoring``, present, without ``format``, until a restore is complete.
 
 Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
 
