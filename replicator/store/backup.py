@@ -12,18 +12,15 @@ have been deleted and the delete collected since, without a trace; then, as in a
 Own writes in a backup count as shown (R13): whoever restores it tells others of them.
 """
 
-import os
 import secrets
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
-import plyvel
 from plyvel._plyvel import Iterator as PlyvelIterator
 from plyvel._plyvel import Snapshot
 
@@ -35,7 +32,7 @@ from replicator.config import (
 )
 from replicator.core import ranges, rows
 from replicator.core.known import KnownSet, below_floor
-from replicator.errors import CorruptionError, StorageError, UsageError
+from replicator.errors import CorruptionError, UsageError
 from replicator.store.backupchain import opened
 from replicator.store.backupfile import (
     ASIDE,
@@ -67,6 +64,7 @@ from replicator.store.keyspace import (
     pack_meta,
     value_key,
 )
+from replicator.store.newfile import new_file, refuse_taken
 from replicator.store.origins import origins_of
 from replicator.store.store import Store
 
@@ -172,7 +170,7 @@ def back_up(
             prefix=store.prefix,
             version=version,
         )
-        with _new_file(path) as file:
+        with new_file(path, "backup") as file:
             writer = Writer(file, head, compress=compress)
             done = 0
             for size in _write(writer, moment, basis, head.absence_counts):
@@ -206,8 +204,7 @@ def read_basis(path: Path) -> Basis:
 
 
 def _refuse_place(store: Store, path: Path) -> None:
-    if os.path.lexists(path):
-        raise UsageError(f"{path} is there already: choose another name, backups replace nothing")
+    refuse_taken(path)
     if path.parent.resolve().is_relative_to(store.level.path.resolve()):
         raise UsageError(
             f"{path} lies in the directory of the store, and would be lost with it: choose a place "
@@ -237,46 +234,6 @@ def _moment(store: Store) -> Iterator[_Moment]:
         yield _Moment(snapshot, known, floor, cluster_id, origins, numbers)
     finally:
         snapshot.close()
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name, which gets its own, durably, when the context ends well."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 — a descriptor
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            _name(partial, path)
-        finally:
-            with suppress(OSError):
-                partial.unlink()
-    except (UsageError, StorageError, plyvel.Error):
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"the backup {path} cannot be written: {error.strerror}; nothing is left of it"
-        ) from error
-
-
-def _name(partial: Path, path: Path) -> None:
-    """Give the file its name, unless something has that by now."""
-    try:
-        path.hardlink_to(partial)
-    except FileExistsError as error:
-        raise UsageError(f"{path} has appeared meanwhile and stays: choose another name") from error
-    except OSError:  # a file system without links
-        if os.path.lexists(path):
-            raise
-        partial.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write(

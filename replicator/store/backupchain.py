@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from replicator.errors import StorageError, UsageError
-from replicator.store.backupfile import INDEX_ROWS, Head, Reader
+from replicator.errors import UsageError
+from replicator.store.backupfile import INDEX_ROWS, Head, Reader, unreadable
 
 Progress = Callable[[int, int], object]
 """Called with the octets of the files read so far, and how many there are."""
@@ -36,12 +36,11 @@ def opened(path: Path) -> Iterator[Reader]:
         StorageError: it cannot be opened or read; it is no backup, or damaged.
     """
     try:
-        with path.open("rb") as file:
-            yield Reader(path, file)
-    except StorageError:
-        raise
+        file = path.open("rb")
     except OSError as error:
-        raise StorageError(f"the backup {path} cannot be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
+    with file:
+        yield Reader(path, file)
 
 
 def check_backup(files: Sequence[Path], progress: Progress | None = None) -> Checked:
@@ -78,14 +77,16 @@ def chain_of(files: Sequence[Path]) -> list[tuple[Path, Head]]:
     if not files:
         raise UsageError("which backup? name at least one file")
     chain = [(path, _head(path)) for path in files]
+    bases: set[Path] = set()
     while chain[0][1].base is not None:
         path, head = chain[0]
         base = path.with_name(head.base_name)
-        if base in dict(chain) or not base.exists() or _head(base).id != head.base:
+        if base in bases or not base.exists() or _head(base).id != head.base:
             raise UsageError(
                 f"{path} is an increment to {head.base_name}, which is not beside it: name that "
                 "file before it"
             )
+        bases.add(base)
         chain.insert(0, (base, _head(base)))
     for (before, before_head), (after, head) in pairwise(chain):
         if head.base is None:

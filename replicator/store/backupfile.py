@@ -32,7 +32,7 @@ the expiry rows, the identity.
 
 Example: the block of the user's row ``k`` → ``v``, digest left out::
 
-    75 00 00000006 91 92 c4 01 6b c4 01 76
+    75 00 00000008 91 92 c4 01 6b c4 01 76
 """
 
 import struct
@@ -51,7 +51,7 @@ from replicator.config import (
     BACKUP_BLOCK_BYTES_MAX,
     BACKUP_PIECE_ROWS,
 )
-from replicator.errors import CorruptionError, FormatError
+from replicator.errors import CorruptionError, FormatError, StorageError
 
 MAGIC = b"\x89RPLB\r\n\x1a"
 FORMAT = 1
@@ -178,6 +178,7 @@ class Reader:
     Raises:
         FormatError: it is no backup, or one of a newer format.
         CorruptionError: it is damaged, or was cut short.
+        StorageError: it cannot be read.
     """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
@@ -190,7 +191,10 @@ class Reader:
         self._blocks = 0
         self._rows = 0
         self._size_bytes = 0
-        magic = file.read(len(MAGIC))
+        try:
+            magic = file.read(len(MAGIC))
+        except OSError as error:
+            raise unreadable(path, error) from error
         if magic != MAGIC:
             raise FormatError(f"{path} is no backup of a replicator")
         kind, body = self._block()
@@ -244,7 +248,10 @@ class Reader:
     def _read(self, size: int) -> bytes:
         if size > self.size - self.position:
             raise self._damaged("the file ends too early")
-        data = self._file.read(size)
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
         if len(data) < size:
             raise self._damaged("the file ends too early")
         self.position += size
@@ -298,6 +305,11 @@ class Reader:
             f"{self.path} is damaged or was cut short in block {self._blocks + 1}, by octet "
             f"{self.position:,} of {self.size:,} ({what}): {_ADVICE}"
         )
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """What to raise where a file cannot be opened or read."""
+    return StorageError(f"the backup {path} cannot be read: {error.strerror}")
 
 
 _ADVICE = "take another copy of it, or an earlier backup"
