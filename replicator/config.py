@@ -127,7 +127,7 @@ BACKUP_PIECE_ROWS = 32
 BACKUP_BLOCK_BYTES_MAX = 1 << 30
 """Largest block of a backup, unpacked."""
 
-BACKUP_STEP_BYTES = 16 << 20
+BACKUP_STEP_BYTES = 4 << 20
 """What a backup writes between two moments at which whoever asked for it hears of it."""
 
 BACKUP_WALK_DOTS_MAX = 100_000

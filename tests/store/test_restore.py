@@ -21,7 +21,7 @@ from replicator.errors import (
 from replicator.store import restore as restore_module
 from replicator.store.backupchain import chain_of, check_backup
 from replicator.store.backupfile import PRESENT, STATE, Writer
-from replicator.store.keyspace import FORMAT_VERSION, meta_key
+from replicator.store.keyspace import FORMAT_VERSION, meta_key, pack_meta
 from replicator.store.restore import restore
 from replicator.store.store import Store
 
