@@ -35,6 +35,7 @@ from replicator.errors import (
 if TYPE_CHECKING:
     from replicator.faces.handle import Replica
     from replicator.faces.library import open_replica, replicate
+    from replicator.faces.restoring import check_backup, restore
     from replicator.status import MemberStatus, PeerStatus, Round, Status
 
 __version__ = "0.2.0"
@@ -62,9 +63,11 @@ __all__ = [
     "UsageError",
     "Version",
     "__version__",
+    "check_backup",
     "open_replica",
     "replicate",
     "resolvers",
+    "restore",
 ]
 
 # Looked up when first used: they import trio, which takes longer than all the rest together, and a
@@ -75,8 +78,10 @@ _LAZY = {
     "Replica": "replicator.faces.handle",
     "Round": "replicator.status",
     "Status": "replicator.status",
+    "check_backup": "replicator.faces.restoring",
     "open_replica": "replicator.faces.library",
     "replicate": "replicator.faces.library",
+    "restore": "replicator.faces.restoring",
 }
 
 

@@ -149,6 +149,26 @@ REVISIT_BYTES_MAX = 256 << 10
 REVISIT_RETRY_SECONDS = 5.0
 """Pause after such a commit has failed."""
 
+BACKUP_BLOCK_BYTES = 256 << 10
+"""What a backup puts into one block before it begins the next."""
+
+BACKUP_PIECE_ROWS = 32
+"""Rows that a backup reads at once: with values of the largest size, half a gigabyte."""
+
+BACKUP_BLOCK_BYTES_MAX = 1 << 30
+"""Largest block of a backup, unpacked."""
+
+BACKUP_STEP_BYTES = 4 << 20
+"""What a backup writes between two moments at which whoever asked for it hears of it."""
+
+BACKUP_WALK_DOTS_MAX = 100_000
+BACKUP_WALK_KEYS_BYTES = 64 << 20
+"""An increment with at most so many new dots, whose keys take no more, is found in the log; a
+larger one in the index."""
+
+RESTORE_BUFFER_BYTES = 32 << 20
+"""LevelDB's memtable during a restore."""
+
 READ_AHEAD_ITEMS_MAX = 128
 """Entries that an iterator of a handle reads from LevelDB at once."""
 

@@ -1,6 +1,9 @@
 """The handle that `replicate` gives: plyvel's shape, and what replication adds to it."""
 
+import os
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TypeVar
 
 from replicator.core.dots import Dot, format_origin
 from replicator.core.known import KnownSet
@@ -9,8 +12,13 @@ from replicator.faces.batch import check_flag
 from replicator.faces.lease import leased
 from replicator.faces.shape import Handle
 from replicator.net.address import Address
+from replicator.release import software_version
 from replicator.status import MemberStatus, Status
+from replicator.store.backup import BackupProgress, back_up
 from replicator.store.conflicts import Choice, SeenVersions, Standing
+from replicator.store.listing import Listed, listed
+
+Item = TypeVar("Item")
 
 Conflict = tuple[bytes, list[Version]]
 """A key and its live versions, winner first."""
@@ -130,13 +138,85 @@ class Replica(Handle):
         found = self._engine.store.standings(after)
         assert isinstance(found, Generator)  # it holds a snapshot until it is closed
         try:
-            while (standing := self._next_standing(found)) is not None:
+            while (standing := self._next(found)) is not None:
                 yield standing
         finally:
             self._release(found)
 
+    def records(self, start: bytes = b"", stop: bytes | None = None) -> Generator[Listed]:
+        """Every record of a range of keys, deleted ones included, in key order.
+
+        As of the first step.
+
+        Args:
+            start, stop: the first key, and the first one that does not belong to it.
+        """
+        found = listed(self._engine.store, start, stop)
+        assert isinstance(found, Generator)
+        try:
+            while (record := self._next(found)) is not None:
+                yield record
+        finally:
+            self._release(found)
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compress: bool = False,
+        since: str | os.PathLike[str] | None = None,
+        progress: Callable[[BackupProgress], object] | None = None,
+    ) -> BackupProgress:
+        """Write a backup of this moment into one file; nobody waits meanwhile.
+
+        `replicator.restore` and ``replicator restore`` make a directory out of it.
+
+        Args:
+            path: of the file. Nothing may be there; it appears when it is complete.
+            compress: whether to deflate it.
+            since: an earlier backup, full or an increment; then the file holds what has changed.
+            progress: told now and then how far it is. What it raises ends the backup.
+
+        Returns:
+            What was written.
+
+        Raises:
+            UsageError: `path` is taken or lies in the LevelDB's directory; `since` is of another
+                store, or of writes that this one has lost.
+            StorageError: the file cannot be written, or `since` not read.
+            RuntimeError: the handle is closed.
+        """
+        steps = self.backup_steps(path, compress=compress, since=since)
+        for step in steps:
+            if progress is not None:
+                progress(step)
+        return step
+
+    def backup_steps(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compress: bool = False,
+        since: str | os.PathLike[str] | None = None,
+    ) -> Generator[BackupProgress]:
+        """`backup` in steps of bounded length; closed before the last, it leaves nothing."""
+        steps = back_up(
+            self._engine.store,
+            Path(path),
+            node=self._engine.node.name,
+            version=software_version(),
+            compress=compress,
+            since=None if since is None else Path(since),
+        )
+        assert isinstance(steps, Generator)
+        try:
+            while (step := self._next(steps)) is not None:
+                yield step
+        finally:
+            self._release(steps)
+
     @leased
-    def _next_standing(self, found: Iterator[Standing]) -> Standing | None:
+    def _next(self, found: Iterator[Item]) -> Item | None:
         return next(found, None)
 
     @leased
