@@ -51,7 +51,7 @@ class Reading:
         self._prefix = prefix
 
     def get(self, key: bytes) -> bytes | None:
-        """One row; None also where it lies in a damaged block, which the scan of its range tells."""
+        """One row; None also where a damaged block hides it: the scan of its range tells."""
         try:
             return self._snapshot.get(key)
         except plyvel.CorruptionError:

@@ -39,6 +39,9 @@ TAGS = tuple(sorted((INDEX, LOG, VALUE, KNOWN, ORIGIN, FLOOR, EXPIRY, CLOSED, ME
 
 CLUSTER_BYTES = 16
 
+MALFORMED = "malformed"
+"""The detail of an origin row that stands for nothing."""
+
 
 @dataclass(slots=True)
 class Ground:
@@ -138,7 +141,7 @@ def _read_origins(reading: Reading, ground: Ground) -> None:
         try:
             (number,), (origin,) = NUMBER.unpack(row_key[len(ORIGIN) :]), SEQ.unpack(row)
         except struct.error:
-            ground.faults.append(Fault(Kind.ORIGIN, row_key, "malformed"))
+            ground.faults.append(Fault(Kind.ORIGIN, row_key, MALFORMED))
             continue
         ground.origins[number] = origin
         if origin in ground.numbers:
