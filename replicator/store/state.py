@@ -65,6 +65,8 @@ class State:
         durable: the known set as of the last sync point.
         closed: why nothing is accepted any more, or None.
         armed, on_change: whether and how to tell the node of the next commit.
+        is_littered: whether a delete, or a record that is not of the short kind, was written since
+            collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
     """
 
@@ -82,6 +84,7 @@ class State:
         self.learnt = KnownSet()
         self.floor: dict[int, int] = {}
         self.absent = AbsentFilter()
+        self.is_littered = True
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
@@ -242,6 +245,7 @@ class State:
             Whether an own log entry went.
         """
         number = self.origins.number
+        self.is_littered = True
         own_went = self._clear(batch, old, new)
         for version in new.versions:
             place = number(version.dot.origin), version.dot.seq
