@@ -84,6 +84,9 @@ MEMBERS_AT_ONCE_MAX = 256
 ADDRESSES_PER_MEMBER_MAX = 8
 """Addresses at which a member was reached, the newest ones."""
 
+SECURED_BOUNDS_MAX = 1 << 16
+"""Bounds of the dots that one peer waits for to become durable."""
+
 ADDRESSES_READ_MAX = 4096
 """Addresses of one member in a message, beyond which the peer is dropped."""
 
