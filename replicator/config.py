@@ -121,6 +121,18 @@ LOAD_BATCH_RECORDS = 500
 
 LOAD_BATCH_BYTES = 1 << 20
 
+TOKEN_BYTES_MAX = 1 << 20
+"""A token, before it is written as text."""
+
+FEED_BATCH_ITEMS = 500
+"""Items that a feed reads from one snapshot."""
+
+FEED_BATCH_BYTES = 1 << 20
+"""Keys and values that it reads from one snapshot, give or take one item."""
+
+FEED_LOOKED_AT_MAX = 10_000
+"""Rows that it looks at in one snapshot, whether they make an item or not."""
+
 READ_AHEAD_ITEMS_MAX = 128
 """Entries that an iterator of a handle reads from LevelDB at once."""
 

@@ -267,7 +267,7 @@ class Store(CarefulWrites):
 
     def rearm(self) -> None:
         """Call `on_change` again after the next commit."""
-        self.armed = True
+        self.is_node_armed = self.armed = True
 
     # Durability
 
@@ -320,6 +320,7 @@ class Store(CarefulWrites):
             self.closed = "the store is closed: open it again"
             self._slow = True
         self.gate.shut()
+        self._tell()
         if self._filler is not None:
             self._filler.join()
         try:
@@ -362,6 +363,7 @@ class Store(CarefulWrites):
         # Threads that held these are not there any more.
         self.apply_mutex = threading.Lock()
         self._lock = self.level.lock = threading.Lock()
+        self._bells_lock = threading.Lock()
 
 
 _stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
