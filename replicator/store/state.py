@@ -66,6 +66,8 @@ class State:
         closed: why nothing is accepted any more, or None.
         armed: whether somebody is to be told of the next commit.
         on_change: how the node is told, where it `is_node_armed`.
+        is_littered: whether a delete, or a record that is not of the short kind, was written since
+            collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
     """
 
@@ -83,6 +85,7 @@ class State:
         self.learnt = KnownSet()
         self.floor: dict[int, int] = {}
         self.absent = AbsentFilter()
+        self.is_littered = True
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
@@ -130,6 +133,10 @@ class State:
         """Raise ClosedError where the store is closed: its LevelDB may be, too."""
         if self.closed is not None:
             raise ClosedError(self.closed)
+
+    def rearm(self) -> None:
+        """Call `on_change` again after the next commit."""
+        self.is_node_armed = self.armed = True
 
     def when_changed(self, bell: Callable[[], object]) -> None:
         """Call `bell` once after the next commit, in the committing thread, under the lock; it must
@@ -262,6 +269,7 @@ class State:
             Whether an own log entry went.
         """
         number = self.origins.number
+        self.is_littered = True
         own_went = self._clear(batch, old, new)
         for version in new.versions:
             place = number(version.dot.origin), version.dot.seq

@@ -21,17 +21,19 @@ from replicator.config import Settings
 from replicator.core import rows
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
-from replicator.core.members import Member
+from replicator.core.members import Member, Watermark
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
 from replicator.store.careful import CarefulWrites
+from replicator.store.collect import Collector, Step
 from replicator.store.digest import digest
 from replicator.store.fork import Fork
 from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
 from replicator.store.members import read_members, write_members
+from replicator.store.pace import Pace
 from replicator.store.source import Source
 
 FILTER_KEYS_AT_OPEN = 20_000
@@ -50,6 +52,10 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
+    tombstones: int
+    tombstones_collected: int
+    contexts_shrunk: int
+    collecting_passes: int
 
 
 class Store(CarefulWrites):
@@ -67,7 +73,9 @@ class Store(CarefulWrites):
         self.sync_points = 0
         self._filler: threading.Thread | None = None
         self._sync_point_turn = threading.Lock()
-        self._applier = Applier(self, self.settler)
+        pace = Pace(level)
+        self._applier = Applier(self, self.settler, pace)
+        self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
 
     @classmethod
@@ -169,7 +177,7 @@ class Store(CarefulWrites):
 
     def counters(self) -> StoreCounters:
         """What happened since opening."""
-        applier, settler = self._applier, self.settler
+        applier, settler, collector = self._applier, self.settler, self._collector
         return StoreCounters(
             writes=self.writes,
             applied=applier.applied,
@@ -179,6 +187,10 @@ class Store(CarefulWrites):
             skewed=self.clock.skewed,
             forks=self._fork.count,
             sync_points=self.sync_points,
+            tombstones=collector.tombstones,
+            tombstones_collected=collector.dropped,
+            contexts_shrunk=collector.shrunk,
+            collecting_passes=collector.passes,
         )
 
     # Replication
@@ -256,6 +268,16 @@ class Store(CarefulWrites):
         """Take a new origin and issue what no peer was shown again under it (R13)."""
         self._fork.mend()
 
+    def collect(self, watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
+        """One step of collecting (R8): look at the next rows behind a key, drop what is deleted
+        everywhere, shrink contexts.
+
+        Args:
+            watermark: taken earlier, under `origin`.
+            after_key: where the last step ended; None begins a pass.
+        """
+        return self._collector.step(watermark, origin, after_key)
+
     def members(self) -> list[tuple[Member, int]]:
         """What was stored of the members (R7), each with the wall clock, in milliseconds, at which
         it was heard."""
@@ -264,10 +286,6 @@ class Store(CarefulWrites):
     def save_members(self, accounts: Iterable[tuple[Member, int]]) -> None:
         """Store what is known of some members; see `members`."""
         write_members(self, accounts)
-
-    def rearm(self) -> None:
-        """Call `on_change` again after the next commit."""
-        self.is_node_armed = self.armed = True
 
     # Durability
 
