@@ -23,6 +23,7 @@ from replicator.errors import (
     CorruptionError,
     DoubleWrapError,
     FormatError,
+    NotReplicated,
     PeerError,
     ReplicatorError,
     ReservedKeyError,
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     from replicator.faces.handle import Replica
     from replicator.faces.library import open_replica, replicate
     from replicator.status import MemberStatus, PeerStatus, Round, Status
+    from replicator.store.feed import Change
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "Change",
     "ClosedError",
     "CommitError",
     "ConfigError",
@@ -48,6 +51,7 @@ __all__ = [
     "FormatError",
     "KnownSet",
     "MemberStatus",
+    "NotReplicated",
     "PeerError",
     "PeerStatus",
     "Replica",
@@ -68,6 +72,7 @@ __all__ = [
 # Looked up when first used: they import trio, which takes longer than all the rest together, and a
 # command that only asks a running daemon never needs it.
 _LAZY = {
+    "Change": "replicator.store.feed",
     "MemberStatus": "replicator.status",
     "PeerStatus": "replicator.status",
     "Replica": "replicator.faces.handle",

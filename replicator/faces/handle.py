@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Generator, Iterator
 
-from replicator.core.dots import format_origin
+from replicator.core.dots import Dot, format_origin
 from replicator.core.known import KnownSet
 from replicator.core.record import Version
+from replicator.core.token import read_token, write_token
 from replicator.faces.batch import check_flag
+from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
 from replicator.faces.shape import Handle
 from replicator.net.address import Address
+from replicator.peers.replicated import check_timeout
 from replicator.status import MemberStatus, Status
+from replicator.store.growth import wait_until_known
 
 Conflict = tuple[bytes, list[Version]]
 """A key and its live versions, winner first."""
@@ -32,13 +36,14 @@ class Replica(Handle):
 
     # Data
 
-    @leased
     def update(
         self,
         key: bytes,
         fn: Callable[[list[Version]], bytes | None],
         *,
         sync: bool | None = None,
+        replicas: int | None = None,
+        timeout: float | None = None,
     ) -> bytes | None:
         """Read, change and write one key, with no other write on this node in between.
 
@@ -46,16 +51,26 @@ class Replica(Handle):
             fn: gets the live versions, winner first (none for an absent key), and returns the
                 new value, or None to delete. Other writers wait while it runs: keep it short.
                 What it raises is passed on, and nothing is written.
-            sync: see `put`.
+            sync, replicas, timeout: see `put`.
 
         Returns:
             What `fn` returned.
 
         Raises:
             UsageError: `fn` writes to this handle or closes it.
+            NotReplicated: as by `put`.
         """
+        self._check_waiting(replicas, timeout)
+        value, dot = self._update(key, fn, sync)
+        self._wait_for_peers(KnownSet.of(dot), replicas, timeout)
+        return value
+
+    @leased
+    def _update(
+        self, key: bytes, fn: Callable[[list[Version]], bytes | None], sync: bool | None
+    ) -> tuple[bytes | None, Dot]:
         check_flag("sync", sync)
-        return self._engine.store.update(key, fn, sync=sync)
+        return self._engine.store.update_with(key, fn, sync=sync)
 
     @leased
     def versions(self, key: bytes) -> list[Version]:
@@ -91,6 +106,71 @@ class Replica(Handle):
     def known(self) -> KnownSet:
         """Which writes of which origins this node holds: a copy."""
         return self._engine.store.known()
+
+    # Guarantees
+
+    def token(self, *, own: bool = False) -> str:
+        """A short text that stands for what this node has now, to be carried to another one.
+
+        Args:
+            own: only what was written here, which is shorter.
+
+        Raises:
+            UsageError: see `replicator.core.token.write_token`.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        known = self._engine.store.known()
+        if own:
+            origin = self._engine.store.origin
+            known = KnownSet({origin: bounds} if (bounds := known.bounds(origin)) else {})
+        return write_token(known)
+
+    def wait_for(self, token: str, timeout: float | None = None) -> bool:
+        """Wait until this node has what another one had when it gave `token`: whoever has written
+        or read there, reads here what is no older.
+
+        Nobody is dialled for that; it waits for what comes as it always does.
+
+        Args:
+            timeout: seconds; None waits as long as it takes. What a power cut or a fork has taken
+                from the other node in the meantime, before anybody had it, never comes.
+
+        Returns:
+            Whether it has all of it.
+
+        Raises:
+            UsageError: it is no token, or called in the function given to `update`.
+            RuntimeError: the handle is closed, or was meanwhile.
+        """
+        self._check_open()
+        check_timeout(timeout)
+        return wait_until_known(self._engine.store, read_token(token), timeout)
+
+    def changes(
+        self,
+        since: str | None = None,
+        *,
+        origins: Origins = None,
+        follow: bool = True,
+        timeout: float | None = None,
+    ) -> Changes:
+        """What is written, here and at peers: at least once, each origin in its order, the latest
+        state of each key. See `Changes` and `replicator.store.feed.Change`.
+
+        Args:
+            since: the token behind which to go on; None begins with all there is.
+            origins: only writes of some origins, as hex digits; "local" for this node's own under
+                its present origin, "remote" for all others.
+            follow: whether to wait for more at the end.
+            timeout: ends when nothing has come for so many seconds; None waits for ever.
+
+        Raises:
+            UsageError: `since` is no token, `origins` are none, or a timeout without following.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        return Changes(self, since, origins, follow, timeout)
 
     @property
     def origin(self) -> str:
