@@ -1,41 +1,25 @@
-"""Who waits until peers hold writes on disk, and which peers do.
+"""Waiting until peers hold writes on disk: who is asked, and what those are told who wait in vain.
 
-A peer counts when it has said itself that it holds all of the dots durably: in a conversation,
-where it was asked to (`replicator.protocol.securing`), or in the account that gossip passes on
-(R7). Forgotten members do not count, and a peer that has taken another origin counts once.
-
-Of an own dot nobody can hold what was never shown. An account that says so is from another life of
-this directory (R13) and proves a fork, no acknowledgement. After a fork the waiting goes on for
-what the write was issued again as.
+Which peers count is said in `replicator.protocol.acknowledging`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from itertools import islice
 from math import inf
 
 import trio
 
-from replicator.config import MEMBERS_MAX
-from replicator.core.dots import Dot, format_origin
+from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.core.members import Roster
 from replicator.errors import NotReplicated
 from replicator.peers.contacts import Contacts
 from replicator.peers.session import Session
+from replicator.protocol.acknowledging import Acknowledgements, Waiter
 from replicator.store.store import Store
 
 DOTS_NAMED_MAX = 100
 """Dots that an error names."""
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """Somebody who waits until `dots` are on the disks of so many peers; `holders` has them."""
-
-    dots: KnownSet
-    replicas: int
-    holders: set[int] = field(default_factory=set)
-    done: trio.Event = field(default_factory=trio.Event)
 
 
 class Waiting:
@@ -53,10 +37,9 @@ class Waiting:
         self._store = store
         self._contacts = contacts
         self._roster = roster
-        self._waiters: dict[_Waiter, None] = {}
-        self._said: dict[int, KnownSet] = {}
-        self._origins: dict[bytes, int] = {}
-        self._left: set[int] = set()
+        self._acknowledgements = Acknowledgements(
+            roster, lambda: store.origin, lambda: store.shown, store.known
+        )
 
     async def until_held(self, dots: KnownSet, replicas: int, timeout: float | None) -> None:
         """Return when so many peers hold all of `dots` on disk.
@@ -71,27 +54,24 @@ class Waiting:
         Raises:
             NotReplicated: in that time they did not.
         """
-        waiter = _Waiter(self._current(dots), replicas)
-        self._waiters[waiter] = None
+        done = trio.Event()
+        waiter = Waiter(dots, replicas, done.set)
+        self._acknowledgements.begin(waiter)
         try:
-            for member in self._roster.members():
-                self._look(waiter, member.origin)
-            if not waiter.done.is_set():
+            if not waiter.is_done:
                 self._ask(waiter)
                 with trio.move_on_after(inf if timeout is None else timeout):
-                    await waiter.done.wait()
-            if not waiter.done.is_set():
-                raise self._failure(waiter, f"within {timeout:g} s")
+                    await done.wait()
+            if not waiter.is_done:
+                raise self._failure(waiter, f"within {timeout or 0:g} s")
         finally:
-            del self._waiters[waiter]
-            if not self._waiters:
-                self._said.clear()
+            self._acknowledgements.end(waiter)
 
     def failure(self, dots: KnownSet, replicas: int, why: str) -> NotReplicated:
         """What to raise for writes that nobody waits for any more."""
-        waiter = _Waiter(self._current(dots), replicas)
-        for member in self._roster.members():
-            self._look(waiter, member.origin)
+        waiter = Waiter(dots, replicas)
+        self._acknowledgements.begin(waiter)
+        self._acknowledgements.end(waiter)
         return self._failure(waiter, why)
 
     # What happens meanwhile
@@ -100,87 +80,24 @@ class Waiting:
         """A conversation is open: its peer is asked too."""
         peer = session.conversation.peer
         assert peer is not None, "a peer is met when it has greeted"
-        before = self._origins.get(peer.instance, peer.origin)
-        if before != peer.origin:
-            self._leave(before)
-        self._left.discard(peer.origin)
-        self._origins.pop(peer.instance, None)
-        self._origins[peer.instance] = peer.origin
-        if len(self._origins) > MEMBERS_MAX:
-            del self._origins[next(iter(self._origins))]
-        for waiter in self._waiters:
-            session.secure(waiter.dots)
+        self._acknowledgements.met(peer.instance, peer.origin)
+        session.secure(self._acknowledgements.wanted())
 
     def secured(self, session: Session, known: KnownSet) -> None:
         """The peer has made durable what it was asked for."""
         peer = session.conversation.peer
-        if peer is not None and self._waiters:
-            self._said.setdefault(peer.origin, KnownSet()).update(known)
-            for waiter in list(self._waiters):
-                self._look(waiter, peer.origin)
+        assert peer is not None, "who answers has greeted"
+        self._acknowledgements.secured(peer.origin, known)
 
-    def roster_changed(self, origins: set[int]) -> None:
-        """Accounts of these members were passed on, or they were forgotten."""
-        for waiter in list(self._waiters):
-            for origin in origins:
-                self._look(waiter, origin)
+    def roster_changed(self, origins: Iterable[int]) -> None:
+        """Accounts of these members have come."""
+        self._acknowledgements.roster_changed(origins)
 
     def forked(self) -> None:
-        """This node has taken a new origin: what was given up is waited for as what it was issued
-        again as, and whoever acknowledged it has acknowledged something else (R13)."""
-        for waiter in list(self._waiters):
-            current = self._current(waiter.dots)
-            if current != waiter.dots:
-                waiter.dots = current
-                waiter.holders.clear()
-                self._said.clear()
+        """This node has taken a new origin (R13)."""
+        self._acknowledgements.forked()
 
-    # Who holds what
-
-    def _current(self, dots: KnownSet) -> KnownSet:
-        """The dots; for those that a fork has given up, all that was issued since: what it has
-        issued again is among that."""
-        known = self._store.known()
-        if known.issuperset(dots):
-            return dots
-        current = dots.intersection(known)
-        current.add_range(self._store.origin, 1, known.highest(self._store.origin) + 1)
-        return current
-
-    def _look(self, waiter: _Waiter, origin: int) -> None:
-        """Whether one peer holds what is waited for."""
-        if self._holds(origin, waiter.dots):
-            waiter.holders.add(origin)
-        else:
-            waiter.holders.discard(origin)
-        if len(waiter.holders) >= waiter.replicas:
-            waiter.holders = {one for one in waiter.holders if self._holds(one, waiter.dots)}
-        if len(waiter.holders) >= waiter.replicas:
-            waiter.done.set()
-
-    def _holds(self, origin: int, dots: KnownSet) -> bool:
-        store, account = self._store, self._roster.get(origin)
-        if (
-            origin == store.origin
-            or origin in self._left
-            or account is None
-            or account.is_forgotten
-            or dots.highest(store.origin) > store.shown
-        ):
-            return False
-        said = self._said.get(origin)
-        if said is None:
-            return account.known.issuperset(dots)
-        return said.issuperset(dots) or account.known.union(said).issuperset(dots)
-
-    def _leave(self, origin: int) -> None:
-        """A process that was met under this origin has another one now."""
-        self._left.add(origin)
-        self._said.pop(origin, None)
-        for waiter in self._waiters:
-            waiter.holders.discard(origin)
-
-    def _ask(self, waiter: _Waiter) -> None:
+    def _ask(self, waiter: Waiter) -> None:
         open_ones = 0
         for contact in self._contacts.by_origin.values():
             for session in contact.sessions[-1:]:
@@ -189,7 +106,7 @@ class Waiting:
         if open_ones < waiter.replicas:
             self.on_short()
 
-    def _failure(self, waiter: _Waiter, why: str) -> NotReplicated:
+    def _failure(self, waiter: Waiter, why: str) -> NotReplicated:
         members = [one for one in self._roster.members() if one.origin != self._store.origin]
         durable, held = [], []
         for member in members:
@@ -199,14 +116,13 @@ class Waiting:
                 durable.append(member.name or format_origin(member.origin))
             elif known.issuperset(waiter.dots):
                 held.append(member.name or format_origin(member.origin))
-        peers = f"there are {len(members)} other members" if members else "there is no other member"
-        if len(members) == 1:
-            peers = "there is 1 other member"
+        others = {0: "there is no other member", 1: "there is 1 other member"}
         return NotReplicated(
             f"the write is in here, and {why} it was on the disks of {len(durable)} peers instead "
             f"of {waiter.replicas}: durable at {_listed(durable)}, known at {_listed(held)}; "
-            f"{peers}. It stays, and goes on to them: do not write it again, look at status()",
-            dots=_named(waiter.dots),
+            f"{others.get(len(members), f'there are {len(members)} other members')}. It stays, and "
+            "goes on to them: do not write it again, look at status()",
+            dots=tuple(map(str, islice(waiter.dots.dots(), DOTS_NAMED_MAX))),
             wanted=waiter.replicas,
             durable_at=tuple(sorted(durable)),
             held_at=tuple(sorted(held)),
@@ -216,12 +132,3 @@ class Waiting:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(sorted(names)) or "none"
-
-
-def _named(dots: KnownSet) -> tuple[str, ...]:
-    named: list[str] = []
-    for dot in dots.dots():
-        if len(named) == DOTS_NAMED_MAX:
-            break
-        named.append(str(Dot(*dot)))
-    return tuple(named)

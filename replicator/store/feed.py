@@ -26,7 +26,8 @@ from plyvel._plyvel import Snapshot
 from replicator.config import FEED_BATCH_BYTES, FEED_BATCH_ITEMS, FEED_LOOKED_AT_MAX
 from replicator.core import ranges, rows
 from replicator.core.dots import Dot
-from replicator.core.known import KnownSet, below_floor
+from replicator.core.feeding import behind, can_walk
+from replicator.core.known import KnownSet
 from replicator.core.token import write_token
 from replicator.store.keyspace import INDEX, RESERVED, after, log_key, number_seq
 from replicator.store.state import State
@@ -68,12 +69,9 @@ class Change:
         Raises:
             UsageError: see `write_token`.
         """
-        position = self._position
-        if self.dot is not None:
-            origin, seq = self.dot
-            walked = ranges.intersection(self._walked.bounds(origin), [1, seq + 1])
-            position = _with(position, origin, ranges.union(position.bounds(origin), walked))
-        return write_token(position)
+        if self.dot is None:
+            return write_token(self._position)
+        return write_token(behind(self._position, self._walked, *self.dot))
 
 
 class Feed:
@@ -145,7 +143,7 @@ class Feed:
         """Whether the log tells all that the reader lacks."""
         position = self._part(self.position)
         floor = {o: seq for o, seq in floor.items() if self._wanted is None or self._wanted(o)}
-        return known.issuperset(position) and not below_floor(position, floor)
+        return can_walk(position, known, floor)
 
     # By the log
 
@@ -171,10 +169,7 @@ class Feed:
                     walked,
                 )
             )
-        done = ranges.intersection(lack, [1, upto])
-        self.position = _with(
-            self.position, origin, ranges.union(self.position.bounds(origin), done)
-        )
+        self.position = behind(self.position, walked, origin, upto - 1)
         return items
 
     def _entries(
@@ -246,8 +241,3 @@ def chosen(state: State, origins: str | Collection[int] | None) -> Callable[[int
         return lambda origin: origin != state.origin
     some = frozenset(origins)
     return lambda origin: origin in some
-
-
-def _with(known: KnownSet, origin: int, bounds: ranges.Bounds) -> KnownSet:
-    """The known set with another part of one origin; the rest is shared, for nobody changes it."""
-    return KnownSet({**dict(known.items()), origin: bounds})
