@@ -54,6 +54,7 @@ from replicator.protocol.messages import (
     Bye,
     Call,
     Closed,
+    Durable,
     End,
     Hello,
     Known,
@@ -63,6 +64,7 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Want,
     WantFull,
 )
@@ -319,6 +321,8 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
     12: (Members, (_Field(_read_members, _pack_members),)),
     13: (Accounts, (_Field(_read_accounts, _pack_accounts),)),
     14: (Closed, (_KNOWN,)),
+    18: (Durable, (_KNOWN,)),
+    19: (Secure, (_KNOWN,)),
     20: (WantFull, (_ROUND,)),
 }
 """Tag → message and how its fields travel, in the order of the class. Only ever added to."""

@@ -187,6 +187,20 @@ class WantFull:
     round: int
 
 
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What the sender holds durably, of what it was asked for by `Secure` and has not said yet."""
+
+    known: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Make these durable as soon as you know them, and say so by `Durable`."""
+
+    dots: KnownSet
+
+
 Message = (
     Hello
     | Known
@@ -202,10 +216,12 @@ Message = (
     | Members
     | Accounts
     | Closed
+    | Durable
+    | Secure
     | WantFull
 )
 
-SINCE: Mapping[type, int] = {Accounts: 2, Closed: 2, WantFull: 2}
+SINCE: Mapping[type, int] = {Accounts: 2, Closed: 2, Durable: 2, Secure: 2, WantFull: 2}
 """The protocol version with which a message came, where that is not the first: it is neither sent
 to a peer that does not speak it nor taken from one."""
 

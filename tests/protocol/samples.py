@@ -19,6 +19,7 @@ from replicator.protocol.messages import (
     Bye,
     Call,
     Closed,
+    Durable,
     End,
     Hello,
     Known,
@@ -28,6 +29,7 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Want,
     WantFull,
 )
@@ -199,4 +201,6 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Accounts, st.lists(accounts(), max_size=3).map(tuple)),
     st.builds(Closed, known_sets()),
     st.builds(WantFull, _rounds),
+    st.builds(Durable, known_sets()),
+    st.builds(Secure, known_sets()),
 )

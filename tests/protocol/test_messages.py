@@ -22,6 +22,7 @@ from replicator.protocol.messages import (
     Bye,
     Call,
     Closed,
+    Durable,
     End,
     Hello,
     Known,
@@ -31,6 +32,7 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Want,
     WantFull,
 )
@@ -98,6 +100,8 @@ GOLDEN: list[tuple[Message, str]] = [
         "81 c408 0000000000000005 92 01 02 81 c408 0000000000000006 92 02 01",
     ),
     (Closed(KnownSet({5: [2, 3]})), "92 0e 81 c408 0000000000000005 92 02 01"),
+    (Durable(KnownSet({5: [1, 3]})), "92 12 81 c408 0000000000000005 92 01 02"),
+    (Secure(KnownSet({5: [2, 3]})), "92 13 81 c408 0000000000000005 92 02 01"),
     (WantFull(5), "92 14 05"),
 ]
 
