@@ -170,6 +170,7 @@ class Node:
             self._membership,
             self._hosting.workers.common,
             self._hosting.complain,
+            self._hosting.closed,
         )
         nursery.start_soon(self._accepting.serve)
         for task in (

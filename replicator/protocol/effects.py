@@ -367,7 +367,7 @@ class Stop:
             where the peer's bytes did not decode.
     """
 
-    code: Literal["idle", "closing", "busy", "fork", "protocol"]
+    code: Literal["idle", "closing", "busy", "fork", "forgotten", "protocol"]
     reason: str
 
 

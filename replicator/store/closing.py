@@ -55,11 +55,8 @@ class Closing:
         self._looked_at = KnownSet()
         self.reissued = 0
 
-    def close(self, dots: KnownSet) -> bool:
+    def close(self, dots: KnownSet) -> None:
         """Close these, durably.
-
-        Returns:
-            Whether some of them are new.
 
         Raises:
             ClosedError: the store is closed.
@@ -67,7 +64,7 @@ class Closing:
         """
         state = self._state
         if state.closed_dots.issuperset(dots):
-            return False
+            return
         with state.apply_mutex:
             state.refuse_closed()
             state.origins.intern(*dots.origins())
@@ -83,7 +80,6 @@ class Closing:
                 state.commit_quietly(batch)
             state.level.sync()
             state.closed_dots = closed
-        return True
 
     def reissue(self) -> int:
         """Issue the live versions of closed dots again. Costs next to nothing while no closed dot
