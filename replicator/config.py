@@ -96,6 +96,9 @@ LINKS_MAX = 1 << 11
 PROBES_MAX = 1 << 12
 """Addresses that are remembered as asked back already."""
 
+FORGET_AFTER_LEAST = 3600.0
+"""Least `forget_after`, in seconds: many heartbeats of a small cluster, three of any."""
+
 MEMBERS_MAX = 1 << 14
 """Nodes that a node has ever heard of, forgotten ones included."""
 
@@ -257,6 +260,8 @@ class Settings:
         fanout: conversations that are open, whoever dialled, when this node dials one more, and
             peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.
+        forget_after: seconds after which a member of which nothing was heard is forgotten (R10);
+            None leaves that to people.
         dial_members: whether to dial the nodes that peers tell of, and to remember them.
         tls: the files of mutual TLS: ca, certificate, key, and revoked; None talks without.
         insecure: whether to listen without TLS where others than this machine may connect.
@@ -283,6 +288,7 @@ class Settings:
     clock_skew_max: float = 3600.0
     fanout: int = 8
     connections_max: int = 256
+    forget_after: float | None = None
     dial_members: bool = True
     tls: Mapping[str, str] | None = field(default=None)
     insecure: bool = False
