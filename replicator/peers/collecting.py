@@ -73,10 +73,10 @@ class Collecting:
             await trio.to_thread.run_sync(closing.reissue, limiter=self._limiter)
 
     def _is_due(self, watermark: Watermark) -> bool:
-        """Whether a pass may find something: there is something new, or what the last one left can
-        have come under the watermark since, or expired for everybody."""
+        """Whether a pass may find something: there is something new, which is at least counted, or
+        what the last one left can have come under the watermark since, or expired for everybody."""
         if self._store.is_littered:
-            return bool(watermark.covered)
+            return True
         has_expired = self._expires_ms is not None and self._expires_ms < watermark.said_ms
         return has_expired or (self._left > 0 and watermark.covered != self._used.covered)
 
