@@ -24,6 +24,7 @@ from replicator.protocol.messages import Hello, Message
 from tests.upgrades.earlier import WHEEL
 
 NAMES = (
+    "config",
     "core.chunk",
     "core.known",
     "core.members",
@@ -35,6 +36,7 @@ NAMES = (
     "protocol.me",
     "protocol.messages",
     "protocol.pulls",
+    "store.store",
 )
 
 
@@ -107,6 +109,11 @@ def translated_to_ours(value: object) -> Any:
     """A value of the version before as one of this version; what it has no word for is as it is
     where nobody says anything."""
     return _translated(value, _ours)
+
+
+def translated_to_theirs(value: object) -> Any:
+    """A value of this version as one of the version before."""
+    return _translated(value, _theirs)
 
 
 def to_earlier(message: Message) -> Any:
