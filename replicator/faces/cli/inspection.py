@@ -125,6 +125,8 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
         "members": f"{found['members']}; {found['held_by_all']:,} of {found['entries']:,} writes "
         "are on the disk of all",
     }
+    if "format" in found:  # a daemon of version 0.1.0 does not say
+        facts["format"] = str(found["format"])
     counters = {name: count for name, count in found["counters"].items() if count}
     facts["counters"] = (
         ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counters.items())
