@@ -96,7 +96,8 @@ def _translated(value: Any, twin: Callable[[type], Any]) -> Any:
         if isinstance(value, Exception):
             return other(*value.args)
         assert is_dataclass(value), value
-        names = [field.name for field in fields(other)]
+        said = {field.name for field in fields(value)}
+        names = [field.name for field in fields(other) if field.name in said]
         return other(**{name: _translated(getattr(value, name), twin) for name in names})
     if isinstance(value, Mapping):
         return {key: _translated(item, twin) for key, item in value.items()}
