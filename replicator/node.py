@@ -30,6 +30,7 @@ from replicator.peers.joining import Joining
 from replicator.peers.journal import Journal
 from replicator.peers.loopcalls import LoopCalls
 from replicator.peers.membership import Membership
+from replicator.peers.replicated import Replicated
 from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
@@ -57,6 +58,9 @@ class Node:
         events: told of what happens; stays the caller's.
         tls: makes every connection a safe one.
 
+    Attributes:
+        replicated: waits until peers hold writes on disk.
+
     Raises:
         ConfigError: a peer's address is malformed.
     """
@@ -75,6 +79,7 @@ class Node:
         self._hosting = Hosting(
             store, settings, self._contacts, events, self._journal, self._membership, tls
         )
+        self.replicated = Replicated(self._hosting.waiting)
         self._patience = SILENCES_MAX * settings.keepalive
         self._accepting = Accepting(settings, self._hosting, self._journal, self._patience, tls)
         self._stopping = trio.Event()
@@ -145,10 +150,13 @@ class Node:
             self._tls,
         )
         self._synchronizing = Synchronizing(self._contacts, self._dialling)
+        self._hosting.nursery = nursery
+        self._hosting.waiting.on_short = self._dialling.hurry
         self._hosting.on_dialled = self._discovering.dialled_by
         self._membership.on_change = self._roster_changed
         self._membership.on_forgotten = lambda: nursery.start_soon(self._take_new_origin)
         self._calls = calls = LoopCalls(nursery)
+        self.replicated.begin(calls)
         self._running = True
 
         def changed() -> None:

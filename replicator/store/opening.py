@@ -62,6 +62,10 @@ def check_format(db: plyvel.DB | PrefixedDB, level: Level, prefix: bytes) -> Non
                 f"knows {FORMAT_VERSION}): install the newer version"
             )
         return
+    if db.get(meta_key("restoring")) is not None:
+        raise FormatError(
+            f"{level.path} is half of a restore that was cut: run replicator restore again"
+        )
     with db.iterator(start=RESERVED, include_value=False) as keys:
         foreign = next((key for key in keys if prefix or key != ROOT), None)
     if foreign is not None and prefix in read_registry(level.db):

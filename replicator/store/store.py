@@ -263,10 +263,6 @@ class Store(Conflicts):
         """Store what is known of some members; see `members`."""
         write_members(self, accounts)
 
-    def rearm(self) -> None:
-        """Call `on_change` again after the next commit."""
-        self.armed = True
-
     # Durability
 
     def sync_point(self) -> None:
@@ -319,6 +315,7 @@ class Store(Conflicts):
             self._slow = True
         self.gate.shut()
         self.revisit.stop()
+        self._tell()
         if self._filler is not None:
             self._filler.join()
         try:
@@ -361,6 +358,7 @@ class Store(Conflicts):
         # Threads that held these are not there any more.
         self.apply_mutex = threading.Lock()
         self._lock = self.level.lock = threading.Lock()
+        self._bells_lock = threading.Lock()
 
 
 _stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
