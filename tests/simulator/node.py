@@ -217,8 +217,11 @@ class Node:
     def _collect(self) -> None:
         """Take a watermark now, use it later (R8)."""
         watermark, members = self.membership.watermark(), self.membership.members()
+        origin = self.store.origin
 
         def use() -> None:
+            if self.store.origin != origin:
+                return  # a fork has made it void (R13)
             self.cluster.check_watermark(self, watermark, members)
             self.attempt(lambda: self.store.collect(watermark), self._collected)
 
