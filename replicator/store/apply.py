@@ -9,16 +9,19 @@ become known by it.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from replicator.config import CHUNK_RECORDS_MAX
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Key
 from replicator.core.known import KnownSet, within_known
 from replicator.core.merge import raise_context
 from replicator.core.record import ABSENT, Record
 from replicator.errors import CorruptionError, ProtocolError
-from replicator.store.keyspace import INDEX, after
+from replicator.store.comparing import index_rows
+from replicator.store.keyspace import INDEX
 from replicator.store.knowledge import SWALLOWED_ROWS_MAX
 from replicator.store.plan import Conflict, Knows, Plan, forked
 from replicator.store.received import checked
@@ -36,6 +39,9 @@ WRITTEN_FACTOR = 2
 
 PAUSE_SECONDS = 0.002
 PAUSES_MAX = 500
+
+AddRecord = Callable[[Plan, bytes, Record | None], None]
+"""How one key of a stretch gets into a plan, with what the peer has of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +94,48 @@ class Applier:
         chunk: Chunk,
         remote_known: KnownSet,
         floor: Mapping[int, int],
-        after_key: bytes | None,
-        upto: bytes | None,
+        after_key: Key,
+        upto: Key,
     ) -> Applied:
         """See `Store.apply_full`. Works in steps of bounded size, each of which may stand alone:
         a cut full-state round begins again at the first key."""
+        within = within_known(floor, remote_known)
+
+        def add(plan: Plan, key: bytes, record: Record | None) -> None:
+            plan.is_full = True
+            raised = ABSENT if record is None else raise_context(record, within)
+            plan.add_record(key, raised, remote_known, may_vanish=True)
+
         with self._state.apply_mutex:
             self._state.refuse_closed()
-            self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, KnownSet(), floor)
-            remote = checked(chunk)
-            floor = within_known(floor, remote_known)
-            total = Applied(0, 0, ())
-            for keys in self._stretch(sorted(remote), after_key, upto):
-                make_plan = partial(self._plan_full, keys, remote, remote_known, floor)
-                step = self._do(make_plan, set(keys), None, {})
-                total = Applied(
-                    total.records + step.records,
-                    total.changed + step.changed,
-                    total.conflicts + step.conflicts,
-                )
-            return total
+            return self._do_stretch(chunk, after_key, upto, add)
+
+    def mend(self, chunk: Chunk, after_key: Key, upto: Key) -> Applied:
+        """See `Store.mend`."""
+        with self._state.apply_mutex:
+            self._state.refuse_closed()
+            self._meet(chunk, KnownSet(), KnownSet(), {})
+            return self._do_stretch(
+                chunk,
+                after_key,
+                upto,
+                lambda plan, key, record: plan.mend_record(key, record or ABSENT),
+            )
+
+    def _do_stretch(self, chunk: Chunk, after_key: Key, upto: Key, add: AddRecord) -> Applied:
+        """Merge all keys of both sides in a stretch, in steps of bounded size."""
+        self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
+        remote = checked(chunk)
+        total = Applied(0, 0, ())
+        for keys in self._stretch(sorted(remote), after_key, upto):
+            step = self._do(partial(self._plan_keys, keys, remote, add), set(keys), None, {})
+            total = Applied(
+                total.records + step.records,
+                total.changed + step.changed,
+                total.conflicts + step.conflicts,
+            )
+        return total
 
     def _meet(
         self, chunk: Chunk, remote_known: KnownSet, claim: KnownSet, floor: Mapping[int, int]
@@ -187,24 +214,15 @@ class Applier:
         plan.add_chunk(chunk, remote_known)
         return plan
 
-    def _plan_full(
-        self,
-        keys: list[bytes],
-        remote: Mapping[bytes, Record],
-        remote_known: KnownSet,
-        floor: Mapping[int, int],
-    ) -> Plan:
+    def _plan_keys(self, keys: list[bytes], remote: Mapping[bytes, Record], add: AddRecord) -> Plan:
         plan = Plan(self._state, self._settler, self._knows)
         for key in keys:
-            record = remote.get(key)
-            if record is not None:
-                record = raise_context(record, floor)
-            plan.add_record(key, record or ABSENT, remote_known, may_vanish=True)
+            add(plan, key, remote.get(key))
         plan.refuse_repeated_dots()
         return plan
 
     def _stretch(
-        self, remote_keys: list[bytes], after_key: bytes | None, upto: bytes | None
+        self, remote_keys: list[bytes], after_key: Key, upto: Key
     ) -> Iterator[list[bytes]]:
         """All keys of both sides in a stretch, in order, in steps of bounded size."""
         if any(
@@ -212,11 +230,10 @@ class Applier:
             for key in remote_keys
         ):
             raise ProtocolError("a record of a full-state round lies outside of its stretch")
-        start = INDEX if after_key is None else INDEX + after_key + b"\0"
-        stop = after(INDEX) if upto is None else INDEX + upto + b"\0"
         step: list[bytes] = []
         place = 0
-        with self._state.db.iterator(start=start, stop=stop, include_value=False) as index:
+        rows_there = index_rows(self._state.db, after_key, upto, include_value=False)
+        with closing(rows_there) as index:
             for row_key in index:
                 key = row_key[len(INDEX) :]
                 while place < len(remote_keys) and remote_keys[place] <= key:

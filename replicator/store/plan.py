@@ -6,7 +6,7 @@ hand. Everything else goes through `replicator.core.merge`.
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -20,7 +20,15 @@ from replicator.core.merge import merge
 from replicator.core.ranges import Bounds
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
-from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key
+from replicator.store.keyspace import (
+    INDEX,
+    RESERVED,
+    SEQ,
+    floor_key,
+    log_key,
+    meta_key,
+    pack_meta,
+)
 from replicator.store.knowledge import OriginChange
 from replicator.store.received import bad_key, decoded
 from replicator.store.resolving import Settler
@@ -76,6 +84,7 @@ class Plan:
         records: how many records it was made of.
         changed: how many of them change something.
         conflicts: what comes into conflict by it.
+        is_full: whether it is a stretch of a full-state round.
     """
 
     def __init__(self, state: State, settler: Settler, knows: Knows) -> None:
@@ -88,6 +97,7 @@ class Plan:
         self._stamps: list[int] = []
         self._fresh: list[bytes] = []
         self._own_went = False
+        self.is_full = False
         self.records = 0
         self.changed = 0
         self.conflicts: list[Conflict] = []
@@ -188,12 +198,39 @@ class Plan:
             may_vanish: whether the key may be gone afterwards: only in a full-state round, where
                 absence counts. Elsewhere that shows a peer that contradicts itself.
         """
+        self._add_record(key, remote, self._knows, remote_known, may_vanish)
+
+    def mend_record(self, key: bytes, remote: Record) -> None:
+        """Merge one record without asking the known sets (R16): a version goes only where the
+        context of the other side covers it. What has no put on either side is left alone, and so
+        is a key of which nothing would stay: that is for a person to look at."""
+        local = self._local(key)
+        both = (*local.versions, *remote.versions)
+        nothing = KnownSet()
+        if all(version.is_delete for version in both):
+            return
+        if merge(local, nothing, remote, nothing).versions:
+            self._add_record(key, remote, nothing, nothing, False)
+
+    def _local(self, key: bytes) -> Record:
+        """The record here, values not loaded."""
+        state = self._state
+        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
+        return ABSENT if row is None else rows.unpack(row, key, state.origins.by_number)[0]
+
+    def _add_record(
+        self,
+        key: bytes,
+        remote: Record,
+        local_known: Container[tuple[int, int]],
+        remote_known: KnownSet,
+        may_vanish: bool,
+    ) -> None:
         state = self._state
         if remote.context.get(state.origin, 0) > state.shown:
             raise forked(state)
-        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
-        local = rows.unpack(row, key, state.origins.by_number)[0] if row is not None else ABSENT
-        merged = merge(local, self._knows, remote, remote_known)
+        local = self._local(key)
+        merged = merge(local, local_known, remote, remote_known)
         here = _dots(local)
         for version in remote.versions:
             if version.dot not in here and version.dot in self._knows:
@@ -270,12 +307,20 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
+        in_full_round = state.in_full_round if claim is None else False
+        if self.is_full and self.changed:
+            in_full_round = True
+        if in_full_round and not state.in_full_round:
+            batch.put(meta_key("full"), pack_meta(1))
+        elif state.in_full_round and not in_full_round:
+            batch.delete(meta_key("full"))
         for key in self._fresh:
             state.absent.add(key)
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
+        state.in_full_round = in_full_round
         self._observe()
         return stale
 

@@ -63,6 +63,8 @@ class State:
         cluster_id: which cluster the store belongs to, once it does (R15).
         is_bound: whether it took that id from a peer with data.
         durable: the known set as of the last sync point.
+        in_full_round: whether a full-state round has changed something here and none is complete
+            since: the keys may be ahead of the known set, so digests say nothing (R16).
         closed: why nothing is accepted any more, or None.
         armed, on_change: whether and how to tell the node of the next commit.
         dirty: keys written locally while an apply is being planned, or None.
@@ -88,6 +90,7 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
+        self.in_full_round = False
         self.closed: str | None = None
         self.armed = False
         self.on_change: Callable[[], None] | None = None

@@ -32,6 +32,7 @@ from replicator.store.level import Level, split
 from replicator.store.local import LocalWrites
 from replicator.store.members import read_members, write_members
 from replicator.store.source import Source
+from replicator.store.watching import Watching
 
 FILTER_KEYS_AT_OPEN = 20_000
 """An index up to this size is read into the filter before opening returns."""
@@ -57,6 +58,7 @@ class Store(LocalWrites):
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
         sync_points: how many sync points were noted since opening.
+        watching: fingerprints and digests, to compare with other stores.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Store(LocalWrites):
         self._sync_point_turn = threading.Lock()
         self._applier = Applier(self, self.settler)
         self._fork = Fork(self, self.settler)
+        self.watching = Watching(self)
 
     @classmethod
     def open(
@@ -250,6 +253,15 @@ class Store(LocalWrites):
                 None is before the first, behind the last key.
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
+
+    def mend(self, chunk: Chunk, after_key: bytes | None, upto: bytes | None) -> Applied:
+        """Merge a stretch of keys without asking what either side knows (R16): a version goes only
+        where the context of the other side covers it.
+
+        Args:
+            chunk, after_key, upto: as for `apply_full`.
+        """
+        return self._applier.mend(chunk, after_key, upto)
 
     def fork(self) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13)."""
