@@ -222,6 +222,8 @@ class Settings:
         connections_max: conversations that peers opened, at most.
         dial_members: whether to dial the nodes that peers tell of, and to remember them.
         tls: the files of mutual TLS: ca, certificate, key, and revoked; None talks without.
+        digest_interval: how often the data is compared with that of each peer, where something has
+            changed (R16); 0 never does.
         insecure: whether to listen without TLS where others than this machine may connect.
     """
 
@@ -248,4 +250,5 @@ class Settings:
     connections_max: int = 256
     dial_members: bool = True
     tls: Mapping[str, str] | None = field(default=None)
+    digest_interval: float = 3600.0
     insecure: bool = False

@@ -357,6 +357,9 @@ class Node:
             held_by_all=known.intersection(watermark).count(),
             discovery=self._discovering.summaries() if self._running else {},
             counters=store.counters(),
+            comparisons=self._hosting.digests.compared,
+            differences=self._hosting.digests.differences,
+            mends=self._hosting.digests.mends,
             connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,
         )

@@ -96,6 +96,9 @@ class Status:
             hold on disk; of `entries`, all there are.
         discovery: what each provider of peers has found, or why it finds nothing.
         counters: what the store did since it was opened.
+        comparisons: how often digests were compared with a peer and were equal (R16).
+        differences: how often they were not.
+        mends: how many rounds that mend such a difference were completed.
         connections_refused: connections that found no room.
         events_dropped: events lost because callbacks are too slow.
     """
@@ -113,6 +116,9 @@ class Status:
     held_by_all: int
     discovery: dict[str, str]
     counters: StoreCounters
+    comparisons: int
+    differences: int
+    mends: int
     connections_refused: int
     events_dropped: int
 

@@ -100,6 +100,7 @@ class ReplicationSection(Struct, frozen=True):
     fanout: int = _DEFAULTS.fanout
     connections_max: int = _DEFAULTS.connections_max
     dial_members: bool = _DEFAULTS.dial_members
+    digest_interval: float = _DEFAULTS.digest_interval
 
 
 class ResolverSection(Struct, frozen=True):

@@ -35,6 +35,7 @@ class Tuning(TypedDict, total=False):
     fanout: int
     connections_max: int
     dial_members: bool
+    digest_interval: float
     insecure: bool
 
 
@@ -212,6 +213,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "fanout": _count(1, CONNECTIONS_MAX),
     "connections_max": _count(1, CONNECTIONS_MAX),
     "dial_members": _switch,
+    "digest_interval": _seconds(0),
     "tls": _tls,
     "insecure": _switch,
 }

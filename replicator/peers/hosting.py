@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
+from random import random
 
 import trio
 from trio.lowlevel import ParkingLot
@@ -21,6 +22,7 @@ from replicator.peers.journal import Journal, printable
 from replicator.peers.membership import Membership
 from replicator.peers.session import Session, Workers
 from replicator.protocol.conversation import Conversation
+from replicator.protocol.digests import Digests
 from replicator.protocol.effects import Close, Report
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
@@ -47,6 +49,7 @@ class Hosting:
         instance: 8 random bytes, by which a node recognises itself.
         name, port: the node's name and where it listens (0: it does not), once that is known.
         workers: bounds the threads of the sessions.
+        digests: what came of comparing digests with peers (R16).
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -73,6 +76,7 @@ class Hosting:
         self._membership = membership
         self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
+        self.digests = Digests(settings.digest_interval, random)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
@@ -168,10 +172,25 @@ class Hosting:
         if report.kind in ("resolver", "skew"):
             self._journal.failed(f"{report.kind} of node {peer.node}", report.text)
             return
+        if report.kind in ("compared", "differs", "mended"):
+            self._compared(session, contact, report)
+            return
         contact.count(report)
         if report.kind == "round":
             self._journal.works(self._subject(session))
             self._events.emit("round", round_of(session, peer, report))
+
+    def _compared(self, session: Session, contact: Contact, report: Report) -> None:
+        """Digests were compared, or what differs was mended (R16)."""
+        subject = f"data of node {contact.name}"
+        if report.kind == "compared":
+            self._journal.works(subject)
+        elif report.kind == "differs":
+            self._journal.failed(subject, report.text)
+            self._events.emit("difference", contact.name, format_origin(contact.origin))
+        else:
+            text = f"{self._subject(session)}: what differed is mended; {report.changed} records"
+            self._journal.info(f"{text} changed here")
 
     def applied(self, session: Session, applied: Applied) -> None:
         for conflict in applied.conflicts:
@@ -305,6 +324,7 @@ class Hosting:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             roster=self._membership.roster,
             port=self.port,
+            digests=self.digests,
         )
 
 

@@ -1,10 +1,10 @@
 """One conversation over one stream: carries out its effects against the store and the peer.
 
-Five tasks a session: `_drive` alone calls the conversation; the inbox receives and decodes ahead
-of it; the outbox encodes and sends; the source reader reads snapshots ahead; and one task applies.
-So on the serving side LevelDB reads, encoding and sending overlap, on the pulling side receiving,
-decoding and applying do. Every queue in between is bounded, and what is not taken holds up the
-peer.
+Six tasks a session: `_drive` alone calls the conversation; the inbox receives and decodes ahead
+of it; the outbox encodes and sends; the source reader reads snapshots ahead; one task applies; and
+one scans what there is here. So on the serving side LevelDB reads, encoding and sending overlap, on
+the pulling side receiving, decoding and applying do. Every queue in between is bounded, and what is
+not taken holds up the peer.
 
 Whatever happens here, wrong bytes, a failing store, a bug, ends this session with a reason and
 touches no other.
@@ -28,6 +28,8 @@ from replicator.peers.applying import Applying
 from replicator.peers.inbox import Inbox, Item
 from replicator.peers.outbox import Outbox
 from replicator.peers.readahead import SourceReader
+from replicator.peers.scanning import Scanning
+from replicator.protocol.comparison import Mend, ReadAnswer, Scan, TakeDigest
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -144,6 +146,7 @@ class Session:
         self._applying = Applying(
             store, workers.applying, self._post, partial(host.applied, self), self._failed
         )
+        self._scanning = Scanning(store, workers.common, self._post, self._failed)
         self._events: deque[Event] = deque()
         self._changed = self._heard = self._roster_changed = False
         self._pings = self._pongs = 0
@@ -170,7 +173,13 @@ class Session:
 
     async def _converse(self) -> None:
         async with trio.open_nursery() as nursery:
-            for task in (self._inbox.run, self._send, self._source.run, self._applying.run):
+            for task in (
+                self._inbox.run,
+                self._send,
+                self._source.run,
+                self._applying.run,
+                self._scanning.run,
+            ):
                 nursery.start_soon(task)
             await self._drive()
             self._flushing.deadline = trio.current_time() + FLUSH_SECONDS
@@ -306,9 +315,11 @@ class Session:
         match effect:
             case Send(message):
                 self._send_message(message)
-            case Apply() | Finish() | ApplyFull():
+            case Apply() | Finish() | ApplyFull() | Mend():
                 self._applying.put(effect)
-            case OpenSource() | ReadChunk() | CloseSource():
+            case Scan() | TakeDigest():
+                self._scanning.put(effect)
+            case OpenSource() | ReadChunk() | ReadAnswer() | CloseSource():
                 self._source.put(effect)
             case Show(seq):
                 if seq > self._store.shown:

@@ -52,6 +52,8 @@ from replicator.protocol.messages import (
     Begin,
     Bye,
     Call,
+    Compare,
+    Digest,
     End,
     Hello,
     Known,
@@ -61,8 +63,10 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Verdict,
     Want,
 )
+from replicator.protocol.ranges import pack_parts, read_hash, read_parts, read_step, read_verdicts
 from replicator.protocol.reader import Reader, within
 
 _NUMBER_MAX = 2**32 - 1
@@ -237,7 +241,7 @@ def _read_cluster_id(reader: Reader) -> bytes | None:
     return value
 
 
-def _read_hashes(reader: Reader) -> list[bytes]:
+def read_hashes(reader: Reader) -> list[bytes]:
     hashes = reader.blobs(reader.array(BLOCKS, BLOCKS, "block hashes"), HASH_BYTES, "block hashes")
     if any(len(value) not in (0, HASH_BYTES) for value in hashes):
         raise ProtocolError(f"a block hash has neither 0 nor {HASH_BYTES} bytes")
@@ -277,7 +281,7 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
             _flag("explicit"),
             _flag("has_data"),
             _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the wall clock")),
-            _Field(_read_hashes),
+            _Field(read_hashes),
             _Field(lambda reader: reader.blob(HASH_BYTES, HASH_BYTES, "the hash of the members")),
             _Field(lambda reader: reader.whole(0, 65535, "the port")),
             _Field(lambda reader: reader.text(ADDRESS_BYTES_MAX, "the dialled address")),
@@ -300,6 +304,18 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
         (_Field(_read_origins, lambda origins: [_origin_bytes(origin) for origin in origins]),),
     ),
     12: (Members, (_Field(_read_members, _pack_members),)),
+    15: (Compare, (_ROUND, _Field(read_parts, pack_parts))),
+    16: (Verdict, (_ROUND, _Field(read_verdicts))),
+    17: (
+        Digest,
+        (
+            _Field(read_step),
+            _ROUND,
+            _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the moment")),
+            _Field(read_hash),
+            _Field(read_hash),
+        ),
+    ),
 }
 """Tag → message and how its fields travel, in the order of the class. Only ever added to."""
 

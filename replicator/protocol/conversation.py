@@ -25,6 +25,7 @@ from replicator.core.known import KnownSet
 from replicator.errors import PeerError, ProtocolError
 from replicator.protocol import messages
 from replicator.protocol.announcing import Announcements
+from replicator.protocol.comparison import AnswerRead, DigestTaken, Scanned
 from replicator.protocol.counters import Counters
 from replicator.protocol.effects import (
     Applied,
@@ -51,6 +52,7 @@ from replicator.protocol.pulls import ConversationId, Pulls
 from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
 from replicator.protocol.timing import Timing
+from replicator.protocol.watch import Watch
 
 
 class Conversation:
@@ -96,6 +98,7 @@ class Conversation:
         self._greeting = Greeting(me, explicit, address)
         self._gossip = Gossip(me.roster, self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
+        self._watch = Watch(pulls, me.digests, me.wall_ms, self._emit)
         self._lacking = False
         self._retry_at = inf
         self._ending = Ending(
@@ -113,6 +116,11 @@ class Conversation:
     def version(self) -> int:
         """Of the protocol, as this conversation speaks it; the least until the peer has greeted."""
         return self._greeting.version
+
+    @property
+    def _compares(self) -> bool:
+        """Whether full-state rounds compare range by range, and digests are compared."""
+        return self.version >= messages.SINCE[messages.Compare]
 
     @property
     def states(self) -> tuple[str, str, str]:
@@ -189,6 +197,7 @@ class Conversation:
                 self._send(messages.Pong())
             case "greeting", messages.Hello():
                 self._on_hello(message)
+                self._watch.met(message.origin, now)
             case "comparing", messages.Known(known):
                 self._on_first_known(known, now)
             case _:
@@ -209,6 +218,15 @@ class Conversation:
                 self._pull.end(message, now)
             case messages.Revisions() | messages.Call() | messages.Members():
                 self._gossip.take(message)
+            case messages.Compare():
+                self._serve.compare(message)
+            case messages.Verdict():
+                self._pull.judged(message, now)
+            case messages.Digest(step="mend"):
+                self._serve.mend(message)
+            case messages.Digest():
+                self._watch.take(message, now)
+                self._refresh(now)
 
     def _meet(self, event: Event, now: float) -> None:
         match event:
@@ -218,9 +236,17 @@ class Conversation:
             case SourceOpened(known, _):
                 self._out += self._news.showing(known)
                 self._news.revealed(known)
-                self._serve.opened(event, self.peer_known)
+                self._serve.opened(event, self.peer_known, compares=self._compares)
             case ChunkRead():
                 self._serve.chunk_read(event)
+            case AnswerRead():
+                self._serve.answer_read(event)
+            case Scanned():
+                self._pull.scanned(event, now)
+            case DigestTaken():
+                self._timing.active_at = now
+                self._watch.taken(event, now)
+                self._refresh(now)
             case Applied():
                 self._timing.active_at = now
                 self._pull.applied(event, now)
@@ -262,7 +288,7 @@ class Conversation:
 
     def _on_begin(self, message: messages.Begin, now: float) -> None:
         self._news.learn(message.known)
-        self._pull.begin(message, now)
+        self._pull.begin(message, now, compares=self._compares)
 
     def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
@@ -271,7 +297,10 @@ class Conversation:
         known = self._known()
         if announcing:
             self._announce(known)
-        if self._pull.is_idle:
+        if self._pull.is_idle and self._watch.mends is not None:
+            moment_ms, self._watch.mends = self._watch.mends, None
+            self._pull.mend(self.peer_known, moment_ms, now)
+        elif self._pull.is_idle:
             assert self.peer is not None
             self._pull.ask(self.peer.origin, self.peer_known, known, now)
         self._lacking = not (
@@ -298,12 +327,15 @@ class Conversation:
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
+                asks = self._compares and idle and not self._lacking
+                idle = idle and self._watch.is_idle
                 waiting = self._lacking or self._gossip.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),
                     (timing.ping_at, self._on_keepalive),
                     (self._retry_at, self._refresh),
+                    (self._watch.due if asks else inf, self._on_digest_due),
                     (timing.quiet_at(waiting) if idle else inf, self._leave),
                 ]
         return []
@@ -321,7 +353,12 @@ class Conversation:
         """So the peer hears that this side lives, even while it has reason not to read."""
         self._send(messages.Ping())
 
+    def _on_digest_due(self, now: float) -> None:
+        self._watch.ask(self._known(), KnownSet(), now)
+
     def _leave(self, now: float) -> None:
+        if not self._watch.is_idle:
+            return  # it has been due at the same moment
         self._link.step("leave")
         self._timing.limit(now)
         self._send(messages.Bye("nothing more to say", "idle"))
@@ -341,8 +378,10 @@ class Conversation:
             match effect:
                 case Send(message):
                     self._timing.sent(now, active=not isinstance(message, messages.Quiet))
-                case Report():
+                case Report(kind):
                     self.counters = self.counters.after(effect)
+                    if kind == "mended":
+                        self._watch.mended(now)
         if not self.wants_input:
             self._timing.heard_at = now  # a peer that is not read is not silent
         self._retry_at = inf

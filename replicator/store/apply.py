@@ -129,7 +129,7 @@ class Applier:
         remote = checked(chunk)
         total = Applied(0, 0, ())
         for keys in self._stretch(sorted(remote), after_key, upto):
-            step = self._do(partial(self._plan_keys, keys, remote, add), set(keys), None, {})
+            step = self._do(partial(self._plan_full, keys, remote, add), set(keys), None, {})
             total = Applied(
                 total.records + step.records,
                 total.changed + step.changed,
@@ -214,7 +214,7 @@ class Applier:
         plan.add_chunk(chunk, remote_known)
         return plan
 
-    def _plan_keys(self, keys: list[bytes], remote: Mapping[bytes, Record], add: AddRecord) -> Plan:
+    def _plan_full(self, keys: list[bytes], remote: Mapping[bytes, Record], add: AddRecord) -> Plan:
         plan = Plan(self._state, self._settler, self._knows)
         for key in keys:
             add(plan, key, remote.get(key))
