@@ -62,6 +62,15 @@ class Stretch:
     step: int
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """All records of the server with ``after < key <= upto``."""
+
+    chunk: Chunk
+    after: Key
+    upto: Key
+
+
 Measure = Callable[[Key, Key, int], tuple[int, bytes | None]]
 """After, upto, most → how many records lie there, and their fingerprint; None in its place where
 there are more than `most`, who need not be counted to the end."""
@@ -70,14 +79,20 @@ Read = Callable[[Key, Key], Iterator[Chunk]]
 """After, upto → the records that lie there, in key order."""
 
 
-def answer(parts: Sequence[Part], measure: Measure, read: Read) -> Iterator[bytes | Chunk]:
+def answer(
+    parts: Sequence[Part], measure: Measure, read: Read, few: int = COMPARE_FEW_KEYS
+) -> Iterator[bytes | Chunk]:
     """What a server says to these ranges, in their order: verdicts, one octet each, and behind
-    verdicts that end with `RECORDS` the records of that run of ranges."""
+    verdicts that end with `RECORDS` the records of that run of ranges.
+
+    Args:
+        few: a range in which one side holds no more records than that is not split; at least 1.
+    """
     verdicts = bytearray()
     for part in parts:
         begin = after = part.after
         for one in part.ranges:
-            verdict = _verdict(one, *measure(after, one.upto, most(one)))
+            verdict = _verdict(one, few, *measure(after, one.upto, 2 * one.count + few))
             if verdict != RECORDS:
                 if verdicts and verdicts[-1] == RECORDS:
                     yield bytes(verdicts)
@@ -94,16 +109,12 @@ def answer(parts: Sequence[Part], measure: Measure, read: Read) -> Iterator[byte
         yield bytes(verdicts)
 
 
-def most(theirs: Range) -> int:
-    """How many records a server may hold in a range and still have it split."""
-    return 2 * theirs.count + COMPARE_FEW_KEYS
-
-
-def _verdict(theirs: Range, count: int, fingerprint: bytes | None) -> int:
+def _verdict(theirs: Range, few: int, count: int, fingerprint: bytes | None) -> int:
+    """Where the server holds far more, it sends all of it: that is most of what is lacking."""
     if fingerprint == theirs.fingerprint and count == theirs.count:
         return EQUAL
-    is_worth_it = min(count, theirs.count) > COMPARE_FEW_KEYS and fingerprint is not None
-    return SPLIT if is_worth_it else RECORDS
+    is_split = min(count, theirs.count) > few and fingerprint is not None
+    return SPLIT if is_split else RECORDS
 
 
 def between(low: bytes, high: bytes) -> bytes:

@@ -5,12 +5,11 @@ conversation asks for them. So it is with answers to a peer's ranges, each of wh
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
 from typing import TypeVar
 
 import trio
 
-from replicator.config import QUEUE_CHUNKS_MAX
+from replicator.config import CHUNK_BYTES, QUEUE_CHUNKS_MAX
 from replicator.core.chunk import Chunk
 from replicator.protocol.comparison import AnswerRead, ReadAnswer
 from replicator.protocol.effects import (
@@ -30,6 +29,9 @@ EFFECTS_MAX = 8
 
 CHUNKS_AT_ONCE = QUEUE_CHUNKS_MAX // 2
 """Chunks read by one call of a thread; a small round is one call."""
+
+ITEMS_AT_ONCE_MAX = 64
+"""The same where they are small: verdicts, and the records of a few keys."""
 
 T = TypeVar("T")
 
@@ -185,9 +187,14 @@ class _Walk:
             await trio.to_thread.run_sync(self._release, limiter=self._workers)
 
     def _read_some(self) -> list[SourceItem]:
-        items = list(islice(self._items, CHUNKS_AT_ONCE))
-        if len(items) < CHUNKS_AT_ONCE:
-            self._release()
+        items: list[SourceItem] = []
+        size = 0
+        for item in self._items:
+            items.append(item)
+            size += len(item) if isinstance(item, bytes) else item.size_bytes
+            if size >= CHUNKS_AT_ONCE * CHUNK_BYTES or len(items) == ITEMS_AT_ONCE_MAX:
+                return items
+        self._release()
         return items
 
     def _release(self) -> None:

@@ -29,7 +29,7 @@ from replicator.peers.inbox import Inbox, Item
 from replicator.peers.outbox import Outbox
 from replicator.peers.readahead import SourceReader
 from replicator.peers.scanning import Scanning
-from replicator.protocol.comparison import Mend, ReadAnswer, Scan, TakeDigest
+from replicator.protocol.comparison import ApplyRanges, ReadAnswer, Scan, TakeDigest
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -315,7 +315,7 @@ class Session:
         match effect:
             case Send(message):
                 self._send_message(message)
-            case Apply() | Finish() | ApplyFull() | Mend():
+            case Apply() | Finish() | ApplyFull() | ApplyRanges():
                 self._applying.put(effect)
             case Scan() | TakeDigest():
                 self._scanning.put(effect)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from replicator.config import (
+    CHUNK_BYTES,
     COMPARE_KEYS,
     COMPARE_PARTS,
     COMPARE_RANGES_MAX,
@@ -25,7 +26,7 @@ from replicator.config import (
     QUEUE_CHUNKS_MAX,
 )
 from replicator.core.chunk import Chunk
-from replicator.core.compare import RECORDS, SPLIT, Key, Stretch
+from replicator.core.compare import RECORDS, SPLIT, Key, Piece, Stretch
 from replicator.errors import ProtocolError
 from replicator.protocol.comparison import Scan, Scanned
 from replicator.protocol.effects import Effect, Send
@@ -35,13 +36,8 @@ STRETCHES_AT_ONCE = COMPARE_RANGES_MAX // COMPARE_PARTS
 """Stretches that are scanned together: split ones fill a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """All records of the peer with ``after < key <= upto``."""
-
-    chunk: Chunk
-    after: Key
-    upto: Key
+PIECE_OVERHEAD_BYTES = 256
+"""What a piece counts beside its records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +73,12 @@ class Comparing:
 
     Attributes:
         moment_ms: the same.
-        pieces: what is to be applied, in this order.
     """
 
     def __init__(self, number: int, moment_ms: int | None, emit: Callable[[Effect], None]) -> None:
         self.moment_ms = moment_ms
-        self.pieces: deque[Piece] = deque()
+        self._pieces: deque[Piece] = deque()
+        self._size_bytes = 0
         self._number = number
         self._emit = emit
         self._todo = [Stretch(None, None, COMPARE_KEYS)]
@@ -94,7 +90,7 @@ class Comparing:
     @property
     def has_room(self) -> bool:
         """Whether more of the peer may be read: not while enough waits to be applied."""
-        return len(self.pieces) < QUEUE_CHUNKS_MAX
+        return self._size_bytes < QUEUE_CHUNKS_MAX * CHUNK_BYTES
 
     @property
     def waits_for_peer(self) -> bool:
@@ -172,14 +168,39 @@ class Comparing:
         if not (is_behind and is_within) or any(low >= high for low, high in pairwise(keys)):
             raise ProtocolError("the records of a round that compares are not in key order")
         if run.held is not None:
-            self.pieces.append(Piece(run.held, run.after, last))
+            self._put(Piece(run.held, run.after, last))
             run.after = last
         run.held = chunk
 
     def _close_run(self) -> None:
         run, self._run = self._run, None
         if run is not None:
-            self.pieces.append(Piece(run.held or Chunk(), run.after, run.upto))
+            self._put(Piece(run.held or Chunk(), run.after, run.upto))
+
+    def _put(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        self._size_bytes += _size_bytes(piece)
+
+    @property
+    def has_pieces(self) -> bool:
+        """Whether there is something to apply."""
+        return bool(self._pieces)
+
+    def take(self) -> tuple[Piece, ...]:
+        """What is to be applied next: about one chunk in all."""
+        taken: list[Piece] = []
+        size = 0
+        while self._pieces and (not taken or size + _size_bytes(self._pieces[0]) <= CHUNK_BYTES):
+            piece = self._pieces.popleft()
+            taken.append(piece)
+            size += _size_bytes(piece)
+        self._size_bytes -= size
+        return tuple(taken)
+
+    def abandon(self) -> None:
+        """Drop what waits."""
+        self._pieces.clear()
+        self._size_bytes = 0
 
     def end(self) -> None:
         """The peer has said everything.
@@ -190,3 +211,8 @@ class Comparing:
         self._close_run()
         if self._todo or self._asked or self._is_scanning:
             raise ProtocolError("a round that compares ends before everything was compared")
+
+
+def _size_bytes(piece: Piece) -> int:
+    """What a piece counts: an empty one is not free either, for keys of this side lie there."""
+    return piece.chunk.size_bytes + PIECE_OVERHEAD_BYTES

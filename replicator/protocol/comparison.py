@@ -1,10 +1,11 @@
 """The border of a conversation, continued (`replicator.protocol.effects`): what concerns comparing
 two nodes range by range (R9) and by digests (R16)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replicator.core.chunk import Chunk
-from replicator.core.compare import Part, Stretch
+from replicator.core.compare import Part, Piece, Stretch
 from replicator.core.known import KnownSet
 
 
@@ -45,17 +46,19 @@ class TakeDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """Apply a range of keys of a round that mends a difference (R16): what either side knows is
-    not asked. Answered by `Applied`.
+class ApplyRanges:
+    """Apply ranges of keys, where absence counts, in few WriteBatches. Answered by `Applied`.
 
     Attributes:
-        chunk, after, upto: as of `ApplyFull`.
+        pieces: disjoint; in each all records of the peer that lie there.
+        remote_known, floor: as of `ApplyFull`.
+        mends: whether a difference is mended (R16): then what either side knows is not asked.
     """
 
-    chunk: Chunk
-    after: bytes | None
-    upto: bytes | None
+    pieces: tuple[Piece, ...]
+    remote_known: KnownSet
+    floor: Mapping[int, int]
+    mends: bool
 
 
 @dataclass(frozen=True, slots=True)

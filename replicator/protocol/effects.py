@@ -7,10 +7,10 @@ driver owes:
   the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is;
   where one fails, what follows it in the same call is not begun but for `Close`. `Learn` is no
   more than a change in memory: it is done at once.
-- The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
-  and so are the applying ones (`Apply`, `Finish`, `ApplyFull`, `Mend`: at most one is ever under
-  way). Of `Scan` and of `TakeDigest` at most one each is under way. Each but `CloseSource` is
-  answered by exactly one event: its own, or `StoreFailed`.
+- The source effects (`OpenSource`, `ReadChunk`, `ReadAnswer`, `CloseSource`) are carried out one
+  after the other, and so are the applying ones (`Apply`, `Finish`, `ApplyFull`, `ApplyRanges`: at
+  most one is ever under way). Of `Scan` and of `TakeDigest` at most one each is under way. Each but
+  `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.
 - `Send` only queues. `ReadChunk` and `ReadAnswer` wait until the transport has taken what was
   queued before, so a slow reader holds back the next chunk, and `KnownChanged` is held back
   likewise: one is enough for any number of changes. The queue is thereby bounded, but for a peer
@@ -29,8 +29,8 @@ from replicator.core.known import KnownSet
 from replicator.core.members import Member
 from replicator.protocol.comparison import (
     AnswerRead,
+    ApplyRanges,
     DigestTaken,
-    Mend,
     ReadAnswer,
     Scan,
     Scanned,
@@ -239,7 +239,7 @@ Effect = (
     | Apply
     | Finish
     | ApplyFull
-    | Mend
+    | ApplyRanges
     | AdoptCluster
     | Learn
     | Fork

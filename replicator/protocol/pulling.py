@@ -20,7 +20,7 @@ from replicator.core.known import KnownSet
 from replicator.core.record import merge_contexts
 from replicator.errors import ProtocolError, UsageError
 from replicator.protocol.comparing import Comparing
-from replicator.protocol.comparison import Mend, Scanned
+from replicator.protocol.comparison import ApplyRanges, Scanned
 from replicator.protocol.effects import (
     Applied,
     Apply,
@@ -260,7 +260,7 @@ class PullHalf:
             case "full":
                 return len(current.queue) > 1
             case "comparing":
-                return current.comparing is not None and bool(current.comparing.pieces)
+                return current.comparing is not None and current.comparing.has_pieces
             case _:
                 return self.state in ("log_ended", "full_ended")
 
@@ -272,12 +272,9 @@ class PullHalf:
 
     def _next_piece(self, current: Round, comparing: Comparing) -> Effect:
         is_mend = comparing.moment_ms is not None
-        if not comparing.pieces:
+        if not comparing.has_pieces:
             return self._finish(current, Chunk(), claims=not is_mend)
-        piece = comparing.pieces.popleft()
-        if is_mend:
-            return Mend(piece.chunk, piece.after, piece.upto)
-        return ApplyFull(piece.chunk, current.remote_known, current.floor, piece.after, piece.upto)
+        return ApplyRanges(comparing.take(), current.remote_known, current.floor, is_mend)
 
     def _next_full(self, current: Round) -> Effect:
         if current.comparing is not None:
@@ -353,7 +350,7 @@ class PullHalf:
         if self._round is not None:
             self._round.queue.clear()
             if self._round.comparing is not None:
-                self._round.comparing.pieces.clear()
+                self._round.comparing.abandon()
 
     def settled(self) -> None:
         """What was being applied when the conversation began to end has been committed, or has

@@ -8,14 +8,14 @@ become known by it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from replicator.config import CHUNK_RECORDS_MAX
 from replicator.core.chunk import Chunk
-from replicator.core.compare import Key
+from replicator.core.compare import Key, Piece
 from replicator.core.known import KnownSet, within_known
 from replicator.core.merge import raise_context
 from replicator.core.record import ABSENT, Record
@@ -40,8 +40,7 @@ WRITTEN_FACTOR = 2
 PAUSE_SECONDS = 0.002
 PAUSES_MAX = 500
 
-AddRecord = Callable[[Plan, bytes, Record | None], None]
-"""How one key of a stretch gets into a plan, with what the peer has of it."""
+KeyAndRecord = tuple[bytes, Record | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,45 +96,52 @@ class Applier:
         after_key: Key,
         upto: Key,
     ) -> Applied:
-        """See `Store.apply_full`. Works in steps of bounded size, each of which may stand alone:
+        """See `Store.apply_full`."""
+        return self.apply_ranges([Piece(chunk, after_key, upto)], remote_known, floor, False)
+
+    def apply_ranges(
+        self,
+        pieces: Iterable[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        mends: bool,
+    ) -> Applied:
+        """See `Store.apply_ranges`. Works in steps of bounded size, each of which may stand alone:
         a cut full-state round begins again at the first key."""
-        within = within_known(floor, remote_known)
-
-        def add(plan: Plan, key: bytes, record: Record | None) -> None:
-            plan.is_full = True
-            raised = ABSENT if record is None else raise_context(record, within)
-            plan.add_record(key, raised, remote_known, may_vanish=True)
-
-        with self._state.apply_mutex:
-            self._state.refuse_closed()
-            self._meet(chunk, remote_known, KnownSet(), floor)
-            return self._do_stretch(chunk, after_key, upto, add)
-
-    def mend(self, chunk: Chunk, after_key: Key, upto: Key) -> Applied:
-        """See `Store.mend`."""
-        with self._state.apply_mutex:
-            self._state.refuse_closed()
-            self._meet(chunk, KnownSet(), KnownSet(), {})
-            return self._do_stretch(
-                chunk,
-                after_key,
-                upto,
-                lambda plan, key, record: plan.mend_record(key, record or ABSENT),
-            )
-
-    def _do_stretch(self, chunk: Chunk, after_key: Key, upto: Key, add: AddRecord) -> Applied:
-        """Merge all keys of both sides in a stretch, in steps of bounded size."""
-        self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
-        remote = checked(chunk)
         total = Applied(0, 0, ())
-        for keys in self._stretch(sorted(remote), after_key, upto):
-            step = self._do(partial(self._plan_full, keys, remote, add), set(keys), None, {})
-            total = Applied(
-                total.records + step.records,
-                total.changed + step.changed,
-                total.conflicts + step.conflicts,
-            )
+        within = within_known(floor, remote_known)
+        pieces = list(pieces)
+        with self._state.apply_mutex:
+            self._state.refuse_closed()
+            self._give_way(sum(piece.chunk.size_bytes for piece in pieces) * WRITTEN_FACTOR)
+            for piece in pieces:
+                if mends:
+                    self._meet(piece.chunk, KnownSet(), KnownSet(), {})
+                else:
+                    self._meet(piece.chunk, remote_known, KnownSet(), floor)
+            for some in self._steps(pieces):
+                make_plan = partial(self._plan_full, some, remote_known, within, mends)
+                step = self._do(make_plan, {key for key, _ in some}, None, {})
+                total = Applied(
+                    total.records + step.records,
+                    total.changed + step.changed,
+                    total.conflicts + step.conflicts,
+                )
         return total
+
+    def _steps(self, pieces: Iterable[Piece]) -> Iterator[list[KeyAndRecord]]:
+        """All keys of both sides in some ranges, each with what the peer has of it, in steps of
+        bounded size."""
+        step: list[KeyAndRecord] = []
+        for piece in pieces:
+            remote = checked(piece.chunk)
+            for key in self._stretch(sorted(remote), piece.after, piece.upto):
+                step.append((key, remote.get(key)))
+                if len(step) >= CHUNK_RECORDS_MAX:
+                    yield step
+                    step = []
+        if step:
+            yield step
 
     def _meet(
         self, chunk: Chunk, remote_known: KnownSet, claim: KnownSet, floor: Mapping[int, int]
@@ -214,36 +220,40 @@ class Applier:
         plan.add_chunk(chunk, remote_known)
         return plan
 
-    def _plan_full(self, keys: list[bytes], remote: Mapping[bytes, Record], add: AddRecord) -> Plan:
+    def _plan_full(
+        self,
+        some: list[KeyAndRecord],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        mends: bool,
+    ) -> Plan:
         plan = Plan(self._state, self._settler, self._knows)
-        for key in keys:
-            add(plan, key, remote.get(key))
+        plan.is_full = not mends
+        for key, record in some:
+            if mends:
+                plan.mend_record(key, record or ABSENT)
+            else:
+                raised = ABSENT if record is None else raise_context(record, floor)
+                plan.add_record(key, raised, remote_known, may_vanish=True)
         plan.refuse_repeated_dots()
         return plan
 
-    def _stretch(
-        self, remote_keys: list[bytes], after_key: Key, upto: Key
-    ) -> Iterator[list[bytes]]:
-        """All keys of both sides in a stretch, in order, in steps of bounded size."""
+    def _stretch(self, remote_keys: list[bytes], after_key: Key, upto: Key) -> Iterator[bytes]:
+        """All keys of both sides in a range, in order."""
         if any(
             (after_key is not None and key <= after_key) or (upto is not None and key > upto)
             for key in remote_keys
         ):
             raise ProtocolError("a record of a full-state round lies outside of its stretch")
-        step: list[bytes] = []
         place = 0
         rows_there = index_rows(self._state.db, after_key, upto, include_value=False)
         with closing(rows_there) as index:
             for row_key in index:
                 key = row_key[len(INDEX) :]
-                while place < len(remote_keys) and remote_keys[place] <= key:
-                    step.append(remote_keys[place])
+                while place < len(remote_keys) and remote_keys[place] < key:
+                    yield remote_keys[place]
                     place += 1
-                if not step or step[-1] != key:
-                    step.append(key)
-                if len(step) >= CHUNK_RECORDS_MAX:
-                    yield step
-                    step = []
-        step += remote_keys[place:]
-        if step:
-            yield step
+                if place < len(remote_keys) and remote_keys[place] == key:
+                    place += 1
+                yield key
+        yield from remote_keys[place:]

@@ -19,6 +19,7 @@ from plyvel._plyvel import PrefixedDB
 from replicator.config import Settings
 from replicator.core import rows
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Piece
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
 from replicator.core.record import Record, Version
@@ -254,14 +255,23 @@ class Store(LocalWrites):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
-    def mend(self, chunk: Chunk, after_key: bytes | None, upto: bytes | None) -> Applied:
-        """Merge a stretch of keys without asking what either side knows (R16): a version goes only
-        where the context of the other side covers it.
+    def apply_ranges(
+        self,
+        pieces: Iterable[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        *,
+        mends: bool,
+    ) -> Applied:
+        """Merge ranges of keys, absence counting.
 
         Args:
-            chunk, after_key, upto: as for `apply_full`.
+            pieces: disjoint, each with all of the peer's records that lie there.
+            remote_known, floor: as for `apply_full`; not asked where `mends`.
+            mends: whether a difference is mended (R16): a version goes only where the context of
+                the other side covers it, whatever either side knows.
         """
-        return self._applier.mend(chunk, after_key, upto)
+        return self._applier.apply_ranges(pieces, remote_known, floor, mends)
 
     def fork(self) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13)."""

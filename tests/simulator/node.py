@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from replicator.core.chunk import Chunk
 from replicator.core.dots import Dot
 from replicator.errors import CommitError, ReplicatorError
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.conversation import Me
 from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
@@ -228,7 +229,7 @@ class Node:
             self.say(f"collects: {result}")
             self.cluster.counts["records collected"] += result
 
-    def apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+    def apply(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> Outcome:
         store = self.store
         match effect:
             case Apply(chunk, remote_known):
@@ -237,6 +238,8 @@ class Node:
                 return store.finish(chunk, remote_known, claim, floor)
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
+            case ApplyRanges(pieces, remote_known, floor, mends):
+                return store.apply_ranges(pieces, remote_known, floor, mends)
 
     def begin_fork(self, session: Session | None) -> None:
         """End all other conversations, and let none begin before the fork is done."""

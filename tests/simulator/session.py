@@ -10,8 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from replicator.core.chunk import Chunk
+from replicator.core.known import KnownSet
 from replicator.errors import ProtocolError, ReplicatorError
 from replicator.protocol.codec import decode, encode
+from replicator.protocol.comparison import (
+    AnswerRead,
+    ApplyRanges,
+    DigestTaken,
+    ReadAnswer,
+    Scan,
+    Scanned,
+    TakeDigest,
+)
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -49,7 +59,8 @@ from .transcript import describe, describe_chunk, describe_known
 if TYPE_CHECKING:
     from .node import Node
 
-SourceEffect = OpenSource | ReadChunk | CloseSource
+SourceEffect = OpenSource | ReadChunk | ReadAnswer | CloseSource
+Applying = Apply | Finish | ApplyFull | ApplyRanges
 
 
 class Session:
@@ -90,6 +101,7 @@ class Session:
         self._source_busy = False
         self._source: Source | None = None
         self._chunks: Iterator[Chunk] | None = None
+        self._answer: Iterator[bytes | Chunk] | None = None
         self._changes_waiting = False
         self._alarm = float("inf")
         connection.ends.append(self)
@@ -139,7 +151,8 @@ class Session:
                 self.tell(Stop("protocol", str(error)))
                 return
             if isinstance(message, Records):
-                self.node.crossed(message.chunk, self.conversation.states[1] == "full")
+                is_full = self.conversation.states[1] in ("full", "comparing")
+                self.node.crossed(message.chunk, is_full)
             self.do(self.conversation.receive(message, self.node.loop.now))
 
     # Events and effects
@@ -184,11 +197,15 @@ class Session:
                 self._hold_back(effect, lambda: self.node.store.show(seq))
             case AdoptCluster():
                 self._hold_back(effect, lambda: self.node.store.adopt_cluster(effect))
-            case OpenSource() | ReadChunk() | CloseSource():
+            case OpenSource() | ReadChunk() | ReadAnswer() | CloseSource():
                 self._source_work.append(effect)
                 self._next_source_work()
-            case Apply() | Finish() | ApplyFull():
+            case Apply() | Finish() | ApplyFull() | ApplyRanges():
                 self._apply(effect)
+            case Scan():
+                self._later(self.node.delay(), lambda: self._scan(effect))
+            case TakeDigest():
+                self._later(self.node.delay(), lambda: self._take_digest(effect))
             case Fork():
                 # Another session may have found it out too.
                 if self.origin == self.node.store.origin and not self.node.forking:
@@ -259,7 +276,7 @@ class Session:
             return
         self._source_busy = True
         delay = self.node.delay()
-        if isinstance(self._source_work[0], ReadChunk):
+        if isinstance(self._source_work[0], ReadChunk | ReadAnswer):
             delay += self._connection.taken(self._end)
         self._later(delay, self._do_source_work)
 
@@ -276,11 +293,26 @@ class Session:
                     source = self._source
                     self._chunks = source.read_all() if lack is None else source.read(lack)
                 self.tell(ChunkRead(next(self._chunks, None)))
+            case ReadAnswer(parts, moment_ms):
+                assert self._source is not None
+                if self._answer is None:
+                    self._answer = self._source.answer(parts, moment_ms)
+                item = next(self._answer, None)
+                if item is None:
+                    self._answer = None
+                self.tell(AnswerRead(item))
             case CloseSource():
-                self._source = self._chunks = None
+                self._source = self._chunks = self._answer = None
         self._next_source_work()
 
-    def _apply(self, effect: Apply | Finish | ApplyFull) -> None:
+    def _scan(self, effect: Scan) -> None:
+        self.tell(Scanned(*self.node.store.scan(effect.stretches, effect.moment_ms)))
+
+    def _take_digest(self, effect: TakeDigest) -> None:
+        known, digest, is_settled = self.node.store.take_digest(effect.moment_ms)
+        self.tell(DigestTaken(known, KnownSet(), digest, is_settled))
+
+    def _apply(self, effect: Applying) -> None:
         self.applying = True
         self._later(
             self.node.delay(),
@@ -289,9 +321,7 @@ class Session:
             ),
         )
 
-    def _applied(
-        self, effect: Apply | Finish | ApplyFull, result: Outcome | ReplicatorError
-    ) -> None:
+    def _applied(self, effect: Applying, result: Outcome | ReplicatorError) -> None:
         self.applying = False
         if self.node.transcript.wanted:
             self.node.say(f"← {self.peer}  {_describe_effect(effect)} → {result!r}")
@@ -301,7 +331,13 @@ class Session:
             self.tell(Applied(result.records, result.changed))
 
 
-def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:
+def _describe_effect(effect: Applying) -> str:
+    if isinstance(effect, ApplyRanges):
+        pieces = [
+            f"{describe_chunk(piece.chunk) or 'no records'} in ({piece.after!r}, {piece.upto!r}]"
+            for piece in effect.pieces
+        ]
+        return f"{'mends' if effect.mends else 'ApplyRanges'} {', '.join(pieces)}"
     text = f"{type(effect).__name__} {describe_chunk(effect.chunk) or 'no records'}"
     if isinstance(effect, ApplyFull):
         return f"{text}, all keys in ({effect.after!r}, {effect.upto!r}]"
