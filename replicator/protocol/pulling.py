@@ -131,7 +131,7 @@ class PullHalf:
         self._heard_at = now
         self._emit(Send(Digest("mend", self._rounds, moment_ms, b"", b"")))
 
-    def begin(self, message: Begin, now: float, *, compares: bool) -> None:
+    def begin(self, message: Begin, now: float, *, compares: bool = False) -> None:
         """The peer's snapshot is open: its known set comes before its first record (R2).
 
         Args:

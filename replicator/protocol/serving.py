@@ -120,7 +120,7 @@ class ServeHalf:
         self._answering = Answering(message.moment_ms, self._emit)
         self._emit(OpenSource())
 
-    def opened(self, event: SourceOpened, peer_known: KnownSet, *, compares: bool) -> None:
+    def opened(self, event: SourceOpened, peer_known: KnownSet, *, compares: bool = False) -> None:
         """The snapshot is open; own seqs in it have been shown (R13).
 
         Args:
