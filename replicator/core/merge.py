@@ -7,28 +7,48 @@ merges and rounds, with K the known set of the node that holds the record:
     merge(a, b) = merge(b, a)
     merge(merge(a, b), c) = merge(a, merge(b, c))      with K(a ∪ b) = K(a) ∪ K(b)
 
-and, which is what users feel: a version goes only if a write that had seen it superseded it.
+and, which is what users feel: a version goes only if a write that had seen it superseded it. A
+write that saw only some of the versions leaves the others live, also earlier ones of its own node.
 """
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 
 from replicator.core.dots import Dot
 from replicator.core.record import Context, Record, Version, merge_contexts
 from replicator.errors import ForkedContentsError
 
-
-def next_clock(record: Record) -> int:
-    """The clock of the next write: 0 for a first one, else 1 + the highest it saw (R1)."""
-    return 1 + max((version.clock for version in record.versions), default=-1)
+Seen = Collection[tuple[int, int]] | None
+"""The dots that a writer has seen of a key; None is all there are."""
 
 
-def write(record: Record, version: Version) -> Record:
+def next_clock(record: Record, seen: Seen = None) -> int:
+    """The clock of the next write: 0 for a first one, else 1 + the highest it saw (R1).
+
+    Args:
+        seen: see `write`.
+    """
+    return 1 + max(
+        (version.clock for version in record.versions if seen is None or version.dot in seen),
+        default=-1,
+    )
+
+
+def write(record: Record, version: Version, seen: Seen = None) -> Record:
     """The record after this node's own write `version` (R1).
 
     The context keeps every entry and gains the new dot, so the versions the write saw stay
-    superseded wherever they turn up again.
+    superseded wherever they turn up again. A version that it did not see stays beside it; that the
+    context covers it, if it is an earlier write of the same origin, says only that it is live or
+    superseded, and it is live.
+
+    Args:
+        seen: the live versions that the writer has seen; None is all of them.
     """
-    return Record((version,), {**record.context, version.dot.origin: version.dot.seq})
+    unseen = () if seen is None else [one for one in record.versions if one.dot not in seen]
+    return Record(
+        tuple(sorted((*unseen, version), key=_dot_of)),
+        {**record.context, version.dot.origin: version.dot.seq},
+    )
 
 
 def merge(

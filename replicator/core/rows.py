@@ -51,6 +51,8 @@ _EXPIRY = struct.Struct(">Q")
 _ENTRY = struct.Struct(">IQ")
 
 CLOCK_MAX = 2**63 - 1
+EXPIRY_MS_MAX = 2**63 - 1
+"""Latest expiry that is written; a reader takes any."""
 
 
 def pack(record: Record, number_of: Callable[[int], int], visible: int = 0) -> bytes:

@@ -143,27 +143,34 @@ class Fork:
         state = self._state
         batch = state.db.write_batch()
         seq = state.seq
-        for key in keys:
-            seq += 1
+        for key in dict.fromkeys(keys):  # one that holds several of them comes several times
             before = state.read(key)
-            after = _reissued(before, old, shown, Dot(state.origin, seq))
+            after, seq = _reissued(before, old, shown, state.origin, seq)
             resolution = self._settler.resolve(after.versions)
             state.install(batch, key, before, after, resolution)
         state.commit(batch)
         state.seq = seq
 
 
-def _reissued(record: Record, old: int, shown: int, dot: Dot) -> Record:
-    """The record with the version of `old` above `shown` issued again as `dot`, and no trace of
-    the old seqs left in its context."""
-    versions = [
-        replace(version, dot=dot)
-        if version.dot.origin == old and version.dot.seq > shown
-        else version
-        for version in record.versions
-    ]
+def _reissued(record: Record, old: int, shown: int, fresh: int, seq: int) -> tuple[Record, int]:
+    """The record with the versions of `old` above `shown` issued again by `fresh`, and no trace of
+    the old seqs left in its context.
+
+    Args:
+        seq: the last seq of `fresh` so far.
+
+    Returns:
+        The record, and the last seq from now on.
+    """
+    versions = []
+    for version in record.versions:
+        if version.dot.origin == old and version.dot.seq > shown:
+            seq += 1
+            versions.append(replace(version, dot=Dot(fresh, seq)))
+        else:
+            versions.append(version)
     context = {origin: seq for origin, seq in record.context.items() if origin != old}
     if shown and old in record.context:
         context[old] = min(record.context[old], shown)
-    context[dot.origin] = dot.seq
-    return Record(tuple(sorted(versions, key=lambda version: version.dot)), context)
+    context[fresh] = seq
+    return Record(tuple(sorted(versions, key=lambda version: version.dot)), context), seq

@@ -31,8 +31,9 @@ Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, director
 inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
 known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
 present until adoption is complete; ``fork`` [number, shown, fresh origin], present until a fork is
-mended; ``full`` 1, present from when a full-state round has changed something until a round is
-complete (R9): until then the keys may be ahead of the known set.
+mended; ``full`` what peers knew whose full-state rounds have changed something here and were not
+completed since (R9), a known set like ``durable``: until it is known, the keys may be ahead of the
+known set.
 
 Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
 

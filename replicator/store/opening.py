@@ -143,7 +143,8 @@ def _read_meta(state: State) -> tuple[Identity | None, list[int] | None]:
     origins = state.origins.by_number
     state.cluster_id = db.get(meta_key("cluster"))
     state.shown = _meta(db, "shown") or 0
-    state.in_full_round = db.get(meta_key("full")) is not None
+    full = db.get(meta_key("full"))
+    state.unexplained = KnownSet() if full is None else unpack_known("full", full)
     durable = db.get(meta_key("durable"))
     state.durable = KnownSet() if durable is None else unpack_known("durable", durable)
     fork, adopted, identity = _meta(db, "fork"), _meta(db, "adopt"), _meta(db, "identity")

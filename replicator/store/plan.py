@@ -27,7 +27,7 @@ from replicator.store.keyspace import (
     floor_key,
     log_key,
     meta_key,
-    pack_meta,
+    pack_known,
 )
 from replicator.store.knowledge import OriginChange
 from replicator.store.received import bad_key, decoded
@@ -84,7 +84,7 @@ class Plan:
         records: how many records it was made of.
         changed: how many of them change something.
         conflicts: what comes into conflict by it.
-        is_full: whether it is a stretch of a full-state round.
+        full_known: in a stretch of a full-state round, what the peer knows.
     """
 
     def __init__(self, state: State, settler: Settler, knows: Knows) -> None:
@@ -97,7 +97,7 @@ class Plan:
         self._stamps: list[int] = []
         self._fresh: list[bytes] = []
         self._own_went = False
-        self.is_full = False
+        self.full_known: KnownSet | None = None
         self.records = 0
         self.changed = 0
         self.conflicts: list[Conflict] = []
@@ -157,6 +157,7 @@ class Plan:
             if origin.origin == state.origin:
                 raise forked(state)
             if value is None:
+                state.is_littered = True
                 batch.delete(key)
             else:
                 batch.put(key, value)
@@ -307,22 +308,31 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
-        in_full_round = state.in_full_round if claim is None else False
-        if self.is_full and self.changed:
-            in_full_round = True
-        if in_full_round and not state.in_full_round:
-            batch.put(meta_key("full"), pack_meta(1))
-        elif state.in_full_round and not in_full_round:
+        unexplained = self._unexplained(claim)
+        if state.unexplained and not unexplained:
             batch.delete(meta_key("full"))
+        elif unexplained != state.unexplained:
+            batch.put(meta_key("full"), pack_known(unexplained))
         for key in self._fresh:
             state.absent.add(key)
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
-        state.in_full_round = in_full_round
+        state.unexplained = unexplained
         self._observe()
         return stale
+
+    def _unexplained(self, claim: KnownSet | None) -> KnownSet:
+        """`State.unexplained` as it is from this commit on."""
+        state = self._state
+        unexplained = state.unexplained
+        if self.full_known is not None and self.changed:
+            unexplained = unexplained.union(self.full_known)
+        if claim is None or not unexplained:
+            return unexplained
+        is_known = state.known_now().union(claim).issuperset(unexplained)
+        return KnownSet() if is_known else unexplained
 
     def _changes(self, claim: KnownSet | None) -> dict[int, OriginChange]:
         """What becomes known: the dots applied, and the claim (R3)."""

@@ -63,10 +63,13 @@ class State:
         cluster_id: which cluster the store belongs to, once it does (R15).
         is_bound: whether it took that id from a peer with data.
         durable: the known set as of the last sync point.
-        in_full_round: whether a full-state round has changed something here and none is complete
-            since: the keys may be ahead of the known set, so digests say nothing (R16).
+        unexplained: what peers knew whose full-state rounds have changed something here and were
+            not completed since: until it is known, the keys may be ahead of the known set, and
+            digests say nothing (R16).
         closed: why nothing is accepted any more, or None.
         armed, on_change: whether and how to tell the node of the next commit.
+        is_littered: whether a delete, or a record that is not of the short kind, was written since
+            collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
     """
 
@@ -84,13 +87,14 @@ class State:
         self.learnt = KnownSet()
         self.floor: dict[int, int] = {}
         self.absent = AbsentFilter()
+        self.is_littered = True
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
-        self.in_full_round = False
+        self.unexplained = KnownSet()
         self.closed: str | None = None
         self.armed = False
         self.on_change: Callable[[], None] | None = None
@@ -245,6 +249,7 @@ class State:
             Whether an own log entry went.
         """
         number = self.origins.number
+        self.is_littered = True
         own_went = self._clear(batch, old, new)
         for version in new.versions:
             place = number(version.dot.origin), version.dot.seq

@@ -1,7 +1,8 @@
 """The store: one replicated namespace of an open LevelDB.
 
-What it is made of: local writes (`local`), merging what peers send (`apply`), sources that peers
-are served from (`source`), and what happens at opening (`opening`) and after a fork (`fork`).
+What it is made of: local writes (`local`, `careful`), merging what peers send (`apply`), sources
+that peers are served from (`source`), and what happens at opening (`opening`) and after a fork
+(`fork`).
 """
 
 import os
@@ -21,17 +22,19 @@ from replicator.core import rows
 from replicator.core.chunk import Chunk
 from replicator.core.compare import Piece
 from replicator.core.known import KnownSet
-from replicator.core.members import Member
+from replicator.core.members import Member, Watermark
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
+from replicator.store.careful import CarefulWrites
+from replicator.store.collect import Collector, Step
 from replicator.store.digest import digest
 from replicator.store.fork import Fork
 from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
-from replicator.store.local import LocalWrites
 from replicator.store.members import read_members, write_members
+from replicator.store.pace import Pace
 from replicator.store.source import Source
 from replicator.store.watching import Watching
 
@@ -51,9 +54,13 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
+    tombstones: int
+    tombstones_collected: int
+    contexts_shrunk: int
+    collecting_passes: int
 
 
-class Store(LocalWrites):
+class Store(CarefulWrites):
     """One replicated namespace of an open LevelDB. Made by `Store.open`; thread-safe.
 
     Attributes:
@@ -69,7 +76,9 @@ class Store(LocalWrites):
         self.sync_points = 0
         self._filler: threading.Thread | None = None
         self._sync_point_turn = threading.Lock()
-        self._applier = Applier(self, self.settler)
+        pace = Pace(level)
+        self._applier = Applier(self, self.settler, pace)
+        self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
         self.watching = Watching(self)
 
@@ -172,7 +181,7 @@ class Store(LocalWrites):
 
     def counters(self) -> StoreCounters:
         """What happened since opening."""
-        applier, settler = self._applier, self.settler
+        applier, settler, collector = self._applier, self.settler, self._collector
         return StoreCounters(
             writes=self.writes,
             applied=applier.applied,
@@ -182,6 +191,10 @@ class Store(LocalWrites):
             skewed=self.clock.skewed,
             forks=self._fork.count,
             sync_points=self.sync_points,
+            tombstones=collector.tombstones,
+            tombstones_collected=collector.dropped,
+            contexts_shrunk=collector.shrunk,
+            collecting_passes=collector.passes,
         )
 
     # Replication
@@ -276,6 +289,16 @@ class Store(LocalWrites):
     def fork(self) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13)."""
         self._fork.mend()
+
+    def collect(self, watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
+        """One step of collecting (R8): look at the next rows behind a key, drop what is deleted
+        everywhere, shrink contexts.
+
+        Args:
+            watermark: taken earlier, under `origin`.
+            after_key: where the last step ended; None begins a pass.
+        """
+        return self._collector.step(watermark, origin, after_key)
 
     def members(self) -> list[tuple[Member, int]]:
         """What was stored of the members (R7), each with the wall clock, in milliseconds, at which

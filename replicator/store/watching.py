@@ -99,6 +99,4 @@ class Watching:
         whole = Fingerprint(OriginTable(state.origins.by_number), moment_ms)
         with state.level.lock:
             state.refuse_closed()
-            return DigestScan(
-                state.db.snapshot(), state.known_now(), not state.in_full_round, whole
-            )
+            return DigestScan(state.db.snapshot(), state.known_now(), not state.unexplained, whole)

@@ -51,8 +51,8 @@ def versions(draw: st.DrawFn, dot: Dot | None = None) -> Version:
 
 @st.composite
 def siblings(draw: st.DrawFn, max_size: int = 5) -> tuple[Version, ...]:
-    """Live versions of one key in dot order, one an origin at most, as R1 leaves them."""
-    drawn = draw(st.lists(dots, min_size=1, max_size=max_size, unique_by=lambda dot: dot.origin))
+    """Live versions of one key in dot order; of one origin several where a write saw only some."""
+    drawn = draw(st.lists(dots, min_size=1, max_size=max_size, unique=True))
     return tuple(draw(versions(dot)) for dot in sorted(drawn))
 
 

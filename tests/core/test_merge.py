@@ -9,19 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import merge, next_clock, raise_context, write
 from replicator.core.record import ABSENT, Record
 from replicator.errors import ForkedContentsError
 from tests.core import worlds
 from tests.core.samples import delete, put
-from tests.core.worlds import Dots, Node
+from tests.core.worlds import Dots, Node, Write
 
 NODES = 3
 places = st.integers(0, NODES - 1)
 steps = st.one_of(
     st.tuples(st.just("put"), places, st.just(0)),
     st.tuples(st.just("delete"), places, st.just(0)),
+    st.tuples(st.just("put that saw some"), places, st.just(0)),
     st.tuples(st.just("round"), places, places),
     st.tuples(st.just("cut round"), places, places),
 )
@@ -44,8 +46,9 @@ def moments(draw: st.DrawFn, count: int) -> list[Held]:
     known sets speak of more than the first."""
     nodes = list(worlds.new_nodes(NODES, keys=2))
     past: list[Node] = list(nodes)
+    history: dict[Dot, Write] = {}
     for kind, place, other in draw(st.lists(steps, min_size=4, max_size=25)):
-        nodes[place] = _after(draw, nodes[place], nodes[other], kind)
+        nodes[place] = _after(draw, nodes[place], nodes[other], kind, history)
         past.append(nodes[place])
     return [
         Held(node.records[0], node.known)
@@ -53,7 +56,7 @@ def moments(draw: st.DrawFn, count: int) -> list[Held]:
     ]
 
 
-def _after(draw: st.DrawFn, node: Node, source: Node, kind: str) -> Node:
+def _after(draw: st.DrawFn, node: Node, source: Node, kind: str, history: dict[Dot, Write]) -> Node:
     if kind == "round":
         return worlds.catch_up(node, source)
     if kind == "cut round":
@@ -62,7 +65,12 @@ def _after(draw: st.DrawFn, node: Node, source: Node, kind: str) -> Node:
             node = worlds.apply_record(node, round_, key)
         return node
     key = draw(st.integers(0, 1))
-    after, _ = worlds.put_or_delete(node, key, is_delete=kind == "delete")
+    seen = None
+    if kind == "put that saw some":
+        live = [history[version.dot] for version in node.records[key].versions]
+        seen = [one for one in live if draw(st.booleans())]
+    after, write_ = worlds.put_or_delete(node, key, is_delete=kind == "delete", seen=seen)
+    history[write_.dot] = write_
     return after
 
 
@@ -109,6 +117,16 @@ def test_a_write_replaces_all_versions_and_keeps_the_context() -> None:
     version = put(b"c", 1, 8)
     assert write(before, version) == Record((version,), {1: 8, 2: 6, 3: 9})
     assert before.context == {1: 4, 2: 6, 3: 9}
+
+
+def test_a_write_leaves_what_it_has_not_seen() -> None:
+    mine, theirs, superseded = put(b"a", 1, 4, clock=7), put(b"b", 2, 6, clock=1), put(b"c", 3, 2)
+    before = Record((mine, theirs, superseded), {1: 4, 2: 6, 3: 9})
+    version = put(b"d", 1, 8)
+    after = write(before, version, [superseded.dot, (9, 9)])
+    assert after == Record((mine, version, theirs), {1: 8, 2: 6, 3: 9})
+    assert next_clock(before, [superseded.dot, theirs.dot]) == 2
+    assert next_clock(before, []) == 0
 
 
 NOTHING = KnownSet()

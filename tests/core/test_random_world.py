@@ -33,6 +33,16 @@ class RandomWorld(RuleBasedStateMachine):
         self.nodes[place], write = worlds.put_or_delete(self.nodes[place], key, is_delete, value)
         self.history[write.dot] = write
 
+    @rule(place=places, key=keys, is_delete=st.booleans(), data=st.data())
+    def write_what_saw_some(
+        self, place: int, key: int, is_delete: bool, data: st.DataObject
+    ) -> None:
+        node = self.nodes[place]
+        live = [self.history[version.dot] for version in node.records[key].versions]
+        seen = [one for one in live if data.draw(st.booleans(), label=f"saw {one.dot}")]
+        self.nodes[place], write = worlds.put_or_delete(node, key, is_delete, seen=seen)
+        self.history[write.dot] = write
+
     @rule(reader=places, source=places)
     def begin(self, reader: int, source: int) -> None:
         round_ = worlds.begin(self.nodes[source], self.nodes[reader])

@@ -5,7 +5,7 @@ that lead to the same world go on together, so the few hundred thousand merges o
 stand for many millions of schedules.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from itertools import chain, combinations, permutations
 from typing import NamedTuple
 
@@ -56,6 +56,18 @@ def writes(world: World) -> Iterator[tuple[World, Node]]:
             for is_delete in (False, True):
                 after, write = worlds.put_or_delete(node, key, is_delete)
                 yield _replaced(world, place, after)._replace(writes=world.writes | {write}), after
+
+
+def writes_that_saw_some(world: World) -> Iterator[tuple[World, Node]]:
+    """Every live version of a key seen but one, or none of them."""
+    history = world.history()
+    for place, node in enumerate(world.nodes):
+        for key, record in enumerate(node.records):
+            live = [history[version.dot] for version in record.versions]
+            for seen in {(), *combinations(live, max(0, len(live) - 1))}:
+                after, write = worlds.put_or_delete(node, key, False, seen=seen)
+                world_after = _replaced(world, place, after)
+                yield world_after._replace(writes=world.writes | {write}), after
 
 
 def whole_and_cut_rounds(world: World) -> Iterator[tuple[World, Node]]:
@@ -138,6 +150,12 @@ def explore(world: World, steps: int, kinds: tuple[Steps, ...]) -> int:
         pytest.param(2, 2, 5, (writes, whole_and_cut_rounds), id="2 nodes, 2 keys, 5 steps"),
         pytest.param(3, 1, 5, (writes, whole_and_cut_rounds), id="3 nodes, 1 key, 5 steps"),
         pytest.param(3, 2, 4, (writes, whole_and_cut_rounds), id="3 nodes, 2 keys, 4 steps"),
+        pytest.param(
+            2, 1, 7, (writes_that_saw_some, whole_and_cut_rounds), id="2 nodes, 7 steps, saw some"
+        ),
+        pytest.param(
+            3, 1, 6, (writes_that_saw_some, whole_and_cut_rounds), id="3 nodes, 6 steps, saw some"
+        ),
         pytest.param(2, 1, 7, (writes, rounds_in_steps), id="2 nodes, 1 key, 7 steps, slow"),
         pytest.param(2, 2, 5, (writes, rounds_in_steps), id="2 nodes, 2 keys, 5 steps, slow"),
         pytest.param(3, 1, 5, (writes, rounds_in_steps), id="3 nodes, 1 key, 5 steps, slow"),
@@ -161,12 +179,22 @@ def apply_without_contexts(target: Node, round_: Round, key: int) -> Node:
     return after._replace(records=tuple(map(_with_live_context, after.records)))
 
 
-def write_without_context(record: Record, version: Version) -> Record:
+def write_without_context(
+    record: Record, version: Version, seen: Collection[Dot] | None = None
+) -> Record:
     """What R1 forbids: to forget what the superseded versions had superseded."""
-    return _with_live_context(write(record, version))
+    return _with_live_context(write(record, version, seen))
 
 
-def clock_from_zero(record: Record) -> int:
+def write_over_the_unseen(record: Record, version: Version, seen: Collection[Dot] = ()) -> Record:
+    """To leave of what was not seen only the writes of others: the context covers the own ones."""
+    after = write(record, version, seen)
+    kept = [one for one in after.versions if one.dot.origin != version.dot.origin]
+    versions = sorted((*kept, version), key=lambda one: one.dot)
+    return Record(tuple(versions), after.context)
+
+
+def clock_from_zero(record: Record, seen: Collection[Dot] | None = None) -> int:
     """What R1 forbids: a clock that does not count what was seen."""
     return 0
 
@@ -181,6 +209,7 @@ def _with_live_context(record: Record) -> Record:
         ("apply_record", claim_the_scanned_range, 2, 2),
         ("apply_record", apply_without_contexts, 3, 1),
         ("write", write_without_context, 3, 1),
+        ("write", write_over_the_unseen, 2, 1),
         ("next_clock", clock_from_zero, 2, 1),
     ],
 )
@@ -194,4 +223,8 @@ def test_a_mistake_is_found(
     """The check itself, checked: these shortcuts look harmless and lose or resurrect data."""
     monkeypatch.setattr(worlds, name, mistake)
     with pytest.raises(AssertionError):
-        explore(World(worlds.new_nodes(nodes, keys)), 4, (writes, whole_and_cut_rounds))
+        explore(
+            World(worlds.new_nodes(nodes, keys)),
+            4,
+            (writes, writes_that_saw_some, whole_and_cut_rounds),
+        )

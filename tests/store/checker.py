@@ -166,4 +166,4 @@ def _check_meta(store: Store, raw: Rows) -> None:
     assert durable == store.durable_known()
     assert store.known().issuperset(durable), "called durable and not known"
     assert set(meta) <= {"format", "identity", "cluster", "shown", "durable", "full"}
-    assert ("full" in meta) == store.in_full_round
+    assert ("full" in meta) == bool(store.unexplained)

@@ -39,9 +39,21 @@ class History:
         for key, past in pasts.items():
             self.note(store, key, past)
 
-    def note(self, store: Store, key: bytes, past: Dots) -> None:
-        """Remember a write that was made, having seen `past`."""
-        (dot,) = live(store, key)
+    def write_what_saw(
+        self, store: Store, key: bytes, value: bytes | None, seen: Iterable[tuple[int, int]]
+    ) -> None:
+        """A write that has seen only these live versions."""
+        dots = frozenset(seen)
+        pasts = self.pasts.get(key, {})
+        dot = store.put_with(key, value, seen=dots)
+        self.note(store, key, dots.union(*(pasts[one] for one in dots)), dot)
+
+    def note(
+        self, store: Store, key: bytes, past: Dots, dot: tuple[int, int] | None = None
+    ) -> None:
+        """Remember a write that was made, having seen `past`; it stands alone unless named."""
+        if dot is None:
+            (dot,) = live(store, key)
         assert dot not in self.key_of, f"{Dot(*dot)} was issued twice"
         self.pasts.setdefault(key, {})[dot] = past
         self.key_of[dot] = key

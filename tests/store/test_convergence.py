@@ -15,7 +15,7 @@ from replicator.store.store import Store
 
 from .checker import check_shown, check_store
 from .history import History
-from .places import Place, contents, memory, patient, records
+from .places import Place, contents, live, memory, patient, records
 from .rounds import FullRound, Round, collect, exchange
 
 KEYS = [b"", b"a", b"b", b"c", b"\xff\xff\xff", b"long" * 20]
@@ -48,9 +48,14 @@ class World:
 
     def write(self) -> None:
         store = self.random.choice(self.places).store
+        if self.random.random() < 0.2:
+            key = self.random.choice(KEYS)
+            seen = [dot for dot in live(store, key) if self.random.random() < 0.5]
+            self.history.write_what_saw(store, key, self.value(), seen)
+            return self.check(store)
         count = self.random.choice([1, 1, 1, 2, 4])
         self.history.write(store, [(self.random.choice(KEYS), self.value()) for _ in range(count)])
-        self.check(store)
+        return self.check(store)
 
     def value(self) -> bytes | None:
         kind = self.random.random()
