@@ -241,7 +241,7 @@ def _read_cluster_id(reader: Reader) -> bytes | None:
     return value
 
 
-def read_hashes(reader: Reader) -> list[bytes]:
+def _read_hashes(reader: Reader) -> list[bytes]:
     hashes = reader.blobs(reader.array(BLOCKS, BLOCKS, "block hashes"), HASH_BYTES, "block hashes")
     if any(len(value) not in (0, HASH_BYTES) for value in hashes):
         raise ProtocolError(f"a block hash has neither 0 nor {HASH_BYTES} bytes")
@@ -281,7 +281,7 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
             _flag("explicit"),
             _flag("has_data"),
             _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the wall clock")),
-            _Field(read_hashes),
+            _Field(_read_hashes),
             _Field(lambda reader: reader.blob(HASH_BYTES, HASH_BYTES, "the hash of the members")),
             _Field(lambda reader: reader.whole(0, 65535, "the port")),
             _Field(lambda reader: reader.text(ADDRESS_BYTES_MAX, "the dialled address")),
