@@ -9,6 +9,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from replicator.config import Settings
+from replicator.core.clock import roughly
 from replicator.core.dots import format_origin
 from replicator.core.members import Member
 from replicator.core.resolvers import resolver_name
@@ -27,6 +28,7 @@ from replicator.protocol.effects import Close, Report
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
 from replicator.protocol.pulls import Pulls
+from replicator.status import DigestStatus
 from replicator.store.apply import Applied
 from replicator.store.store import Store
 
@@ -49,7 +51,6 @@ class Hosting:
         instance: 8 random bytes, by which a node recognises itself.
         name, port: the node's name and where it listens (0: it does not), once that is known.
         workers: bounds the threads of the sessions.
-        digests: what came of comparing digests with peers (R16).
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -76,11 +77,12 @@ class Hosting:
         self._membership = membership
         self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
-        self.digests = Digests(settings.digest_interval, random)
+        self._digests = Digests(settings.digest_interval, random)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
         self._is_forking = False
+        self._set_backs = store.clock.set_backs
         self.on_met: Callable[[Session, Contact], None] = _ignore
         self.on_parted: Callable[[Session, Contact], None] = _ignore
         self.on_dialled: Callable[[Session], None] = _ignore
@@ -192,11 +194,41 @@ class Hosting:
             text = f"{self._subject(session)}: what differed is mended; {report.changed} records"
             self._journal.info(f"{text} changed here")
 
+    def digest_status(self) -> DigestStatus:
+        """What came of comparing digests."""
+        digests = self._digests
+        return DigestStatus(digests.compared, digests.differences, digests.mends)
+
     def applied(self, session: Session, applied: Applied) -> None:
         for conflict in applied.conflicts:
             self._events.emit("conflict", conflict.key, list(conflict.versions))
             if conflict.fault is not None:
                 self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
+        for origin in applied.skewed:
+            self._clock_ahead(origin)
+
+    def _clock_ahead(self, origin: int) -> None:
+        """An origin writes with a clock that is too far ahead, whoever passed it on."""
+        ahead = self._store.ahead.get(origin)
+        if ahead is not None:
+            account = self._membership.roster.get(origin)
+            who = "" if account is None else f"node {account.name}, "
+            self._journal.failed(
+                f"clock of {who}origin {format_origin(origin)}",
+                f"its writes are dated about {roughly(ahead.seconds)} ahead of this node's clock: "
+                "they are kept, the clock is not followed; set the wrong one right",
+            )
+
+    def mind_clock(self) -> None:
+        """Log it where this node's own clock was set back too far to smooth over."""
+        clock = self._store.clock
+        if clock.set_backs != self._set_backs:
+            self._set_backs = clock.set_backs
+            self._journal.failed(
+                "clock of this node",
+                f"it was set back by about {roughly(clock.set_back_ms / 1000)} since the last "
+                "write, which may be dated that far in the future: new writes follow the clock",
+            )
 
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self._membership.learn(self._subject(session), members)
@@ -264,11 +296,19 @@ class Hosting:
         if session in surplus or contact.blocked is not None:
             return
         self._membership.met(contact.origin, contact.name)
+        self._note_clock(session, contact)
         remote = session.stream.remote
         self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
         self.on_met(session, contact)
         if link is None:
             self.on_dialled(session)
+
+    def _note_clock(self, session: Session, contact: Contact) -> None:
+        peer = session.conversation.peer
+        assert peer is not None, "a peer is met when it has greeted"
+        contact.clock_ahead_seconds = peer.wall_ms / 1000 - time.time()
+        if abs(contact.clock_ahead_seconds) <= self._settings.clock_skew_max:
+            self._journal.works(f"skew of node {peer.node}")
 
     def _part(self, session: Session, link: Link | None) -> None:
         peer = session.conversation.peer
@@ -324,7 +364,7 @@ class Hosting:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             roster=self._membership.roster,
             port=self.port,
-            digests=self.digests,
+            digests=self._digests,
         )
 
 
