@@ -93,7 +93,7 @@ class SourceReader:
                 self._post(SourceOpened(self._source.known, self._source.floor))
             case ReadChunk(lack):
                 if self._walk is None:
-                    source = self._opened()
+                    source, self._source = self._opened(), None  # the walk closes it
                     chunks = source.read_all() if lack is None else source.read(lack)
                     self._walk = _Walk(chunks, self._workers, source.close)
                     nursery.start_soon(self._walk.run)

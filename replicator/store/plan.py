@@ -316,7 +316,8 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
-        unexplained = self._unexplained(claim)
+        dropped_for = self.full_known if self.changed else None
+        unexplained = state.unexplained_after(dropped_for, claim)
         if state.unexplained and not unexplained:
             batch.delete(meta_key("full"))
         elif unexplained != state.unexplained:
@@ -330,17 +331,6 @@ class Plan:
         state.unexplained = unexplained
         self._observe()
         return stale
-
-    def _unexplained(self, claim: KnownSet | None) -> KnownSet:
-        """`State.unexplained` as it is from this commit on."""
-        state = self._state
-        unexplained = state.unexplained
-        if self.full_known is not None and self.changed:
-            unexplained = unexplained.union(self.full_known)
-        if claim is None or not unexplained:
-            return unexplained
-        is_known = state.known_now().union(claim).issuperset(unexplained)
-        return KnownSet() if is_known else unexplained
 
     def _changes(self, claim: KnownSet | None) -> dict[int, OriginChange]:
         """What becomes known: the dots applied, and the claim (R3)."""

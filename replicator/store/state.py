@@ -113,6 +113,21 @@ class State:
         known.add_range(self.origin, 1, self.seq + 1)
         return known
 
+    def unexplained_after(self, dropped_for: KnownSet | None, claim: KnownSet | None) -> KnownSet:
+        """`unexplained` as it is after a commit.
+
+        Args:
+            dropped_for: what the peer knows whose full-state round changes something by it.
+            claim: what becomes known by it.
+        """
+        unexplained = self.unexplained
+        if dropped_for is not None:
+            unexplained = unexplained.union(dropped_for)
+        if claim is None or not unexplained:
+            return unexplained
+        is_known = self.known_now().union(claim).issuperset(unexplained)
+        return KnownSet() if is_known else unexplained
+
     def commit(self, batch: WriteBatch) -> None:
         """Commit a batch under the lock, which the caller holds, and tell the node.
 

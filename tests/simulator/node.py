@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from replicator.core.chunk import Chunk
 from replicator.core.dots import Dot
+from replicator.core.record import Record
 from replicator.errors import CommitError, ReplicatorError
 from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.conversation import Me
+from replicator.protocol.digests import Digests
 from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
 from .disk import Crash, Disk
@@ -62,6 +64,7 @@ class Node:
         plan = cluster.plan
         self.disk = Disk(plan.random, plan.switch)
         self._pulls = cluster.versions.pulls(self)
+        self._digests = Digests(0, cluster.plan.dice.random)
         self._instance = b""
         self._announced: object = None
         self._slowness = 1.0
@@ -114,6 +117,8 @@ class Node:
         self.life += 1
         self.cluster.versions.start(self)
         self._pulls = self.cluster.versions.pulls(self)
+        plan = self.cluster.plan
+        self._digests = Digests(plan.settings.digest_interval, plan.dice.random)
         self._instance = self._random.randbytes(8)
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
@@ -182,6 +187,10 @@ class Node:
             for session in self.sessions:
                 session.known_changed()
         self._compare()
+
+    def rot(self, key: bytes, record: Record | None) -> None:
+        """A record is another one, or gone, behind the back of everybody."""
+        self.disk.damage({key: None if record is None else self.store.entry(record)})
 
     def _compare(self) -> None:
         """Compare digests with whoever knows the same, as R16 allows."""
@@ -309,6 +318,7 @@ class Node:
             wall_ms=self.wall_ms,
             roster=self.membership.roster,
             port=1,
+            digests=self._digests,
             versions=self.cluster.versions.spoken(self),
         )
         conversation = self.cluster.versions.conversation(self)(
@@ -348,6 +358,10 @@ class Node:
             peer = session.conversation.peer
             assert peer is not None
             self.membership.heard_of(peer.origin, peer.node)
+        elif report.kind == "differs":
+            self.cluster.difference(self, session.peer)
+        elif report.kind in ("compared", "mended"):
+            self.cluster.count(f"digests {report.kind}")
         elif report.kind == "round":
             self.cluster.count("full-state rounds" if report.full else "rounds")
             if report.full:

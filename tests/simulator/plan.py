@@ -57,6 +57,10 @@ class Profile:
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
         eager: whether every node collects, and often.
+        digests: seconds between two comparisons of digests (R16); 0 for none.
+        rots: most records that a node loses behind its own back.
+        outsiders: whether deletes are collected although a node that is no member may have a
+            concurrent write (R10).
     """
 
     about: str
@@ -75,6 +79,9 @@ class Profile:
     dwell: float = 0.0
     full_cuts: float = 0.0
     eager: bool = False
+    digests: float = 0.0
+    rots: int = 0
+    outsiders: bool = False
 
 
 PROFILES = {
@@ -113,6 +120,45 @@ PROFILES = {
         dwell=0.3,
         full_cuts=0.2,
         eager=True,
+    ),
+    "watching": Profile(
+        "digests compared whatever happens: none differ",
+        (2, 4),
+        (1, 5),
+        (10, 50),
+        6.0,
+        8,
+        20,
+        digests=0.3,
+    ),
+    "rot": Profile(
+        "records that a node loses behind its own back, found by digests and mended",
+        (2, 4),
+        (2, 6),
+        (10, 40),
+        5.0,
+        4,
+        20,
+        ("cut", "kill"),
+        0.0,
+        digests=0.3,
+        rots=3,
+    ),
+    "outsiders": Profile(
+        "collected deletes that meet a concurrent write of a node that is no member",
+        (3, 4),
+        (2, 5),
+        (20, 50),
+        6.0,
+        6,
+        20,
+        ("collect", "restore", "newcomer"),
+        0.3,
+        sync=(0.3,),
+        deletes=(0.4, 0.6),
+        eager=True,
+        digests=0.3,
+        outsiders=True,
     ),
     "crowd": Profile(
         "many conversations at once",
@@ -248,6 +294,7 @@ def _settings(random: Random, profile: Profile) -> Settings:
         connect_timeout=1.0,
         reask_timeout=random.choice((0.3, 1.5)),
         atomic_round_bytes=random.choice(profile.atomic),
+        digest_interval=profile.digests,
     )
 
 

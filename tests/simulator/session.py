@@ -103,6 +103,7 @@ class Session:
         self._source: Source | None = None
         self._chunks: Iterator[Chunk] | None = None
         self._answer: Iterator[bytes | Chunk] | None = None
+        self._scans = 0
         self._changes_waiting = False
         self._alarm = float("inf")
         connection.ends.append(self)
@@ -110,7 +111,8 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether no round is under way in either direction."""
-        return self._source is None and not self._source_work and not self.applying
+        is_scanning = self._scans > 0
+        return not (self._source or self._source_work or self.applying or is_scanning)
 
     @property
     def pull_is_idle(self) -> bool:
@@ -214,9 +216,11 @@ class Session:
             case Apply() | Finish() | ApplyFull() | ApplyRanges():
                 self._apply(effect)
             case Scan():
+                self._scans += 1
                 self._later(self.node.delay(), lambda: self._scan(effect))
             case TakeDigest():
-                self._later(self.node.delay(), lambda: self._take_digest(effect))
+                delay = self.node.cluster.plan.dice.random() * 0.02
+                self._later(delay, lambda: self._take_digest(effect))
             case Fork():
                 # Another session may have found it out too.
                 if self.origin == self.node.store.origin and not self.node.forking:
@@ -318,6 +322,7 @@ class Session:
         self._next_source_work()
 
     def _scan(self, effect: Scan) -> None:
+        self._scans -= 1
         self.tell(Scanned(*self.node.store.scan(effect.stretches, effect.moment_ms)))
 
     def _take_digest(self, effect: TakeDigest) -> None:
