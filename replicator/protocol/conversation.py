@@ -98,7 +98,7 @@ class Conversation:
         self._greeting = Greeting(me, explicit, address)
         self._gossip = Gossip(me.roster, self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
-        self._watch = Watch(pulls, me.digests, me.wall_ms, self._emit)
+        self._watch = Watch(me.origin, pulls, me.digests, me.wall_ms, self._emit)
         self._lacking = False
         self._retry_at = inf
         self._ending = Ending(
@@ -378,10 +378,10 @@ class Conversation:
             match effect:
                 case Send(message):
                     self._timing.sent(now, active=not isinstance(message, messages.Quiet))
-                case Report(kind):
+                case Report(kind, changed=changed):
                     self.counters = self.counters.after(effect)
                     if kind == "mended":
-                        self._watch.mended(now)
+                        self._watch.mended(changed, now)
         if not self.wants_input:
             self._timing.heard_at = now  # a peer that is not read is not silent
         self._retry_at = inf

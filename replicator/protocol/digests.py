@@ -2,8 +2,8 @@
 conversations. Pure: the time and random numbers come in as arguments.
 
 Each peer is asked about once per interval, and all together no more than `ASKS_PER_INTERVAL` times
-in one. A peer with which nothing has changed since the last equal comparison is not asked again. A
-difference is mended at once, and the digests are compared again soon; where that did not help,
+in one. A peer with which nothing has changed since the last equal comparison is asked again much
+later, for what has happened behind the replicator's back. A difference is mended at once, and the digests are compared again soon; where that did not help,
 mending is put off for longer and longer, for then a person has to look.
 """
 
@@ -15,6 +15,9 @@ from replicator.config import MEMBERS_MAX
 
 ASKS_PER_INTERVAL = 16
 """How often a node asks at most within an interval, all peers together."""
+
+QUIET_INTERVALS = 24
+"""Intervals between two comparisons where nothing has changed."""
 
 JITTER = 0.25
 """How much of an interval is left to chance."""
@@ -35,12 +38,14 @@ class _Peer:
 
     Attributes:
         due: when to ask it.
-        equal: hash of the known sets at which the digests were equal last.
+        equal: hash of the known sets at which the digests were equal last, and when; empty where
+            this node has mended something since.
         mends: how often a difference was mended since.
     """
 
     due: float
     equal: bytes = b""
+    equal_at: float = -inf
     mends: int = 0
 
 
@@ -75,22 +80,22 @@ class Digests:
         return inf if peer is None else max(peer.due, self._next_ask)
 
     def is_news(self, origin: int, known: bytes, now: float) -> bool:
-        """Whether something may have changed since the last equal comparison; else the peer is not
-        due for another interval.
+        """Whether something has changed since the last equal comparison, or that was long ago;
+        else the peer is not due for another interval.
 
         Args:
             known: hash of the known sets.
         """
         peer = self._of(origin, now)
-        if peer.equal != known:
+        if peer.equal != known or now - peer.equal_at >= QUIET_INTERVALS * self._interval:
             return True
         peer.due = now + self._pause()
         return False
 
     def asks(self, origin: int, now: float) -> None:
-        """The peer is about to be asked."""
+        """The peer is about to be asked. Where it leaves before it has told, it is soon due again."""
         self._next_ask = now + self._interval / ASKS_PER_INTERVAL
-        self._of(origin, now).due = now + self._pause()
+        self._retry(self._of(origin, now), now)
 
     def undecided(self, origin: int, now: float) -> None:
         """The comparison said nothing: one side had changed, or a round was open."""
@@ -100,28 +105,33 @@ class Digests:
         """The digests are equal."""
         self.compared += 1
         peer = self._of(origin, now)
-        peer.equal, peer.mends = known, 0
-        peer.due = max(peer.due, now + self._pause())
+        peer.equal, peer.equal_at, peer.mends = known, now, 0
+        peer.due = now + self._pause()
 
     def differs(self, origin: int, now: float) -> bool:
         """The digests differ.
 
         Returns:
-            Whether to mend that now. If not, mending has not helped so far.
+            Whether mending may help; otherwise it has been tried, and is tried again after pauses
+            that double.
         """
         self.differences += 1
         peer = self._of(origin, now)
         peer.mends += 1
-        if peer.mends <= MENDS_MAX:
-            return True
-        doublings = peer.mends - MENDS_MAX - 1
+        doublings = max(0, peer.mends - MENDS_MAX)
         peer.due = now + self._pause() * 2 ** min(doublings, BACKOFF_DOUBLINGS_MAX)
-        return doublings & (doublings - 1) == 0 and doublings > 0
+        return not doublings
 
-    def mended(self, origin: int, now: float) -> None:
+    def mended(self, origin: int, changed: int, now: float) -> None:
         """A round that mends is complete: look soon whether it has helped, unless it is known
-        not to."""
+        not to.
+
+        Args:
+            changed: how many records changed here; then every other peer may differ by now.
+        """
         self.mends += 1
+        for one in self._peers.values() if changed else ():
+            one.equal = b""
         peer = self._of(origin, now)
         if peer.mends <= MENDS_MAX:
             self._retry(peer, now)

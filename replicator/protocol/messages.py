@@ -203,13 +203,13 @@ class Digest:
     """About the digests of both sides as of a moment (R16).
 
     Attributes:
-        step: "ask" and "answer" say what the sender holds; "mend" asks for a round that compares
-            everything as of that moment and asks no known set.
-        number: counts the askers' own; of a "mend" the round, as in `Want`.
+        step: "ask" has both sides compute their digests, and "answer" tells one; "mend" asks for a
+            round that compares everything as of that moment and asks no known set.
+        number: counts the asker's questions; of a "mend" the round, as in `Want`.
         moment_ms: the asker's wall clock, milliseconds since the epoch.
-        known: hash of the known and closed sets that the digest is of; empty where the sender
-            cannot be compared just now, and in a "mend".
-        digest: as of the moment; empty like `known`.
+        known: in an answer, hash of the known and closed sets that the digest is of; empty where
+            the sender cannot be compared just now.
+        digest: in an answer, as of the moment; empty like `known`.
     """
 
     step: DigestStep
@@ -241,7 +241,7 @@ SINCE: Mapping[type, int] = {Compare: 2, Verdict: 2, Digest: 2}
 """The protocol version with which a message came, where that is not the first: it is neither sent
 to a peer that does not speak it nor taken from one."""
 
-Quiet = Ping | Pong | Revisions | Call | Members
+Quiet = Ping | Pong | Revisions | Call | Members | Digest
 """Messages that do not keep an idle conversation open."""
 
 BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork", "forgotten")

@@ -1,14 +1,14 @@
 """Comparing digests in one conversation (R16).
 
-Whoever is due computes its digest as of now and sends it, with a hash of the known and closed sets
-that it is of; the other one computes its own as of the same moment and answers alike. Where the
-hashes are equal and the digests are not, both sides have seen that, and each mends by a round of
-its own. A digest says nothing while a round is open, a claim is pending, or records were applied
-while it was computed; then the hash is left out.
+Whoever is due asks, and both sides compute their digests as of the asker's moment and tell them,
+each with a hash of the known and closed sets that it is of. Where the hashes are equal and the
+digests are not, both sides see that, and each mends by a round of its own. A digest says nothing
+while a round is open, a claim is pending, or records were applied while it was computed; then the
+hash is left out. Of two questions that cross the one of the smaller origin counts.
 """
 
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf
 
@@ -32,10 +32,27 @@ def known_hash(known: KnownSet, closed: KnownSet) -> bytes:
     return whole.digest()
 
 
+@dataclass(slots=True)
+class _Comparison:
+    """One comparison.
+
+    Attributes:
+        is_mine: whether this side has asked.
+        mine, theirs: what the two sides hold, once it is known.
+    """
+
+    number: int
+    moment_ms: int
+    is_mine: bool
+    mine: Digest | None = None
+    theirs: Digest | None = None
+
+
 class Watch:
     """One side's part in one conversation.
 
     Args:
+        origin: of this node.
         pulls, digests: shared by all conversations of the node.
         wall_ms: reads the wall clock.
         emit: takes the effects.
@@ -47,27 +64,28 @@ class Watch:
 
     def __init__(
         self,
+        origin: int,
         pulls: Pulls,
         digests: Digests,
         wall_ms: Callable[[], int],
         emit: Callable[[Effect], None],
     ) -> None:
         self.mends: int | None = None
+        self._origin = origin
         self._pulls = pulls
         self._digests = digests
         self._wall_ms = wall_ms
         self._emit = emit
         self._peer = 0
         self._number = 0
-        self._computing: deque[Digest] = deque()
-        self._rounds = 0
-        self._mine: Digest | None = None
-        self._theirs = False
+        self._current: _Comparison | None = None
+        self._computing: _Comparison | None = None
+        self._turns = 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is computed, awaited or to be mended."""
-        return not self._computing and self._mine is None and self.mends is None
+        """Whether nothing is compared, or to be mended."""
+        return self._current is None and self._computing is None and self.mends is None
 
     def met(self, origin: int, now: float) -> None:
         """The peer has greeted under this origin."""
@@ -89,72 +107,76 @@ class Watch:
             return
         self._digests.asks(self._peer, now)
         self._number += 1
-        self._compute(Digest("ask", self._number, self._wall_ms(), b"", b""))
+        self._current = _Comparison(self._number, self._wall_ms(), is_mine=True)
+        self._emit(Send(Digest("ask", self._number, self._current.moment_ms, b"", b"")))
+        self._compute()
 
     def take(self, message: Digest, now: float) -> None:
-        """The peer asks or answers.
+        """The peer asks or tells.
 
         Raises:
-            ProtocolError: it asks again before it was answered, or answers what nobody asked.
+            ProtocolError: it asks again before it has told, or tells what nobody asked.
         """
+        current = self._current
         if message.step == "ask":
-            if self._theirs:
-                raise ProtocolError("a digest was asked for twice at a time")
-            self._theirs = True
-            self._compute(message)
+            if current is not None and not (current.is_mine and current.theirs is None):
+                raise ProtocolError("a digest is asked for before the last one was told")
+            if current is None or self._peer < self._origin:
+                self._current = _Comparison(message.number, message.moment_ms, is_mine=False)
+                self._compute()
             return
-        mine, self._mine = self._mine, None
-        if mine is None or mine.number != message.number or mine.moment_ms != message.moment_ms:
+        told = message.number, message.moment_ms
+        if current is None or current.theirs or told != (current.number, current.moment_ms):
             raise ProtocolError("a digest that nobody asked for")
-        self._judge(mine, message, now)
+        current.theirs = message
+        self._judge(current, now)
 
-    def _compute(self, asked: Digest) -> None:
-        """One after the other: the peer may ask while this node does."""
-        self._computing.append(asked)
-        if len(self._computing) == 1:
-            self._begin()
-
-    def _begin(self) -> None:
-        self._rounds = self._pulls.turns if self._pulls.is_at_rest else -1
-        self._emit(TakeDigest(self._computing[0].moment_ms))
+    def _compute(self) -> None:
+        """Unless a digest is being computed that is of no use any more: then afterwards."""
+        if self._computing is None and self._current is not None:
+            self._computing = self._current
+            self._turns = self._pulls.turns if self._pulls.is_at_rest else -1
+            self._emit(TakeDigest(self._current.moment_ms))
 
     def taken(self, event: DigestTaken, now: float) -> None:
-        """The digest is there: ask, or answer."""
-        asked = self._computing.popleft()
-        is_valid = event.is_settled and self._pulls.is_at_rest and self._pulls.turns == self._rounds
-        found = known_hash(event.known, event.closed) if is_valid else b""
-        digest = event.digest if is_valid else b""
-        if asked.known:  # the peer's
-            self._theirs = False
-            mine = Digest("answer", asked.number, asked.moment_ms, found, digest)
-            self._emit(Send(mine))
-            self._judge(mine, asked, now)
-        elif is_valid:
-            self._mine = Digest("ask", asked.number, asked.moment_ms, found, digest)
-            self._emit(Send(self._mine))
-        else:
-            self._digests.undecided(self._peer, now)
-        if self._computing:
-            self._begin()
+        """The digest is computed: tell it."""
+        computed, self._computing = self._computing, None
+        current = self._current
+        if current is None or computed is not current:
+            self._compute()
+            return
+        is_valid = event.is_settled and self._pulls.is_at_rest and self._pulls.turns == self._turns
+        current.mine = Digest(
+            "answer",
+            current.number,
+            current.moment_ms,
+            known_hash(event.known, event.closed) if is_valid else b"",
+            event.digest if is_valid else b"",
+        )
+        self._emit(Send(current.mine))
+        self._judge(current, now)
 
-    def _judge(self, mine: Digest, theirs: Digest, now: float) -> None:
+    def _judge(self, current: _Comparison, now: float) -> None:
+        mine, theirs = current.mine, current.theirs
+        if mine is None or theirs is None:
+            return
+        self._current = None
         if not mine.known or mine.known != theirs.known:
             self._digests.undecided(self._peer, now)
         elif mine.digest == theirs.digest:
             self._digests.equal(self._peer, mine.known, now)
             self._emit(Report("compared"))
         else:
-            if self._digests.differs(self._peer, now):
-                self.mends = mine.moment_ms
-            self._emit(Report("differs", self._text()))
+            self.mends = mine.moment_ms
+            self._emit(Report("differs", self._text(self._digests.differs(self._peer, now))))
 
-    def _text(self) -> str:
+    def _text(self, may_help: bool) -> str:
         what = f"this node and origin {format_origin(self._peer)} know the same writes and hold "
         what += "different data (R16): something has changed a LevelDB behind the replicator"
-        if self.mends is None:
-            return f"{what}; mending has not helped: run `replicator verify` on both"
-        return f"{what}; it is mended now"
+        if may_help:
+            return f"{what}; it is mended now"
+        return f"{what}; mending has not helped: run `replicator verify` on both"
 
-    def mended(self, now: float) -> None:
-        """The round that mends is complete."""
-        self._digests.mended(self._peer, now)
+    def mended(self, changed: int, now: float) -> None:
+        """The round that mends is complete, and has changed so many records here."""
+        self._digests.mended(self._peer, changed, now)

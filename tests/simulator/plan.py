@@ -242,7 +242,10 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
-    if "versions" in profile.always or Random(f"{seed} versions").random() < VERSIONS_CHANCE:
+    # The version before finds no differences, so there they are not mended everywhere.
+    are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
+    are_mixed = are_mixed and not (profile.rots or profile.outsiders)
+    if "versions" in profile.always or are_mixed:
         faults |= {"versions"}
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]
     resolver_name = random.choice(list(RESOLVERS))
