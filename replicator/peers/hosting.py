@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
-from random import random
 
 import trio
 from trio.lowlevel import ParkingLot
@@ -11,6 +11,7 @@ from trio.lowlevel import ParkingLot
 from replicator.config import Settings
 from replicator.core.clock import roughly
 from replicator.core.dots import format_origin
+from replicator.core.known import KnownSet
 from replicator.core.members import Member
 from replicator.core.resolvers import resolver_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
@@ -18,17 +19,19 @@ from replicator.events import Events
 from replicator.net.address import Address
 from replicator.net.tls import Tls
 from replicator.net.transport import FramedStream
+from replicator.peers.comparisons import Comparisons
 from replicator.peers.contacts import Contact, Contacts, Link, round_of
+from replicator.peers.host import Workers
 from replicator.peers.journal import Journal, printable
 from replicator.peers.membership import Membership
-from replicator.peers.session import Session, Workers
+from replicator.peers.session import Session
+from replicator.peers.syncpoints import SyncPoints
+from replicator.peers.waiting import Waiting
 from replicator.protocol.conversation import Conversation
-from replicator.protocol.digests import Digests
-from replicator.protocol.effects import Close, Report
+from replicator.protocol.effects import Close, MadeDurable, MakeDurable, Report
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
 from replicator.protocol.pulls import Pulls
-from replicator.status import DigestStatus
 from replicator.store.apply import Applied
 from replicator.store.store import Store
 
@@ -51,6 +54,10 @@ class Hosting:
         instance: 8 random bytes, by which a node recognises itself.
         name, port: the node's name and where it listens (0: it does not), once that is known.
         workers: bounds the threads of the sessions.
+        sync_points: makes those that peers and people wait for.
+        waiting: who waits until peers hold something.
+        nursery: where sync points for peers are made, while the node runs.
+        comparisons: of the data with that of peers.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -69,6 +76,9 @@ class Hosting:
         self.name = ""
         self.port = 0
         self.workers = Workers.make()
+        self.sync_points = SyncPoints(store, self.workers.common)
+        self.waiting = Waiting(store, contacts, membership.roster)
+        self.nursery: trio.Nursery | None = None
         self._store = store
         self._settings = settings
         self._contacts = contacts
@@ -77,7 +87,7 @@ class Hosting:
         self._membership = membership
         self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
-        self._digests = Digests(settings.digest_interval, random)
+        self.comparisons = Comparisons(settings.digest_interval, journal, events)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
@@ -162,42 +172,22 @@ class Hosting:
     # What sessions tell
 
     def reported(self, session: Session, report: Report) -> None:
+        contact, peer = self._contacts.of(session), session.conversation.peer
         if report.kind == "reached":
             self._membership.reached(report.text)
-            return
-        if report.kind == "met":
+        elif report.kind == "met":
             self._met(session)
-            return
-        contact, peer = self._contacts.of(session), session.conversation.peer
-        if contact is None or peer is None:
-            return
-        if report.kind in ("resolver", "skew"):
+        elif contact is None or peer is None:
+            pass
+        elif report.kind in ("resolver", "skew"):
             self._journal.failed(f"{report.kind} of node {peer.node}", report.text)
-            return
-        if report.kind in ("compared", "differs", "mended"):
-            self._compared(session, contact, report)
-            return
-        contact.count(report)
-        if report.kind == "round":
-            self._journal.works(self._subject(session))
-            self._events.emit("round", round_of(session, peer, report))
-
-    def _compared(self, session: Session, contact: Contact, report: Report) -> None:
-        """Digests were compared, or what differs was mended (R16)."""
-        subject = f"data of node {contact.name}"
-        if report.kind == "compared":
-            self._journal.works(subject)
-        elif report.kind == "differs":
-            self._journal.failed(subject, report.text)
-            self._events.emit("difference", contact.name, format_origin(contact.origin))
+        elif report.kind in ("compared", "differs", "mended"):
+            self.comparisons.reported(contact, report)
         else:
-            text = f"{self._subject(session)}: what differed is mended; {report.changed} records"
-            self._journal.info(f"{text} changed here")
-
-    def digest_status(self) -> DigestStatus:
-        """What came of comparing digests."""
-        digests = self._digests
-        return DigestStatus(digests.compared, digests.differences, digests.mends)
+            contact.count(report)
+            if report.kind == "round":
+                self._journal.works(self._subject(session))
+                self._events.emit("round", round_of(session, peer, report))
 
     def applied(self, session: Session, applied: Applied) -> None:
         for conflict in applied.conflicts:
@@ -232,6 +222,38 @@ class Hosting:
 
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self._membership.learn(self._subject(session), members)
+        self._part_with_forgotten()
+        self.waiting.roster_changed({member.origin for member in members})
+
+    def _part_with_forgotten(self) -> None:
+        """Nothing more is heard of who was forgotten; it is told so (R10)."""
+        for session in self:
+            peer = session.conversation.peer
+            if peer is not None and self._membership.roster.is_forgotten(peer.origin):
+                session.stop(
+                    "forgotten",
+                    f"the cluster has forgotten node {peer.node!r}: it takes a new origin",
+                )
+
+    def closed(self) -> None:
+        for session in self:
+            session.roster_changed()
+
+    def make_durable(self, session: Session, effect: MakeDurable) -> None:
+        if self.nursery is not None:
+            self.nursery.start_soon(self._make_durable, session, effect)
+
+    async def _make_durable(self, session: Session, effect: MakeDurable) -> None:
+        try:
+            durable = await self.sync_points.cover(effect.dots)
+        except Exception as error:
+            session.effect_failed(effect, error)
+        else:
+            session.post(MadeDurable(durable))
+            self._membership.synced()
+
+    def secured(self, session: Session, known: KnownSet) -> None:
+        self.waiting.secured(session, known)
 
     def failed(self, session: Session, error: Exception) -> None:
         contact = self._contacts.of(session)
@@ -257,9 +279,12 @@ class Hosting:
         self._is_forking = True
         try:
             await self._end_others(session)
-            await trio.to_thread.run_sync(self._store.fork, limiter=self.workers.common)
+            await trio.to_thread.run_sync(
+                partial(self._store.fork, was_forgotten), limiter=self.workers.common
+            )
             self._contacts.origin = self._store.origin
             self._membership.speak()
+            self.waiting.forked()
             what = "was forgotten by the cluster"
             if not was_forgotten:
                 what = "was rolled back or cloned while it ran"
@@ -299,6 +324,7 @@ class Hosting:
         self._note_clock(session, contact)
         remote = session.stream.remote
         self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
+        self.waiting.met(session)
         self.on_met(session, contact)
         if link is None:
             self.on_dialled(session)
@@ -364,7 +390,9 @@ class Hosting:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             roster=self._membership.roster,
             port=self.port,
-            digests=self._digests,
+            closed=lambda: store.closed_dots,
+            wants_full=lambda: store.wants_full,
+            digests=self.comparisons.digests,
         )
 
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 import trio
 
 from replicator.core.compare import Part, Stretch
-from replicator.core.known import KnownSet
 from replicator.protocol.comparison import DigestTaken, Scan, Scanned, TakeDigest
 from replicator.protocol.effects import Effect, Event
 from replicator.store.store import Store
@@ -76,7 +75,7 @@ class Scanning:
                 begun = trio.current_time()
                 digest = await self._in_thread(scan.step)
                 await trio.sleep(trio.current_time() - begun)
-            return DigestTaken(scan.known, KnownSet(), digest, scan.is_settled)
+            return DigestTaken(scan.known, scan.closed, digest, scan.is_settled)
         finally:
             with trio.CancelScope(shield=True):
                 await self._in_thread(scan.close)

@@ -91,9 +91,7 @@ class Upkeep:
             await self._dirty.wait()
             self._dirty = trio.Event()
             try:
-                await trio.to_thread.run_sync(
-                    self._store.sync_point, limiter=self._hosting.workers.common
-                )
+                await self._hosting.sync_points.make()
             except Exception as error:
                 self._hosting.complain("sync point", error)
             self._membership.synced()

@@ -23,32 +23,19 @@ from math import inf
 from replicator.config import Settings
 from replicator.core.known import KnownSet
 from replicator.errors import PeerError, ProtocolError
-from replicator.protocol import messages
+from replicator.protocol import effects, messages
 from replicator.protocol.announcing import Announcements
+from replicator.protocol.closings import Closings
 from replicator.protocol.comparison import AnswerRead, DigestTaken, Scanned
 from replicator.protocol.counters import Counters
-from replicator.protocol.effects import (
-    Applied,
-    ChunkRead,
-    Effect,
-    Event,
-    Heard,
-    KnownChanged,
-    Lost,
-    Poke,
-    Report,
-    RosterChanged,
-    Send,
-    SourceOpened,
-    Stop,
-    StoreFailed,
-)
+from replicator.protocol.effects import Effect, Event, Report, Send
 from replicator.protocol.ending import Ending
 from replicator.protocol.gossip import Gossip
 from replicator.protocol.greeting import Greeting, warnings
 from replicator.protocol.me import Me as Me
 from replicator.protocol.pulling import PullHalf
 from replicator.protocol.pulls import ConversationId, Pulls
+from replicator.protocol.securing import Securing
 from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
 from replicator.protocol.timing import Timing
@@ -88,6 +75,8 @@ class Conversation:
         self.peer: messages.Hello | None = None
         self.counters = Counters()
         self._known = me.known
+        self._me = me
+        self._closings = Closings(me.closed, self._emit)
         self._pulls = pulls
         self._settings = settings
         self._timing = Timing(settings, bool(address), now)
@@ -97,6 +86,7 @@ class Conversation:
         self._serve = ServeHalf(self._emit)
         self._greeting = Greeting(me, explicit, address)
         self._gossip = Gossip(me.roster, self._emit)
+        self._securing = Securing(self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
         self._watch = Watch(me.origin, pulls, me.digests, me.wall_ms, self._emit)
         self._lacking = False
@@ -116,11 +106,6 @@ class Conversation:
     def version(self) -> int:
         """Of the protocol, as this conversation speaks it; the least until the peer has greeted."""
         return self._greeting.version
-
-    @property
-    def _compares(self) -> bool:
-        """Whether full-state rounds compare range by range, and digests are compared."""
-        return self.version >= messages.SINCE[messages.Compare]
 
     @property
     def states(self) -> tuple[str, str, str]:
@@ -208,16 +193,25 @@ class Conversation:
             case messages.Known(known):
                 self._news.learn(known)
                 self._refresh(now, announcing=False)
-            case messages.Want():
+            case messages.Want() | messages.WantFull():
                 self._serve.want(message)
             case messages.Begin():
-                self._on_begin(message, now)
+                self._news.learn(message.known)
+                self._pull.begin(message, now)
             case messages.Records():
                 self._pull.records(message, now)
             case messages.End():
                 self._pull.end(message, now)
-            case messages.Revisions() | messages.Call() | messages.Members():
+            case messages.Closed(closed):
+                self._closings.take(closed)
+            case messages.Revisions() | messages.Call() | messages.Members() | messages.Accounts():
                 self._gossip.take(message)
+            case messages.Secure():
+                self._securing.asked(message)
+                self._securing.advance(self._known())
+            case messages.Durable(known):
+                self._news.learn(known)
+                self._securing.answered(message)
             case messages.Compare():
                 self._serve.compare(message)
             case messages.Verdict():
@@ -230,14 +224,15 @@ class Conversation:
 
     def _meet(self, event: Event, now: float) -> None:
         match event:
-            case KnownChanged() | Poke():
+            case effects.KnownChanged() | effects.Poke():
                 self._pull.advance()
                 self._refresh(now)
-            case SourceOpened(known, _):
+            case effects.SourceOpened(known, _):
+                self._closings.tell(self.version)  # before a floor that may rely on it
                 self._out += self._news.showing(known)
                 self._news.revealed(known)
-                self._serve.opened(event, self.peer_known, compares=self._compares)
-            case ChunkRead():
+                self._serve.opened(event, self.peer_known, self._me.closed())
+            case effects.ChunkRead():
                 self._serve.chunk_read(event)
             case AnswerRead():
                 self._serve.answer_read(event)
@@ -247,28 +242,39 @@ class Conversation:
                 self._timing.active_at = now
                 self._watch.taken(event, now)
                 self._refresh(now)
-            case Applied():
+            case effects.Applied():
                 self._timing.active_at = now
                 self._pull.applied(event, now)
                 self._refresh(now, announcing=not self._pull.in_burst)
-            case RosterChanged():
+            case effects.RosterChanged():
                 if self.is_open:
                     self._gossip.advance()
-            case Heard():
+                    self._closings.tell(self.version)
+            case effects.SecureWanted(dots):
+                if self.version >= messages.SINCE[messages.Secure]:
+                    self._securing.want(dots)
+                    self._refresh(now)
+            case effects.MadeDurable(durable):
+                if self.is_open:
+                    self._securing.made(durable)
+                    self._securing.advance(self._known())
+            case effects.Heard():
                 self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
-            case StoreFailed(effect, error):
+            case effects.StoreFailed(effect, error):
                 self._ending.settled(effect)
                 self._ending.fail(error)
-            case Stop(code, reason):
+            case effects.Stop(code, reason):
                 self._ending.end(code, reason)
-            case Lost(reason):
+            case effects.Lost(reason):
                 self._ending.end("lost", reason, tell=False)
 
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
         common, different = self._greeting.meet(peer)
-        self._gossip.greeted(peer.members == self._greeting.hello.members)
+        self._pull.compares = self.version >= messages.SINCE[messages.Compare]
+        self._serve.compares = self._pull.compares
+        self._gossip.greeted(peer.members == self._greeting.hello.members, self.version)
         self._news.learn(common)
         if peer.dialled:
             self._emit(Report("reached", peer.dialled))
@@ -282,27 +288,29 @@ class Conversation:
         self._emit(Report("met", self.peer.node))
         self._out += warnings(self._greeting.hello, self.peer, self._settings.clock_skew_max)
         self._gossip.advance()
+        self._closings.tell(self.version)
         self._refresh(now)
 
     # What the two sides know
 
-    def _on_begin(self, message: messages.Begin, now: float) -> None:
-        self._news.learn(message.known)
-        self._pull.begin(message, now, compares=self._compares)
-
     def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
-        if not self.is_open or not (announcing or self._pull.is_idle):
+        if not self.is_open:
+            return
+        if not (announcing or self._pull.is_idle or self._securing.is_asked):
             return
         known = self._known()
         if announcing:
             self._announce(known)
+            self._securing.ask(self._news.announced)
+        self._securing.advance(known)
         if self._pull.is_idle and self._watch.mends is not None:
             moment_ms, self._watch.mends = self._watch.mends, None
             self._pull.mend(self.peer_known, moment_ms, now)
         elif self._pull.is_idle:
             assert self.peer is not None
-            self._pull.ask(self.peer.origin, self.peer_known, known, now)
+            full = self.version >= messages.SINCE[messages.WantFull] and self._me.wants_full()
+            self._pull.ask(self.peer.origin, self.peer_known, known, now, full=full)
         self._lacking = not (
             self._pull.is_idle
             and known.issuperset(self.peer_known)
@@ -327,15 +335,18 @@ class Conversation:
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
-                asks = self._compares and idle and not self._lacking
+                asks = self._pull.compares and idle and not self._lacking
                 idle = idle and self._watch.is_idle
-                waiting = self._lacking or self._gossip.is_waiting
+                waiting = self._lacking or self._gossip.is_waiting or self._securing.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),
                     (timing.ping_at, self._on_keepalive),
                     (self._retry_at, self._refresh),
-                    (self._watch.due if asks else inf, self._on_digest_due),
+                    (
+                        self._watch.due if asks else inf,
+                        lambda now: self._watch.ask(self._known(), self._me.closed(), now),
+                    ),
                     (timing.quiet_at(waiting) if idle else inf, self._leave),
                 ]
         return []
@@ -352,9 +363,6 @@ class Conversation:
     def _on_keepalive(self, now: float) -> None:
         """So the peer hears that this side lives, even while it has reason not to read."""
         self._send(messages.Ping())
-
-    def _on_digest_due(self, now: float) -> None:
-        self._watch.ask(self._known(), KnownSet(), now)
 
     def _leave(self, now: float) -> None:
         if not self._watch.is_idle:

@@ -3,8 +3,9 @@ conversations. Pure: the time and random numbers come in as arguments.
 
 Each peer is asked about once per interval, and all together no more than `ASKS_PER_INTERVAL` times
 in one. A peer with which nothing has changed since the last equal comparison is asked again much
-later, for what has happened behind the replicator's back. A difference is mended at once, and the digests are compared again soon; where that did not help,
-mending is put off for longer and longer, for then a person has to look.
+later, for what has happened behind the replicator's back. A difference is mended at once, and the
+digests are compared again soon; where that did not help, mending is put off for longer and longer,
+for then a person has to look.
 """
 
 from collections.abc import Callable
@@ -93,7 +94,7 @@ class Digests:
         return False
 
     def asks(self, origin: int, now: float) -> None:
-        """The peer is about to be asked. Where it leaves before it has told, it is soon due again."""
+        """The peer is about to be asked; if it leaves before it has told, it is soon due again."""
         self._next_ask = now + self._interval / ASKS_PER_INTERVAL
         self._retry(self._of(origin, now), now)
 

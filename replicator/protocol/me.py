@@ -27,6 +27,8 @@ class Me:
         digests: when to compare digests with whom (R16), shared by its conversations.
         port: where it listens, 0 where it does not.
         versions: least and greatest protocol version that it speaks.
+        closed: reads the closed set (R10), which is not to be changed.
+        wants_full: reads whether this node has to begin with a full-state round (R10).
     """
 
     cluster: str
@@ -43,6 +45,8 @@ class Me:
     port: int
     digests: Digests = field(default_factory=lambda: Digests(0, lambda: 0.0))
     versions: tuple[int, int] = (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION)
+    closed: Callable[[], KnownSet] = KnownSet
+    wants_full: Callable[[], bool] = bool
 
     def presentable(self) -> KnownSet:
         """The known set without own dots that no peer was ever shown.

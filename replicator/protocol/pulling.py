@@ -31,7 +31,7 @@ from replicator.protocol.effects import (
     Report,
     Send,
 )
-from replicator.protocol.messages import Begin, Digest, End, Records, Verdict, Want
+from replicator.protocol.messages import Begin, Digest, End, Records, Verdict, Want, WantFull
 from replicator.protocol.pulls import ConversationId, Pulls
 from replicator.protocol.round import Round
 from replicator.protocol.states import PULL, Machine
@@ -66,6 +66,8 @@ class PullHalf:
         self._rounds = 0
         self._round: Round | None = None
         self._heard_at = inf
+        self.compares = False
+        """Whether full-state rounds compare range by range: not in the first version."""
         self.in_flight = False
         """Whether a piece, or a claim, is being applied."""
 
@@ -104,19 +106,22 @@ class PullHalf:
         owes = owes and not self.in_flight and self.wants_input
         return self._heard_at + STALL_TIMEOUTS * self._settings.reask_timeout if owes else inf
 
-    def ask(self, peer: int, peer_known: KnownSet, known: KnownSet, now: float) -> None:
+    def ask(
+        self, peer: int, peer_known: KnownSet, known: KnownSet, now: float, *, full: bool = False
+    ) -> None:
         """Ask the peer, by its origin, for a round, if it has something that nobody else is asked
-        for."""
+        for; or for a full-state round in any case."""
         if not self.is_idle:
             return
-        ask = self._pulls.plan(self._id, peer, peer_known, known, now)
+        ask = self._pulls.plan(self._id, peer, peer_known, known, now, full)
         if ask is None:
             return
         self._machine.step("ask")
         self._rounds += 1
         self._round = Round(self._rounds, ask.wanted, peer_known.copy())
         self._heard_at = now
-        self._emit(Send(Want(self._rounds, ask.wanted)))
+        want = WantFull(self._rounds) if full else Want(self._rounds, ask.wanted)
+        self._emit(Send(want))
 
     def mend(self, peer_known: KnownSet, moment_ms: int, now: float) -> None:
         """Ask the peer, between two rounds, for one that mends a difference (R16).
@@ -131,21 +136,18 @@ class PullHalf:
         self._heard_at = now
         self._emit(Send(Digest("mend", self._rounds, moment_ms, b"", b"")))
 
-    def begin(self, message: Begin, now: float, *, compares: bool = False) -> None:
+    def begin(self, message: Begin, now: float) -> None:
         """The peer's snapshot is open: its known set comes before its first record (R2).
-
-        Args:
-            compares: whether full-state rounds compare range by range.
 
         Raises:
             ProtocolError: nobody asked, or the snapshot is older than the question.
         """
-        full = "Begin compare" if compares else "Begin full"
+        full = "Begin compare" if self.compares else "Begin full"
         self._machine.step(full if message.full else "Begin")
         current = self._current(message.round, now)
         if current.comparing is not None and not message.full:
             raise ProtocolError("a round that mends a difference compares everything")
-        if message.full and compares and current.comparing is None:
+        if message.full and self.compares and current.comparing is None:
             current.comparing = Comparing(current.number, None, self._emit)
         if not message.known.issuperset(current.announced):
             raise ProtocolError("the known set of a snapshot lacks what was announced before")
@@ -298,7 +300,9 @@ class PullHalf:
             if withheld:
                 current.pend = withheld
                 return Finish(chunk, current.remote_known, None, {})
-        return Finish(chunk, current.remote_known, current.remote_known, current.floor)
+        return Finish(
+            chunk, current.remote_known, current.remote_known, current.floor, current.full
+        )
 
     def _apply(self, effect: Effect) -> None:
         self.in_flight = True

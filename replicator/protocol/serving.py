@@ -23,7 +23,16 @@ from replicator.protocol.effects import (
     Send,
     SourceOpened,
 )
-from replicator.protocol.messages import Begin, Compare, Digest, End, Records, Verdict, Want
+from replicator.protocol.messages import (
+    Begin,
+    Compare,
+    Digest,
+    End,
+    Records,
+    Verdict,
+    Want,
+    WantFull,
+)
 from replicator.protocol.states import SERVE, Machine
 
 HEADER_BYTES = 5
@@ -80,10 +89,13 @@ class ServeHalf:
     """
 
     def __init__(self, emit: Callable[[Effect], None]) -> None:
+        self.compares = False
+        """Whether full-state rounds compare range by range: not in the first version."""
         self._emit = emit
         self._machine = Machine(SERVE)
         self._round = 0
         self._wanted: KnownSet | None = None
+        self._must_be_full = False
         self._lack: KnownSet | None = None
         self._answering: Answering | None = None
         self._records = 0
@@ -97,14 +109,16 @@ class ServeHalf:
     def is_idle(self) -> bool:
         return self.state == "idle"
 
-    def want(self, message: Want) -> None:
+    def want(self, message: Want | WantFull) -> None:
         """The peer asks for a round.
 
         Raises:
             ProtocolError: one is being served already.
         """
-        self._machine.step("Want")
-        self._round, self._wanted = message.round, message.wanted
+        self._machine.step(type(message).__name__)
+        self._must_be_full = isinstance(message, WantFull)
+        self._round = message.round
+        self._wanted = message.wanted if isinstance(message, Want) else None
         self._records = self._size_bytes = 0
         self._emit(OpenSource())
 
@@ -115,23 +129,24 @@ class ServeHalf:
             ProtocolError: a round is being served already.
         """
         self._machine.step("Digest mend")
-        self._round, self._wanted = message.number, None
+        self._round, self._wanted, self._must_be_full = message.number, None, True
         self._records = self._size_bytes = 0
         self._answering = Answering(message.moment_ms, self._emit)
         self._emit(OpenSource())
 
-    def opened(self, event: SourceOpened, peer_known: KnownSet, *, compares: bool = False) -> None:
+    def opened(self, event: SourceOpened, peer_known: KnownSet, closed: KnownSet) -> None:
         """The snapshot is open; own seqs in it have been shown (R13).
 
         Args:
             peer_known: what the peer has announced that it knows.
-            compares: whether full-state rounds compare range by range.
+            closed: dots that it need not know, because nobody does (R10).
 
         Raises:
             UsageError: no source was asked for.
         """
-        full = self._answering is not None or below_floor(peer_known, event.floor)
-        if full and compares:
+        held = peer_known.union(closed) if closed else peer_known
+        full = self._must_be_full or below_floor(held, event.floor)
+        if full and self.compares:
             self._machine.step("SourceOpened compare")
             if self._answering is None:
                 self._answering = Answering(None, self._emit)

@@ -45,6 +45,11 @@ LINK: Table = {
         "Revisions": "open",
         "Call": "open",
         "Members": "open",
+        "Accounts": "open",
+        "Closed": "open",
+        "WantFull": "open",
+        "Durable": "open",
+        "Secure": "open",
         "Compare": "open",
         "Verdict": "open",
         "Digest": "open",
@@ -64,6 +69,11 @@ LINK: Table = {
         "Revisions": "leaving",
         "Call": "leaving",
         "Members": "leaving",
+        "Accounts": "leaving",
+        "Closed": "leaving",
+        "WantFull": "leaving",
+        "Durable": "leaving",
+        "Secure": "leaving",
         "Compare": "leaving",
         "Verdict": "leaving",
         "Digest": "leaving",
@@ -93,7 +103,7 @@ PULL: Table = {
 }
 
 SERVE: Table = {
-    "idle": {"Want": "opening", "Digest mend": "opening"},
+    "idle": {"Want": "opening", "WantFull": "opening", "Digest mend": "opening"},
     "opening": {"SourceOpened": "walking", "SourceOpened compare": "answering"},
     "walking": {"ChunkRead": "walking", "ChunkRead last": "idle"},
     "answering": {"Compare": "answering", "AnswerRead": "answering", "AnswerRead last": "idle"},

@@ -301,8 +301,13 @@ class Plan:
             self._learnt[origin] = entry
         return entry
 
-    def commit(self, claim: KnownSet | None, floor: Mapping[int, int]) -> list[bytes]:
+    def commit(
+        self, claim: KnownSet | None, floor: Mapping[int, int], full: bool = False
+    ) -> list[bytes]:
         """Commit under the lock, which the caller holds.
+
+        Args:
+            full: whether a full-state round is complete with that.
 
         Returns:
             Keys of known-set rows to remove afterwards.
@@ -322,6 +327,8 @@ class Plan:
             batch.delete(meta_key("full"))
         elif unexplained != state.unexplained:
             batch.put(meta_key("full"), pack_known(unexplained))
+        if full:
+            batch.delete(meta_key("want_full"))
         for key in self._fresh:
             state.absent.add(key)
         state.commit(batch)
@@ -329,6 +336,7 @@ class Plan:
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
         state.unexplained = unexplained
+        state.wants_full &= not full
         self._observe()
         return stale
 

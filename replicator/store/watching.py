@@ -25,15 +25,21 @@ class DigestScan:
     at a time.
 
     Attributes:
-        known: the known set of the snapshot.
+        known, closed: the known and the closed set of the snapshot.
         is_settled: whether no full-state round that changed something here is incomplete; else the
             keys are ahead of the known set, and the digest says nothing.
     """
 
     def __init__(
-        self, snapshot: Snapshot, known: KnownSet, is_settled: bool, whole: Fingerprint
+        self,
+        snapshot: Snapshot,
+        known: KnownSet,
+        closed: KnownSet,
+        is_settled: bool,
+        whole: Fingerprint,
     ) -> None:
         self.known = known
+        self.closed = closed
         self.is_settled = is_settled
         self._snapshot = snapshot
         self._index = index_rows(snapshot, None, None)
@@ -99,4 +105,10 @@ class Watching:
         whole = Fingerprint(OriginTable(state.origins.by_number), moment_ms)
         with state.level.lock:
             state.refuse_closed()
-            return DigestScan(state.db.snapshot(), state.known_now(), not state.unexplained, whole)
+            return DigestScan(
+                state.db.snapshot(),
+                state.known_now(),
+                state.closed_dots,
+                not state.unexplained,
+                whole,
+            )

@@ -16,11 +16,14 @@ from replicator.protocol.messages import (
     BYE_CODES,
     REASON_BYTES_MAX,
     ROUND_MAX,
+    Accounts,
     Begin,
     Bye,
     Call,
+    Closed,
     Compare,
     Digest,
+    Durable,
     End,
     Hello,
     Known,
@@ -30,8 +33,10 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Verdict,
     Want,
+    WantFull,
 )
 
 ME = 0xA << 60 | 1
@@ -164,6 +169,11 @@ def members() -> st.SearchStrategy[Member]:
     )
 
 
+def accounts() -> st.SearchStrategy[Member]:
+    """The same with what they have seen of forgotten origins."""
+    return st.builds(lambda one, seen: replace(one, seen=seen), members(), known_sets())
+
+
 _verdicts = st.sampled_from(VERDICTS)
 _fingerprints = st.binary(min_size=FINGERPRINT_BYTES, max_size=FINGERPRINT_BYTES)
 _bounds = st.none() | st.binary(max_size=40)
@@ -213,4 +223,9 @@ messages: st.SearchStrategy[Message] = st.one_of(
         known=_fingerprints | st.just(b""),
         digest=_fingerprints | st.just(b""),
     ),
+    st.builds(Accounts, st.lists(accounts(), max_size=3).map(tuple)),
+    st.builds(Closed, known_sets()),
+    st.builds(WantFull, _rounds),
+    st.builds(Durable, known_sets()),
+    st.builds(Secure, known_sets()),
 )

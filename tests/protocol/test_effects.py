@@ -5,14 +5,14 @@ from typing import get_args
 
 import pytest
 
-from replicator.protocol import comparison, effects
+from replicator.protocol import comparison, effects, report
 from replicator.protocol.messages import BYE_CODES
 
 
 def test_everything_is_an_effect_or_an_event_and_nothing_is_both() -> None:
     defined = {
         value
-        for module in (effects, comparison)
+        for module in (effects, comparison, report)
         for value in vars(module).values()
         if is_dataclass(value) and getattr(value, "__module__", None) == module.__name__
     }

@@ -61,6 +61,8 @@ class Profile:
         rots: most records that a node loses behind its own back.
         outsiders: whether deletes are collected although a node that is no member may have a
             concurrent write (R10).
+        leaves: chance that who is in the middle of sending a round goes away for a while, and is
+            forgotten by then.
     """
 
     about: str
@@ -82,6 +84,7 @@ class Profile:
     digests: float = 0.0
     rots: int = 0
     outsiders: bool = False
+    leaves: float = 0.0
 
 
 PROFILES = {
@@ -120,6 +123,35 @@ PROFILES = {
         dwell=0.3,
         full_cuts=0.2,
         eager=True,
+    ),
+    "forgets": Profile(
+        "members that are forgotten in the middle of a round, and come back",
+        (3, 4),
+        (3, 6),
+        (25, 45),
+        6.0,
+        4,
+        20,
+        ("forget", "collect"),
+        0.25,
+        atomic=(0,),
+        sync=(0.3,),
+        deletes=(0.2, 0.4),
+        eager=True,
+        leaves=0.04,
+    ),
+    "damage": Profile(
+        "records that can be read no more, and their repair",
+        (2, 4),
+        (2, 5),
+        (15, 50),
+        6.0,
+        5,
+        20,
+        ("damage", "collect"),
+        0.4,
+        atomic=(0, 100),
+        sync=(0.3, 2.0),
     ),
     "watching": Profile(
         "digests compared whatever happens: none differ",
@@ -242,6 +274,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    faults |= {"damage"} & set(profile.always)
     # The version before finds no differences, so there they are not mended everywhere.
     are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
     are_mixed = are_mixed and not (profile.rots or profile.outsiders)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from replicator.core.chunk import Chunk
-from replicator.core.known import KnownSet
 from replicator.errors import ProtocolError, ReplicatorError
 from replicator.protocol.codec import decode, encode
 from replicator.protocol.comparison import (
@@ -38,6 +37,7 @@ from replicator.protocol.effects import (
     Heard,
     KnownChanged,
     Learn,
+    LearnClosed,
     Lost,
     OpenSource,
     Poke,
@@ -225,13 +225,15 @@ class Session:
                 # Another session may have found it out too.
                 if self.origin == self.node.store.origin and not self.node.forking:
                     self.node.begin_fork(self)
-                    self._hold_back(effect, self.node.fork)
+                    self._hold_back(effect, lambda: self.node.fork(effect.was_forgotten))
             case PokeOthers():
                 for other in list(self.node.sessions):
                     if other is not self:
                         other.tell_later(Poke())
             case Learn(members):
                 self.node.membership.learn(self, members)
+            case LearnClosed(closed):
+                self._hold_back(effect, lambda: self.node.membership.learn_closed(closed))
             case Report():
                 self.node.reported(self, effect)
             case Close(code, reason):
@@ -326,8 +328,7 @@ class Session:
         self.tell(Scanned(*self.node.store.scan(effect.stretches, effect.moment_ms)))
 
     def _take_digest(self, effect: TakeDigest) -> None:
-        known, digest, is_settled = self.node.store.take_digest(effect.moment_ms)
-        self.tell(DigestTaken(known, KnownSet(), digest, is_settled))
+        self.tell(DigestTaken(*self.node.store.take_digest(effect.moment_ms)))
 
     def _apply(self, effect: Applying) -> None:
         self.applying = True
@@ -353,6 +354,8 @@ class Session:
             self.tell(Applied(result.records, result.changed))
             if isinstance(effect, ApplyFull):
                 self.node.cluster.tempt_to_cut(self.node, self.peer)
+            elif isinstance(effect, Apply):
+                self.node.cluster.tempt_to_leave(self.node, self.peer)
 
 
 def _describe_effect(effect: Applying) -> str:
