@@ -8,7 +8,7 @@ before.
 from collections.abc import Callable, Iterable, Mapping
 
 from replicator.core import rows
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import due_ms, keeps_aside
 from replicator.store.keyspace import (
     EXPIRY,
     FORMAT_VERSION,
@@ -17,6 +17,7 @@ from replicator.store.keyspace import (
     meta_key,
     pack_meta,
     unpack_meta,
+    value_key,
 )
 from replicator.store.rowwise import Row, commit_rows, rows_of
 from replicator.store.state import State
@@ -38,18 +39,26 @@ def migrate(state: State) -> None:
 
 
 def _with_expiry_rows(state: State) -> None:
-    """Format 1 kept expiries in the index only."""
+    """Format 1 kept expiries in the index only, and the value of a lone version in the user's row
+    only, even where it expires; that row stays until the first sweep."""
     commit_rows(state, rows_of(state, EXPIRY), delete=True)
     commit_rows(state, _expiry_rows(state))
 
 
 def _expiry_rows(state: State) -> Iterable[Row]:
     for row_key, row in rows_of(state, INDEX):
-        if row[0] != rows.SINGLE:
-            key = row_key[len(INDEX) :]
-            due = due_ms(*rows.unpack(row, key, state.origins.by_number))
-            if due is not None:
-                yield expiry_key(due, key), b""
+        if row[0] == rows.SINGLE:
+            continue
+        key = row_key[len(INDEX) :]
+        record, visible = rows.unpack(row, key, state.origins.by_number)
+        if len(record.versions) == 1 and keeps_aside(record):
+            origin, seq = record.versions[0].dot
+            value = state.db.get(key)
+            if value is not None:
+                yield value_key(state.origins.number(origin), seq), value
+        due = due_ms(record, visible)
+        if due is not None:
+            yield expiry_key(due, key), b""
 
 
 STEPS: Mapping[int, Callable[[State], None]] = {1: _with_expiry_rows}

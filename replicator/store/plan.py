@@ -20,6 +20,7 @@ from replicator.core.merge import merge
 from replicator.core.ranges import Bounds
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
+from replicator.store.expiry import expiry_of
 from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key
 from replicator.store.knowledge import OriginChange
 from replicator.store.received import bad_key, decoded
@@ -87,6 +88,7 @@ class Plan:
         self._floor: dict[int, int] = {}
         self._stamps: list[int] = []
         self._fresh: list[bytes] = []
+        self._expiries: list[tuple[int, bytes]] = []
         self._own_went = False
         self.records = 0
         self.changed = 0
@@ -237,10 +239,16 @@ class Plan:
             merged = _with_values(merged, state.load(local, state.db.get))
         resolution = self._settler.resolve(merged.versions)
         self._own_went |= state.install(self._batch, key, local, merged, resolution)
+        self._note_expiry(key, resolution.visible)
         if resolution.conflict and _dots(merged) != ours:
             shown = resolution.visible
             order = sorted(merged.versions, key=lambda one: (one is not shown, one.dot))
             self.conflicts.append(Conflict(key, tuple(order), resolution.fault))
+
+    def _note_expiry(self, key: bytes, shown: Version) -> None:
+        expiry_ms = expiry_of(shown)
+        if expiry_ms is not None:
+            self._expiries.append((expiry_ms, key))
 
     def _origin(self, origin: int) -> _Origin:
         entry = self._learnt.get(origin)
@@ -272,6 +280,9 @@ class Plan:
             state.own_known_row(batch)
         for key in self._fresh:
             state.absent.add(key)
+        for expiry_ms, key in self._expiries:  # again: a sweep may have looked since the plan
+            state.due.note(expiry_ms, key, is_swept=False)
+            state.due.note(expiry_ms, key, is_swept=True)
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)

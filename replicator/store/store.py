@@ -17,7 +17,7 @@ import plyvel
 from plyvel._plyvel import Iterator as PlyvelIterator
 from plyvel._plyvel import PrefixedDB
 
-from replicator.config import Settings
+from replicator.config import SWEEP_BATCHES_MAX, Settings
 from replicator.core import rows
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
@@ -33,6 +33,7 @@ from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_m
 from replicator.store.level import Level, split
 from replicator.store.members import read_members, write_members
 from replicator.store.source import Source
+from replicator.store.sweep import Sweeper
 
 FILTER_KEYS_AT_OPEN = 20_000
 """An index up to this size is read into the filter before opening returns."""
@@ -50,6 +51,7 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
+    swept: int
 
 
 class Store(CarefulWrites):
@@ -69,6 +71,8 @@ class Store(CarefulWrites):
         self._sync_point_turn = threading.Lock()
         self._applier = Applier(self, self.settler)
         self._fork = Fork(self, self.settler)
+        self._sweeper = Sweeper(self, self.settler)
+        self._sweep_turn = threading.Lock()
 
     @classmethod
     def open(
@@ -102,6 +106,8 @@ class Store(CarefulWrites):
             store.settler.resolver = resolver or default_resolver
             store.settler.mode = resolver_mode
             opening.load(store, store.settler, adoption_progress)
+            store._sweeper.find()
+            store._sweeper.sweep()
         except BaseException:
             level.release(prefix)
             raise
@@ -179,6 +185,7 @@ class Store(CarefulWrites):
             skewed=self.clock.skewed,
             forks=self._fork.count,
             sync_points=self.sync_points,
+            swept=self._sweeper.swept,
         )
 
     # Replication
@@ -264,6 +271,15 @@ class Store(CarefulWrites):
     def save_members(self, accounts: Iterable[tuple[Member, int]]) -> None:
         """Store what is known of some members; see `members`."""
         write_members(self, accounts)
+
+    def sweep(self) -> None:
+        """Take values that have expired out of the user's keys, and put back what went too early by
+        a clock that was ahead (R17); at most `SWEEP_BATCHES_MAX` commits.
+
+        `due.is_now` tells whether there is anything to do, and whether that was all.
+        """
+        with self._sweep_turn:
+            self._sweeper.sweep(SWEEP_BATCHES_MAX)
 
     def rearm(self) -> None:
         """Call `on_change` again after the next commit."""
