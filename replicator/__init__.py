@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from replicator.faces.library import open_replica, replicate
     from replicator.status import MemberStatus, PeerStatus, Round, Status
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ClosedError",

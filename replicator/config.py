@@ -63,6 +63,27 @@ AHEAD_SECONDS = 0.05
 """How long it is left to the peer that was asked for writes of an origin to send the next ones as
 well, though another has them already."""
 
+COLLECT_ROWS_MAX = 4000
+"""Rows of the index that one step of collecting reads."""
+
+COLLECT_RECORDS_MAX = 1000
+"""Tombstones that one commit drops: it holds local writers up for some milliseconds."""
+
+COLLECT_SHRUNK_MAX = 200
+"""Records of several versions, or with a long context, that one step looks at."""
+
+COLLECT_SHARE = 0.1
+"""The part of one core that collecting takes at most while it finds nothing."""
+
+COLLECT_SECONDS = 1.0
+"""Pause between two passes of collecting."""
+
+COLLECT_PATIENCE_SECONDS = 60.0
+"""How long a watermark waits to be used, until all that it was taken from is known here (R8)."""
+
+COLLECT_POLL_SECONDS = 0.25
+"""How often it is looked whether that is so."""
+
 PENDING_CLAIMS_MAX = 16
 """Claims that wait for withheld dots (R5); the oldest is given up beyond that."""
 

@@ -21,6 +21,7 @@ from replicator.net.address import Address, is_numeric, parse_address
 from replicator.net.discovery.provider import Advert
 from replicator.net.tls import Tls
 from replicator.peers.accepting import Accepting
+from replicator.peers.collecting import Collecting
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
 from replicator.peers.discovering import Discovering
@@ -156,11 +157,18 @@ class Node:
         for address in self._peers:
             self._dialling.add(address)
         self._discovering.begin(self._advert())
+        collecting = Collecting(
+            self._store,
+            self._membership,
+            self._hosting.workers.common,
+            self._hosting.complain,
+        )
         nursery.start_soon(self._accepting.serve)
         for task in (
             upkeep.announce,
             upkeep.sync_points,
             self._membership.keep,
+            collecting.keep,
             self._dialling.take_turns,
             self._accepting.keep_credentials,
         ):

@@ -64,20 +64,33 @@ class Watermark:
         covered: per origin, the seq up to which every acknowledgement is contiguous.
         needs: every dot in the acknowledgements that it was taken from: who uses it must know
             them all (R8).
+        said_ms: a wall clock, milliseconds since the epoch, past which every member has told that
+            it is: what expired before counts as deleted (R17).
     """
 
     covered: Mapping[int, int]
     needs: KnownSet
+    said_ms: int = 0
 
     @classmethod
-    def of(cls, acknowledged: Iterable[KnownSet]) -> "Watermark":
-        """The watermark of a cluster whose members acknowledge these."""
-        sets = list(acknowledged)
+    def of(
+        cls,
+        acknowledged: Iterable[KnownSet],
+        closed: KnownSet | None = None,
+        said_ms: int = 0,
+    ) -> "Watermark":
+        """The watermark of a cluster whose members acknowledge these.
+
+        Args:
+            closed: dots that count as held by everybody, because nobody will ever hold them (R10).
+        """
+        acks = list(acknowledged)
         needs = KnownSet()
-        for known in sets:
+        for known in acks:
             needs.update(known)
+        sets = [known.union(closed) for known in acks] if closed else acks
         lowest = ((origin, _lowest(origin, sets)) for origin in needs.origins())
-        return cls({origin: seq for origin, seq in lowest if seq}, needs)
+        return cls({origin: seq for origin, seq in lowest if seq}, needs, said_ms)
 
 
 def _lowest(origin: int, sets: list[KnownSet]) -> int:
@@ -186,13 +199,22 @@ class Roster:
         account = self._accounts.get(origin)
         return account is not None and self.take(account.forgotten())
 
-    def watermark(self, origin: int, durable: KnownSet) -> Watermark:
+    def watermark(
+        self,
+        origin: int,
+        durable: KnownSet,
+        closed: KnownSet | None = None,
+        wall_ms: int = 0,
+    ) -> Watermark:
         """What every member holds, by their acknowledgements and the own durable known set.
 
         Args:
             origin: of this node, whose own account may be older than what it knows to be durable.
+            closed: the closed set (R10).
+            wall_ms: this node's wall clock.
         """
         if self.is_full:
             return Watermark({}, KnownSet())
-        others = [member.known for member in self.members() if member.origin != origin]
-        return Watermark.of([durable, *others])
+        others = [member for member in self.members() if member.origin != origin]
+        said_ms = min([wall_ms, *(member.said_ms for member in others)])
+        return Watermark.of([durable, *(member.known for member in others)], closed, said_ms)

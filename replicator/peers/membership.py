@@ -307,7 +307,9 @@ class Membership:
 
     def watermark(self) -> Watermark:
         """What every member holds durably."""
-        return self.roster.watermark(self._store.origin, self._store.durable_known())
+        return self.roster.watermark(
+            self._store.origin, self._store.durable_known(), None, _wall_ms()
+        )
 
     def status(self, ours: KnownSet, now: float) -> tuple[MemberStatus, ...]:
         """Every member, in the order of names.

@@ -7,7 +7,6 @@ themselves take turns (the apply mutex). One commit holds a chunk's records and 
 become known by it.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,22 +19,14 @@ from replicator.core.record import ABSENT, Record
 from replicator.errors import CorruptionError, ProtocolError
 from replicator.store.keyspace import INDEX, after
 from replicator.store.knowledge import SWALLOWED_ROWS_MAX
+from replicator.store.pace import Pace
 from replicator.store.plan import Conflict, Knows, Plan, forked
 from replicator.store.received import checked
 from replicator.store.resolving import Settler
 from replicator.store.state import State
 
-MEMTABLE_SHARE_BYTES = 1 << 20
-"""What is applied before the next look at whether LevelDB keeps up; its memtable holds 4 MiB."""
-
-LEVEL0_TABLES_MAX = 8
-"""LevelDB slows every writer down from 8 tables in level 0 on, and stops them at 12."""
-
 WRITTEN_FACTOR = 2
 """Bytes that reach the memtable per byte of a chunk, roughly: log and index beside the data."""
-
-PAUSE_SECONDS = 0.002
-PAUSES_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +46,11 @@ class Applier:
         conflicts: conflicts that arose so far.
     """
 
-    def __init__(self, state: State, settler: Settler) -> None:
+    def __init__(self, state: State, settler: Settler, pace: Pace) -> None:
         self._state = state
         self._settler = settler
         self._knows = Knows(state)
-        self._level = state.level
-        self._share_bytes = 0
+        self._pace = pace
         self.applied = 0
         self.conflicts = 0
 
@@ -78,7 +68,7 @@ class Applier:
         """See `Store.finish`."""
         with self._state.apply_mutex:
             self._state.refuse_closed()
-            self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
+            self._pace.give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, claim or KnownSet(), floor)
             make_plan = partial(self._plan, chunk, remote_known)
             return self._do(make_plan, set(chunk.keys), claim, {} if claim is None else floor)
@@ -95,7 +85,7 @@ class Applier:
         a cut full-state round begins again at the first key."""
         with self._state.apply_mutex:
             self._state.refuse_closed()
-            self._give_way(chunk.size_bytes * WRITTEN_FACTOR)
+            self._pace.give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, KnownSet(), floor)
             remote = checked(chunk)
             floor = within_known(floor, remote_known)
@@ -154,24 +144,6 @@ class Applier:
         self._remove_stale(stale)
         self.conflicts += len(plan.conflicts)
         return Applied(plan.records, plan.changed, tuple(plan.conflicts))
-
-    def _give_way(self, size_bytes: int) -> None:
-        """Leave room in LevelDB's memtable for local writers.
-
-        LevelDB stops every writer while one memtable is full and the one before is still being
-        flushed, or while level 0 has too many tables; applying at full rate brings both about.
-        So applying pauses where it has used its share and LevelDB lags behind.
-        """
-        self._share_bytes += size_bytes
-        if self._share_bytes < MEMTABLE_SHARE_BYTES:
-            return
-        for _ in range(PAUSES_MAX):
-            tables = self._level.db.get_property(b"leveldb.num-files-at-level0")
-            flushing = len(self._level.log_names()) > 1
-            if not flushing and int(tables or 0) < LEVEL0_TABLES_MAX:
-                break
-            time.sleep(PAUSE_SECONDS)
-        self._share_bytes = 0
 
     def _remove_stale(self, stale: list[bytes]) -> None:
         """Remove known-set rows that a larger range swallowed, in bounded batches."""

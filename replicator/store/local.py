@@ -251,6 +251,7 @@ class LocalWrites(State):
         """The rows of a record that no other origin ever wrote."""
         flags, checksum = (_DELETE, 0) if value is None else (0, crc32(value))
         if value is None:
+            self.is_littered = True
             batch.delete(key)
         else:
             batch.put(key, value)

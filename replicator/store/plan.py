@@ -149,6 +149,7 @@ class Plan:
             if origin.origin == state.origin:
                 raise forked(state)
             if value is None:
+                state.is_littered = True
                 batch.delete(key)
             else:
                 batch.put(key, value)

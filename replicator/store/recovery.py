@@ -43,7 +43,7 @@ def recover(state: State) -> None:
     known = state.durable.copy()
     commit_rows(state, _stale_log(state), delete=True)
     commit_rows(state, _log_of_index(state, known))
-    commit_rows(state, _stale_values(state), delete=True)
+    commit_rows(state, stale_values(state), delete=True)
     commit_rows(state, _stale_expiries(state), delete=True)
     commit_rows(state, rows_of(state, KNOWN), delete=True)
     commit_rows(state, _known_rows(state, known))
@@ -86,8 +86,8 @@ def _log_of_index(state: State, known: KnownSet) -> Iterator[Row]:
             yield log_key(state.origins.number(version.dot.origin), version.dot.seq), key
 
 
-def _stale_values(state: State) -> Iterator[Row]:
-    """Values aside that no record asks for."""
+def stale_values(state: State) -> Iterator[Row]:
+    """Values aside that no record asks for; the log fits the index."""
     for row_key, _ in rows_of(state, VALUE):
         place = row_key[len(VALUE) :]
         key = state.db.get(LOG + place)

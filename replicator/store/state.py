@@ -71,6 +71,8 @@ class State:
         closed: why nothing is accepted any more, or None.
         armed, on_change: whether and how to tell the node of the next commit.
         due: whether expiry rows ask for a look.
+        is_littered: whether a delete, or a record that is not of the short kind, was written since
+            collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
     """
 
@@ -89,6 +91,7 @@ class State:
         self.floor: dict[int, int] = {}
         self.absent = AbsentFilter()
         self.due = Due()
+        self.is_littered = True
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
@@ -253,6 +256,8 @@ class State:
             Whether an own log entry went.
         """
         number = self.origins.number
+        if new is not old:  # a sweep writes a record as it is
+            self.is_littered = True
         own_went = self._clear(batch, key, old, new)
         aside = keeps_aside(new)
         for version in new.versions:

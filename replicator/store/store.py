@@ -11,32 +11,30 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import plyvel
-from plyvel._plyvel import Iterator as PlyvelIterator
 from plyvel._plyvel import PrefixedDB
 
 from replicator.config import SWEEP_BATCHES_MAX, Settings
 from replicator.core import rows
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
-from replicator.core.members import Member
+from replicator.core.members import Member, Watermark
 from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
 from replicator.store.careful import CarefulWrites
+from replicator.store.collect import Collector, Step
 from replicator.store.digest import digest
+from replicator.store.filling import Filler
 from replicator.store.fork import Fork
 from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
 from replicator.store.members import read_members, write_members
+from replicator.store.pace import Pace
 from replicator.store.source import Source
 from replicator.store.sweep import Sweeper
-
-FILTER_KEYS_AT_OPEN = 20_000
-"""An index up to this size is read into the filter before opening returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,10 @@ class StoreCounters:
     forks: int
     sync_points: int
     swept: int
+    tombstones: int
+    tombstones_collected: int
+    contexts_shrunk: int
+    collecting_passes: int
 
 
 class Store(CarefulWrites):
@@ -67,9 +69,11 @@ class Store(CarefulWrites):
     ) -> None:
         super().__init__(db, level, prefix, settings)
         self.sync_points = 0
-        self._filler: threading.Thread | None = None
+        self._filler = Filler(self)
         self._sync_point_turn = threading.Lock()
-        self._applier = Applier(self, self.settler)
+        pace = Pace(level)
+        self._applier = Applier(self, self.settler, pace)
+        self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
         self._sweeper = Sweeper(self, self.settler)
         self._sweep_turn = threading.Lock()
@@ -112,7 +116,7 @@ class Store(CarefulWrites):
             level.release(prefix)
             raise
         _stores.add(store)
-        store._fill_filter_in_background()
+        store._filler.start()
         return store
 
     # Reads
@@ -175,7 +179,7 @@ class Store(CarefulWrites):
 
     def counters(self) -> StoreCounters:
         """What happened since opening."""
-        applier, settler = self._applier, self.settler
+        applier, settler, collector = self._applier, self.settler, self._collector
         return StoreCounters(
             writes=self.writes,
             applied=applier.applied,
@@ -186,6 +190,10 @@ class Store(CarefulWrites):
             forks=self._fork.count,
             sync_points=self.sync_points,
             swept=self._sweeper.swept,
+            tombstones=collector.tombstones,
+            tombstones_collected=collector.dropped,
+            contexts_shrunk=collector.shrunk,
+            collecting_passes=collector.passes,
         )
 
     # Replication
@@ -263,6 +271,16 @@ class Store(CarefulWrites):
         """Take a new origin and issue what no peer was shown again under it (R13)."""
         self._fork.mend()
 
+    def collect(self, watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
+        """One step of collecting (R8): look at the next rows behind a key, drop what is deleted
+        everywhere, shrink contexts.
+
+        Args:
+            watermark: taken earlier, under `origin`.
+            after_key: where the last step ended; None begins a pass.
+        """
+        return self._collector.step(watermark, origin, after_key)
+
     def members(self) -> list[tuple[Member, int]]:
         """What was stored of the members (R7), each with the wall clock, in milliseconds, at which
         it was heard."""
@@ -336,8 +354,7 @@ class Store(CarefulWrites):
             self.closed = "the store is closed: open it again"
             self._slow = True
         self.gate.shut()
-        if self._filler is not None:
-            self._filler.join()
+        self._filler.join()
         try:
             if self.level.failed is None:
                 opening.mark_clean(self)
@@ -345,38 +362,13 @@ class Store(CarefulWrites):
             self.level.release(self.prefix)
             _stores.discard(self)
 
-    def _fill_filter_in_background(self) -> None:
-        """Tell the filter all keys there are; a small index is read at once."""
-        index = self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False)
-        if self._fill_filter(index, FILTER_KEYS_AT_OPEN):
-            index.close()
-            return
-        self._filler = threading.Thread(
-            target=self._fill_filter_slowly, args=(index,), name="replicator filter", daemon=True
-        )
-        self._filler.start()
-
-    def _fill_filter_slowly(self, index: "PlyvelIterator[bytes]") -> None:
-        while self.closed is None and not self._fill_filter(index, 1000):
-            pass
-        index.close()
-
-    def _fill_filter(self, index: "PlyvelIterator[bytes]", most: int) -> bool:
-        """Add up to `most` further keys; returns whether these were the last."""
-        skip = len(INDEX)
-        keys = [row_key[skip:] for row_key in islice(index, most)]
-        with self._lock:
-            for key in keys:
-                self.absent.add(key)
-            self.absent.ready = len(keys) < most
-        return self.absent.ready
-
     def abandon(self, why: str) -> None:
         """Refuse everything from now on, without touching the LevelDB (a forked child)."""
         self.closed = why
         self._slow = True
         # Threads that held these are not there any more.
         self.apply_mutex = threading.Lock()
+        self._sweep_turn = threading.Lock()
         self._lock = self.level.lock = threading.Lock()
 
 

@@ -96,8 +96,8 @@ class Story:
                 world.settle()
 
 
-def play(seed: int) -> Story:
-    story = Story(seed)
+def play(seed: int, kind: type[Story] = Story) -> Story:
+    story = kind(seed)
     steps = story.random.choice([100, 300, 600])
     leaves_at = story.random.choice([0, 10, 50, steps])
     for step in range(steps):
@@ -122,7 +122,11 @@ def live_puts(party: Party) -> dict[bytes, list[Version]]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_all_converge(seed: int) -> None:
-    parties = play(seed).world.parties
+    check_converged(play(seed))
+
+
+def check_converged(story: Story) -> None:
+    parties = story.world.parties
     for party in parties:
         assert party.store.known == parties[0].store.known
         assert live_puts(party) == live_puts(parties[0])

@@ -5,12 +5,12 @@ apply, and the news of each. So every order in which they may happen does happen
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
-from replicator.config import Settings
+from replicator.config import PROTOCOL_VERSION, PROTOCOL_VERSION_LEAST, Settings
 from replicator.core.chunk import Chunk
 from replicator.errors import ReplicatorError
 from replicator.protocol.codec import decode, encode
@@ -39,7 +39,7 @@ from replicator.protocol.effects import (
     StoreFailed,
 )
 from replicator.protocol.frames import FrameReader, frame
-from replicator.protocol.messages import Known
+from replicator.protocol.messages import SINCE, Known
 from replicator.protocol.pulls import Pulls
 from tests.protocol.model import ModelStore, Oracle, Source
 
@@ -69,6 +69,7 @@ class Side:
             assert self.closed is None, "an effect after Close"
             match effect:
                 case Send(message):
+                    assert SINCE.get(type(message), 1) <= self.conversation.version
                     own = message.known if isinstance(message, Known) else None
                     if own is not None:
                         assert own.highest(self.party.store.origin) <= self.party.store.shown
@@ -170,7 +171,15 @@ class Side:
 
 
 class Party:
-    """One node with all its conversations."""
+    """One node with all its conversations.
+
+    Attributes:
+        versions: of the protocol, the least and the greatest that it speaks.
+        conversation: what holds its conversations.
+    """
+
+    versions = (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION)
+    conversation: Callable[..., Conversation] = Conversation
 
     def __init__(self, store: ModelStore, settings: Settings) -> None:
         self.store = store
@@ -224,9 +233,9 @@ class World:
             side.do(side.conversation.start(self.now))
 
     def _side(self, party: Party, dialled: bool) -> Side:
-        conversation = Conversation(
+        conversation = party.conversation(
             next(self._ids),
-            party.store.me(),
+            party.store.me(versions=party.versions),
             party.pulls,
             self.settings,
             address="peer:1" if dialled else "",

@@ -18,6 +18,7 @@ from .node import Node
 from .oracle import Masks, Oracle, Violation
 from .plan import Plan
 from .transcript import Transcript
+from .versions import Versions
 
 QUIET_WITHIN = 90.0
 """Seconds of virtual time in which a healed cluster has to agree."""
@@ -66,6 +67,7 @@ class Cluster:
         self._rollbacks: dict[str, tuple[int, int]] = {}
         self._values = 0
         self._random = plan.random
+        self.versions = Versions(self)
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):
@@ -124,6 +126,7 @@ class Cluster:
         for fault, strike in (("restore", self._restore), ("rollback", self._roll_back)):
             if fault in self.plan.faults:
                 self._plan_returns(strike)
+        self.versions.plan_upgrades()
 
     def _start(self) -> None:
         """Bring the nodes up; a newcomer joins later, with nothing."""
@@ -133,7 +136,7 @@ class Cluster:
             self.oracle.expect_outsiders()
         for name, node in self.nodes.items():
             if name == newcomer:
-                self._start_later(node, self._random.uniform(0.2, 0.8) * self.plan.profile.seconds)
+                self.start_later(node, self._random.uniform(0.2, 0.8) * self.plan.profile.seconds)
             else:
                 node.start()
 
@@ -277,6 +280,15 @@ class Cluster:
             node.disk.fuse = self._random.randint(1, 3)
             node.disk.fuse_is_power = self._random.choice(kinds)
 
+    def tempt_to_cut(self, node: Node, peer: str) -> None:
+        """A full-state round is under way: its link goes down, and others may come before it."""
+        if self._healed or self.plan.dice.random() >= self.plan.profile.full_cuts:
+            return
+        link = self.links[frozenset((node.name, peer))]
+        link.go_down(freeze=False)
+        self.transcript.say(self.loop.now, "", f"link {'-'.join(link.names)} is down")
+        self.loop.after(self.plan.dice.uniform(0.1, 2), lambda: self._link_up(link))
+
     def crash(self, node: Node, power: bool) -> None:
         """The process, or the machine, of a node dies; it comes back after a while."""
         fault = "a power cut" if power else "a kill"
@@ -288,14 +300,15 @@ class Cluster:
         node.open_store(lost_power=power, copied=False)
         promised = self.oracle.promised(node.name) if power else before
         self.came_back(node, before, fault, promised)
-        self._start_later(node, self._random.uniform(0.05, 2))
+        self.start_later(node, self._random.uniform(0.05, 2))
 
     def came_back(self, node: Node, before: Masks, fault: str, promised: Masks) -> None:
         """The store of a node is another one than before."""
         others = [other.store for other in self._staying() if other is not node]
         self.oracle.came_back(node.store, before, others, fault, promised)
 
-    def _start_later(self, node: Node, delay: float) -> None:
+    def start_later(self, node: Node, delay: float) -> None:
+        """Start a node in a while, unless something else has done so."""
         life = node.life
 
         def start() -> None:
@@ -311,7 +324,7 @@ class Cluster:
             node.stop(hear=True)
             node.disk.reopen(power_lost=False)
             node.open_store(lost_power=False, copied=False)
-            self._start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
+            self.start_later(node, self._random.uniform(0.3, 1) * self.plan.profile.seconds)
 
     def _leave(self) -> None:
         """A node whose writes somebody else holds is gone for good; the others stay connected."""
@@ -474,7 +487,7 @@ class Cluster:
         node.quarantine = None
         self.oracle.replaced(node.name)
         self.came_back(node, before, fault, {})
-        self._start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
+        self.start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
 
     # Connections
 

@@ -6,8 +6,8 @@ each rule is one place to read and one to break (`planted`). Records are stored 
 leaves every key that it names consistent, whatever older batch a power cut took.
 
 Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
-seqs included), ``"floor"``, ``"durable"``, ``"full"`` (a full-state round began and is not
-complete), ``("member", origin)``.
+seqs included), ``"floor"``, ``"durable"``, ``"full"`` (what peers of full-state
+rounds knew that began here and were not completed), ``("member", origin)``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -217,7 +217,19 @@ class ModelStore:
 
     @property
     def in_full_round(self) -> bool:
+        """Whether records were dropped for what is not known yet: a full-state round is open, or
+        was cut and nobody has said since what its peer knew."""
         return "full" in self.disk.rows
+
+    def unexplained(self) -> KnownSet:
+        """What was known where the records lacked that made this store drop some of its own."""
+        return self.disk.rows.get("full") or KnownSet()
+
+    def inherit(self, unexplained: KnownSet) -> None:
+        """A full-state round comes from a store that has dropped records so: what it lacks makes
+        this one drop them, too."""
+        if not self.known_now().issuperset(unexplained):
+            self.commit({"full": unexplained.union(self.unexplained())})
 
     def known_now(self) -> KnownSet:
         """The known set itself; never to be changed."""
@@ -357,7 +369,8 @@ class ModelStore:
             self.refuse_fork(claim)
             batch["known"].update(claim)
             batch["floor"] = _maximum(self.floor(), floor)
-            batch["full"] = None
+            if batch["known"].issuperset(self.unexplained()):
+                batch["full"] = None
         self.commit(batch)
         return outcome
 
@@ -378,7 +391,7 @@ class ModelStore:
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
         batch, outcome = self.merged(remote, stretch, remote_known, floor)
-        batch["full"] = True
+        batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
 
@@ -392,6 +405,7 @@ class ModelStore:
         """The batch that merges `remote` into the store (R2), with what becomes known (R3)."""
         known = self.known()
         batch: Batch = {"known": known}
+        dropped: dict[int, int] = {}
         changed = conflicts = count = 0
         for key in keys:
             count += 1
@@ -404,7 +418,11 @@ class ModelStore:
                 batch[key] = self.entry(record)
                 changed += 1
                 conflicts += len(record.versions) > 1
+                if not record.versions:
+                    dropped = _maximum(dropped, ours.context)
             self.learn(known, theirs)
+        if dropped:
+            batch["floor"] = _maximum(self.floor(), dropped)
         return batch, Outcome(count, changed, conflicts)
 
     def raised(self, record: Record, floor: Context) -> Record:

@@ -10,6 +10,8 @@ from math import isqrt
 from random import Random
 from typing import Protocol
 
+from replicator.core.known import KnownSet
+
 from .loop import Loop
 
 PART_SECONDS = 0.1
@@ -30,12 +32,18 @@ class End(Protocol):
 
 
 class Connection:
-    """One connection; ends 0 (who dialled) and 1."""
+    """One connection; ends 0 (who dialled) and 1.
+
+    Attributes:
+        unexplained: of either end, for the oracle: what its snapshot lacks for reasons that itself
+            does not know (`ModelStore.unexplained`).
+    """
 
     def __init__(self, link: "Link") -> None:
         self.link = link
         self.open = True
         self.ends: list[End] = []
+        self.unexplained = [KnownSet(), KnownSet()]
         self._ways = (_Way(), _Way())
 
     def send(self, end: int, payload: bytes) -> None:

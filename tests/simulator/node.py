@@ -60,7 +60,7 @@ class Node:
         self._random = cluster.plan.random
         plan = cluster.plan
         self.disk = Disk(plan.random, plan.switch)
-        self._pulls = cluster.parts.pulls(plan.settings.reask_timeout)
+        self._pulls = cluster.versions.pulls(self)
         self._instance = b""
         self._announced: object = None
         self._slowness = 1.0
@@ -83,6 +83,13 @@ class Node:
         """How long the next call to the store, or the next turn of the loop, takes."""
         return self._random.random() * 0.004 * self._slowness
 
+    def delay_of(self, effect: Apply | Finish | ApplyFull) -> float:
+        """The same, where a profile dwells on full-state rounds."""
+        dwell = self.cluster.plan.profile.dwell
+        if dwell and isinstance(effect, ApplyFull):
+            return self.cluster.plan.dice.uniform(0, dwell)
+        return self.delay()
+
     def say(self, text: str) -> None:
         self.transcript.say(self.loop.now, self.name, text)
 
@@ -104,7 +111,8 @@ class Node:
         """A process is up: it dials, syncs and collects from now on."""
         self.up = self.joined = True
         self.life += 1
-        self._pulls = self.cluster.parts.pulls(self.cluster.plan.settings.reask_timeout)
+        self.cluster.versions.start(self)
+        self._pulls = self.cluster.versions.pulls(self)
         self._instance = self._random.randbytes(8)
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
@@ -116,7 +124,7 @@ class Node:
         is_slow = "slow" in plan.faults and self._random.random() < 0.3
         self._slowness = 40.0 if is_slow else 1.0
         self._every(0.2, plan.sync_interval, self.sync)
-        if self.name in plan.collect_intervals:
+        if self.name in plan.collect_intervals and self.cluster.versions.collects(self):
             self._every(0.1, plan.collect_intervals[self.name], self._collect)
 
     def stop(self, hear: bool) -> None:
@@ -218,7 +226,8 @@ class Node:
 
     def tempt_to_collect(self) -> None:
         """Acknowledgements have come: a moment at which what they knew may not be known here."""
-        if self.name in self.cluster.plan.collect_intervals and self._random.random() < 0.5:
+        may = self.name in self.cluster.plan.collect_intervals
+        if may and self.cluster.versions.collects(self) and self._random.random() < 0.5:
             watermark, members = self.membership.watermark(), self.membership.members()
             self.cluster.check_watermark(self, watermark, members)
             self.attempt(lambda: self.store.collect(watermark), self._collected)
@@ -297,8 +306,9 @@ class Node:
             wall_ms=self.wall_ms,
             roster=self.membership.roster,
             port=1,
+            versions=self.cluster.versions.spoken(self),
         )
-        conversation = self.cluster.parts.conversation(
+        conversation = self.cluster.versions.conversation(self)(
             self.cluster.next_number(),
             me,
             self._pulls,

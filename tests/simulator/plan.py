@@ -30,6 +30,9 @@ FAULTS = (
     "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
+VERSIONS_CHANCE = 0.2
+"""How often nodes are of several versions, drawn apart from the faults above: "versions"."""
+
 _YEAR_MS = 365 * 86_400_000
 
 
@@ -51,6 +54,9 @@ class Profile:
         atomic: choices for `atomic_round_bytes`.
         sync: choices for the longest pause between two sync points of a node, in seconds.
         deletes: choices for the chance of a write to be a delete.
+        dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
+        full_cuts: chance that its link goes down for a while behind one.
+        eager: whether every node collects, and often.
     """
 
     about: str
@@ -66,6 +72,9 @@ class Profile:
     atomic: tuple[int, ...] = (0, 100, 400, 64 << 10)
     sync: tuple[float, ...] = (0.3, 2.0, 4.0)
     deletes: tuple[float, ...] = (0.2, 0.3, 0.5)
+    dwell: float = 0.0
+    full_cuts: float = 0.0
+    eager: bool = False
 
 
 PROFILES = {
@@ -88,6 +97,23 @@ PROFILES = {
         sync=(0.3,),
         deletes=(0.4, 0.6),
     ),
+    "returns": Profile(
+        "old directories that come back, full-state rounds that are cut or take their time",
+        (3, 4),
+        (3, 6),
+        (25, 50),
+        6.0,
+        4,
+        20,
+        ("collect", "restore"),
+        0.25,
+        atomic=(0, 100),
+        sync=(0.3,),
+        deletes=(0.3, 0.5),
+        dwell=0.3,
+        full_cuts=0.2,
+        eager=True,
+    ),
     "crowd": Profile(
         "many conversations at once",
         (4, 16),
@@ -99,6 +125,16 @@ PROFILES = {
         ("slow", "cut"),
         atomic=(0, 100),
     ),
+    "versions": Profile(
+        "nodes of the version before, upgraded one by one",
+        (2, 4),
+        (2, 5),
+        (20, 60),
+        8.0,
+        8,
+        40,
+        ("versions", "collect"),
+    ),
 }
 
 
@@ -108,6 +144,7 @@ class Plan:
 
     Attributes:
         random: for everything that is decided on the way.
+        dice: the same for full-state rounds, apart, so that other runs stay the runs they are.
         topology, names: who is linked with whom.
         keys: all keys.
         writes: how many.
@@ -124,6 +161,7 @@ class Plan:
     seed: int
     profile: Profile
     random: Random
+    dice: Random
     topology: str
     names: list[str]
     keys: list[bytes]
@@ -158,12 +196,15 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    if "versions" in profile.always or Random(f"{seed} versions").random() < VERSIONS_CHANCE:
+        faults |= {"versions"}
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]
     resolver_name = random.choice(list(RESOLVERS))
     return Plan(
         seed=seed,
         profile=profile,
         random=random,
+        dice=Random(f"{profile_name} {seed} full-state rounds"),
         topology=random.choice(profile.topologies),
         names=names,
         keys=[b"k%d" % i for i in range(random.randint(*profile.keys))],
@@ -177,7 +218,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         chunk_records=random.choice((1, 1, 2, 5)),
         deletes=random.choice(profile.deletes),
         sync_interval=random.choice(profile.sync),
-        collect_intervals=_collect_intervals(random, names) if "collect" in faults else {},
+        collect_intervals=_collect_intervals(random, names, profile) if "collect" in faults else {},
         switch=random.choice((0.05, 0.2, 0.4)),
     )
 
@@ -187,8 +228,10 @@ def _chance(fault: str) -> float:
     return rare.get(fault, 0.45)
 
 
-def _collect_intervals(random: Random, names: list[str]) -> dict[str, float]:
+def _collect_intervals(random: Random, names: list[str], profile: Profile) -> dict[str, float]:
     """Some nodes collect often, some seldom, some never: so one has what others have no more."""
+    if profile.eager:
+        return dict.fromkeys(names, 0.2)
     intervals = {name: random.choice((0.2, 0.2, 1.0, None, None)) for name in names}
     return {name: interval for name, interval in intervals.items() if interval is not None}
 

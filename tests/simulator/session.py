@@ -40,10 +40,11 @@ from replicator.protocol.effects import (
     Stop,
     StoreFailed,
 )
-from replicator.protocol.messages import Records
+from replicator.protocol.messages import SINCE, Message, Records
 
 from .model_store import Outcome, Source
 from .network import Connection
+from .oracle import Violation
 from .transcript import describe, describe_chunk, describe_known
 
 if TYPE_CHECKING:
@@ -174,11 +175,21 @@ class Session:
         while self._effects and not self._held_back and self.alive:
             self._begin(self._effects.popleft())
 
+    def _check_version(self, message: Message) -> None:
+        """What is sent the peer can read."""
+        version = SINCE.get(type(message), 1)
+        if version > self.conversation.version:
+            raise Violation(
+                f"{self.node.name} sends {self.peer} a {type(message).__name__}, of protocol "
+                f"version {version}, in a conversation of version {self.conversation.version}"
+            )
+
     def _begin(self, effect: Effect) -> None:
         match effect:
             case Send(message):
                 if self.node.transcript.wanted:
                     self.node.say(f"→ {self.peer}  {describe(message)}")
+                self._check_version(message)
                 self._connection.send(self._end, encode(message))
             case Show(seq):
                 self._hold_back(effect, lambda: self.node.store.show(seq))
@@ -269,6 +280,7 @@ class Session:
         match effect:
             case OpenSource():
                 self._source = self.node.store.open_source()
+                self._connection.unexplained[self._end] = self.node.store.unexplained()
                 self.tell(SourceOpened(self._source.known, self._source.floor))
             case ReadChunk(lack):
                 assert self._source is not None
@@ -283,11 +295,16 @@ class Session:
     def _apply(self, effect: Apply | Finish | ApplyFull) -> None:
         self.applying = True
         self._later(
-            self.node.delay(),
+            self.node.delay_of(effect),
             lambda: self.node.attempt(
-                lambda: self.node.apply(effect), partial(self._applied, effect)
+                lambda: self._do_apply(effect), partial(self._applied, effect)
             ),
         )
+
+    def _do_apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+        if isinstance(effect, ApplyFull):
+            self.node.store.inherit(self._connection.unexplained[1 - self._end])
+        return self.node.apply(effect)
 
     def _applied(
         self, effect: Apply | Finish | ApplyFull, result: Outcome | ReplicatorError
@@ -299,6 +316,8 @@ class Session:
             self.tell(StoreFailed(effect, result))
         else:
             self.tell(Applied(result.records, result.changed))
+            if isinstance(effect, ApplyFull):
+                self.node.cluster.tempt_to_cut(self.node, self.peer)
 
 
 def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:

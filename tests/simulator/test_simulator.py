@@ -10,7 +10,14 @@ from .planted import BUGS
 from .run import run
 
 BLOCK = 20
-CLEAN = {"default": 160, "small": 400, "durability": 100, "collecting": 60, "crowd": 20}
+CLEAN = {
+    "default": 160,
+    "small": 400,
+    "durability": 100,
+    "collecting": 60,
+    "crowd": 20,
+    "versions": 60,
+}
 """Seeds run of each profile, from 0."""
 
 SEEDS_MAX = 500

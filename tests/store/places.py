@@ -1,15 +1,19 @@
 """A directory with a LevelDB and a store in it, opened and left in every way that occurs."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import plyvel
+import pytest
 
 from replicator.config import Settings
 from replicator.core.known import KnownSet
 from replicator.core.record import Version
+from replicator.errors import CommitError
+from replicator.store.level import Level
 from replicator.store.store import Store
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -169,6 +173,23 @@ class Failing:
         if self._left <= 0:
             raise self._error()
         self._commit(batch)
+
+
+@contextmanager
+def failing(nth: int, what: str = "commit") -> Iterator[None]:
+    """The nth commit, or sync, fails, and all that come after it, whichever store makes them: a cut
+    while one is being opened."""
+    method, left = getattr(Level, what), [nth]
+
+    def run_or_fail(*arguments: Any) -> None:
+        left[0] -= 1
+        if left[0] <= 0:
+            raise CommitError("cut")
+        method(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Level, what, run_or_fail)
+        yield
 
 
 def own_known(store: Store) -> KnownSet:

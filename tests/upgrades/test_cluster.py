@@ -1,0 +1,194 @@
+"""Real nodes of 0.1.0 and of this version in one cluster, each driven by either's command line."""
+
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.cli.daemons import Daemon, documents, replicator, until
+from tests.cli.test_configs import CONFIGS, addresses
+from tests.upgrades.earlier import Earlier, running
+
+pytestmark = pytest.mark.processes
+
+
+class Cluster:
+    """Daemons of either version.
+
+    Attributes:
+        daemons: by name.
+    """
+
+    def __init__(self, earlier: Earlier, directory: Path, stack: ExitStack) -> None:
+        self._earlier = earlier
+        self._directory = directory
+        self._stack = stack
+        self.daemons: dict[str, Daemon] = {}
+
+    def start(self, name: str, *arguments: str) -> Daemon:
+        """Start a node: of the version before where the name says "old"."""
+        within = self._earlier.within if "old" in name else ()
+        daemon = running(self._directory / name, *arguments, within=within)
+        self.daemons[name] = self._stack.enter_context(daemon)
+        return self.daemons[name]
+
+    def path(self, name: str) -> Path:
+        return self._directory / name
+
+    def become_equal(self) -> None:
+        """Every node takes writes; all end with all of them, and with one digest."""
+        names = sorted(self.daemons)
+        for name in names:
+            put(self.path(name), f"of {name}", name)
+            put(self.path(name), "gone", name)
+            put(self.path(name), "all", name)
+            done = replicator("delete", "gone", "--data", str(self.path(name)))
+            assert done.exit_code in (0, 1)  # another node's delete may have come before
+        until(lambda: all(self.keys(name) >= {f"of {one}" for one in names} for name in names))
+        first, *others = (str(self.path(name)) for name in names)
+        compare = ["digest", "--data", first, *(x for other in others for x in ("--with", other))]
+        until(lambda: replicator(*compare).exit_code == 0)
+        assert len({get(self.path(name), "all") for name in names}) == 1
+        for daemon in self.daemons.values():
+            assert "Traceback" not in daemon.log
+            assert "protocol" not in daemon.log
+
+    def keys(self, name: str) -> set[str]:
+        return {one["key"] for one in documents("scan", "--data", str(self.path(name)))}
+
+
+def put(data: Path, key: str, value: str) -> None:
+    assert replicator("put", key, value, "--data", str(data)).exit_code == 0
+
+
+def get(data: Path, key: str) -> str:
+    return replicator("get", key, "--data", str(data)).stdout
+
+
+@pytest.fixture
+def cluster(earlier: Earlier, tmp_path: Path) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        yield Cluster(earlier, tmp_path, stack)
+
+
+@pytest.mark.parametrize("names", [("old 1", "new", "old 2"), ("new 1", "old", "new 2")])
+def test_a_line(cluster: Cluster, names: tuple[str, ...]) -> None:
+    """The one in the middle hands everything on, unread, between nodes that never meet."""
+    first = cluster.start(names[0])
+    middle = cluster.start(names[1], "--peer", first.address)
+    cluster.start(names[2], "--peer", middle.address)
+    cluster.become_equal()
+
+
+def test_a_mesh(cluster: Cluster) -> None:
+    places = addresses(4)
+    for name, address in zip(("old 1", "new 1", "old 2", "new 2"), places, strict=True):
+        others = [part for other in places if other != address for part in ("--peer", other)]
+        cluster.start(name, "--listen", address, *others)
+    cluster.become_equal()
+    for name in cluster.daemons:
+        members = ["members", "--data", str(cluster.path(name))]
+        until(lambda members=members: len({one["name"] for one in documents(*members)}) == 4)
+
+
+def test_with_tls(cluster: Cluster, earlier: Earlier, tmp_path: Path) -> None:
+    """Certificates made by 0.1.0, used by both."""
+    ca = tmp_path / "ca"
+    assert earlier.replicator("certs", "init", str(ca)).returncode == 0
+    configs = {}
+    for name in ("old", "new"):
+        done = earlier.replicator("certs", "issue", name, "--dir", str(ca))
+        assert done.returncode == 0, done.stderr
+        configs[name] = tmp_path / f"{name}.toml"
+        configs[name].write_text(done.stdout.split("\n\n")[1])
+    first = cluster.start("old", "--config", str(configs["old"]), "--listen", "127.0.0.2:0")
+    cluster.start("new", "--config", str(configs["new"]), "--peer", first.address)
+    cluster.become_equal()
+    assert "without TLS" not in first.log
+
+
+def test_found_by_multicast(cluster: Cluster, earlier: Earlier, tmp_path: Path) -> None:
+    """Neither is told an address: each has to understand what the other announces."""
+    text = (CONFIGS / "development.toml").read_text()
+    config = tmp_path / "development.toml"
+    config.write_text(re.sub(r'^cluster = ".*"$', f'cluster = "{uuid4()}"', text, flags=re.M))
+    for name, within in (("old", earlier.within), ("new", ())):
+        daemon = Daemon(
+            cluster.path(name),
+            *("--config", str(config), "--name", name, "--listen", "127.0.0.1:0"),
+            within=within,
+        )
+        cluster._stack.callback(daemon.clean_up)
+        cluster.daemons[name] = daemon
+    cluster.become_equal()
+    for name in ("old", "new"):
+        status = ["status", "--data", str(cluster.path(name))]
+        until(lambda s=status: documents(*s)[0]["discovery"]["multicast"].startswith("1 found"))
+
+
+COMMANDS: list[list[str]] = [
+    ["put", "KEY", "v"],
+    ["get", "KEY"],
+    ["delete", "KEY"],
+    ["scan"],
+    ["scan", "--json"],
+    ["status"],
+    ["status", "--json"],
+    ["digest"],
+    ["conflicts"],
+    ["members"],
+    ["members", "--json"],
+]
+"""The commands that 0.1.0 has for a running node."""
+
+
+def test_either_command_line_drives_either_daemon(cluster: Cluster, earlier: Earlier) -> None:
+    """Which `replicator` is on the path changes before the daemon does, or after."""
+    old = cluster.start("old")
+    new = cluster.start("new", "--peer", old.address)
+    cluster.become_equal()
+    for command in COMMANDS:
+        words = [old.data.name if word == "KEY" else word for word in command]
+        now = replicator(*words, "--data", str(old.data))
+        assert (now.exit_code, now.stderr) == (0, ""), words
+        words = [new.data.name if word == "KEY" else word for word in command]
+        then = earlier.replicator(*words, "--data", str(new.data))
+        assert (then.returncode, then.stderr) == (0, ""), words
+    lines = cluster.path("lines")
+    lines.write_bytes(b"loaded\tv\n")
+    assert replicator("load", str(lines), "--data", str(old.data)).exit_code == 0
+    assert earlier.replicator("load", str(lines), "--data", str(new.data)).returncode == 0
+    until(lambda: replicator("get", "loaded", "--data", str(old.data)).stdout == "v\n")
+
+
+def test_each_is_told_what_the_other_is(cluster: Cluster) -> None:
+    old = cluster.start("old")
+    new = cluster.start("new", "--peer", old.address)
+
+    def versions(data: Path) -> dict[str, str]:
+        return {one["name"]: one["version"] for one in documents("members", "--data", str(data))}
+
+    (now,) = {version for name, version in versions(new.data).items() if name == "new"}
+    assert now != "0.1.0"
+    for daemon in (old, new):
+        until(lambda daemon=daemon: versions(daemon.data) == {"old": "0.1.0", "new": now})
+
+
+def test_an_old_node_that_is_killed_is_upgraded_all_the_same(cluster: Cluster) -> None:
+    """kill -9 leaves a directory that was not closed: this version goes on with it."""
+    old = cluster.start("old")
+    new = cluster.start("new", "--peer", old.address)
+    cluster.become_equal()
+    put(old.data, "last", "word")
+    old.end(signal.SIGKILL)
+    origin = old.ready["origin"]
+    shutil.move(old.data, cluster.path("moved"))
+    again = cluster.start("moved", "--peer", new.address)
+    assert again.ready["origin"] == origin
+    until(lambda: get(new.data, "last") == "word\n")
+    assert "bringing the store up from format 1" in again.log
