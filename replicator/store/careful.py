@@ -16,6 +16,7 @@ from replicator.errors import ReservedKeyError, UsageError
 from replicator.store.expiry import expiry_of, has_expired, without_expired
 from replicator.store.keyspace import INDEX
 from replicator.store.local import LocalWrites, check_key, check_value
+from replicator.store.state import winner_first
 
 
 class CarefulWrites(LocalWrites):
@@ -81,8 +82,18 @@ class CarefulWrites(LocalWrites):
         fn: Callable[[list[Version]], bytes | None],
         *,
         sync: bool | None = None,
-        expiry_ms: int | None = None,
     ) -> bytes | None:
+        """`update_with`; what `fn` returned."""
+        return self.update_with(key, fn, sync=sync)[0]
+
+    def update_with(
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        *,
+        sync: bool | None = None,
+        expiry_ms: int | None = None,
+    ) -> tuple[bytes | None, Dot]:
         """Read, change and write one key, with no other write of this node in between.
 
         Args:
@@ -93,7 +104,7 @@ class CarefulWrites(LocalWrites):
             expiry_ms: when the new value expires; None is never, whatever the old one did.
 
         Returns:
-            What `fn` returned.
+            What `fn` returned, and the dot.
         """
         check_key(key)
         if self._slow:
@@ -101,8 +112,8 @@ class CarefulWrites(LocalWrites):
         with self._lock:
             self.refuse_closed()
             now_ms = self.wall_ms()
-            versions = [without_expired(one, now_ms) for one in self.ordered(self.read(key))]
-            value = self._run(fn, versions)
+            versions = winner_first(*self.read_shown(key))
+            value = self._run(fn, [without_expired(one, now_ms) for one in versions])
             if value is not None:
                 value = bytes(memoryview(value))
                 check_value(key, value)
@@ -113,9 +124,10 @@ class CarefulWrites(LocalWrites):
                 self._issue(self._batch, 1)
             finally:
                 self._batch.clear()
+            dot = Dot(self.origin, self.seq)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
-        return value
+        return value, dot
 
     def _run(
         self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]
@@ -146,11 +158,8 @@ class CarefulWrites(LocalWrites):
             self._admit()
         with self._lock:
             self.refuse_closed()
-            record = self.read(key)
-            if not record.versions:
-                return False
-            shown = self.settler.resolve(record.versions).visible
-            if shown.value is None or has_expired(shown, self.wall_ms()):
+            shown = self._shown(*self.read_shown(key))
+            if shown is None or shown.value is None or has_expired(shown, self.wall_ms()):
                 return False
             if expiry_ms is None and expiry_of(shown) is None:
                 return False
@@ -170,22 +179,20 @@ class CarefulWrites(LocalWrites):
         """For how many milliseconds a key goes on showing what it shows: 0 where it shows nothing;
         None for good, as far as expiries go."""
         self.refuse_closed()
-        row = self.db.get(INDEX + key)
-        if row is None:
-            return 0
-        record, visible = rows.unpack(row, key, self.origins.by_number)
-        if visible != rows.MERGED:
-            shown = record.versions[visible]
-        else:
-            with self.db.snapshot() as snapshot:
-                versions = self.read(key, snapshot.get).versions
-            if not versions:
-                return 0
-            shown = self.settler.resolve(versions).visible
-        if shown.is_delete:
+        with self.db.snapshot() as snapshot:
+            shown = self._shown(*self.read_shown(key, snapshot.get))
+        if shown is None or shown.is_delete:
             return 0
         expiry_ms = expiry_of(shown)
         return None if expiry_ms is None else max(0, expiry_ms - self.wall_ms())
+
+    def _shown(self, record: Record, visible: int) -> Version | None:
+        """The version that a key shows, expired or not; what the resolver merges where it does."""
+        if not record.versions:
+            return None
+        if visible == rows.MERGED:
+            return self.settler.resolve(record.versions).visible
+        return record.versions[visible]
 
     def _before(self, key: bytes, seen: Seen) -> Record:
         """The record there is; its values are loaded where some of it may stay."""

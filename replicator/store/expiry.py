@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from replicator.core import rows
 from replicator.core.record import Record, Version
-from replicator.store.keyspace import EXPIRY, NEVER_MS, SEQ, expiry_key
+from replicator.store.keyspace import EXPIRY, NEVER_MS, SEQ, expiry_key, swept_key
 
 NOTHING_DUE = EXPIRY + SEQ.pack(NEVER_MS)
 """Behind all expiry rows of values that are shown, before all of those that were swept."""
@@ -56,6 +56,23 @@ def due_ms(record: Record, visible: int) -> int | None:
         return expiry_of(record.versions[visible])
     expiries = [expiry for one in record.versions if (expiry := expiry_of(one)) is not None]
     return min(expiries, default=None)
+
+
+def expiry_row_of(key: bytes, record: Record, visible: int, is_shown: bool) -> bytes | None:
+    """The key of the expiry row that a user's key needs, as far as its rows tell; None for none.
+
+    Args:
+        visible: see `due_ms`.
+        is_shown: whether the user's row is there.
+    """
+    due = due_ms(record, visible)
+    if due is None:
+        return None
+    if is_shown:
+        return expiry_key(due, key)
+    if visible == rows.MERGED:  # gone with the last of its parts
+        due = max(expiry for one in record.versions if (expiry := expiry_of(one)) is not None)
+    return swept_key(due, key)
 
 
 def moment_of(row_key: bytes) -> int:

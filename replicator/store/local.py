@@ -16,9 +16,10 @@ from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX, Settings
 from replicator.core import rows
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
+from replicator.core.known import KnownSet
 from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
-from replicator.core.record import ABSENT, Record, Version
+from replicator.core.record import ABSENT, Version
 from replicator.core.resolve import Resolution, default_resolver
 from replicator.errors import ClosedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
@@ -103,8 +104,8 @@ class LocalWrites(State):
                     bits[octet] |= bit
                     clock = self.clock
                     now = time.time_ns() // 1_000_000 << 16
-                    if now <= clock.last:
-                        now = clock.last + 1
+                    if now <= (last := clock.last):
+                        now = last + 1 if last - now <= clock.lead_max else clock.set_back(now)
                     clock.last = now
                     seq = _pack_seq(self.seq + 1)
                     batch.put(key, value)
@@ -131,7 +132,7 @@ class LocalWrites(State):
         *,
         sync: bool | None = None,
         expiries: Mapping[bytes, int] = NO_EXPIRIES,
-    ) -> None:
+    ) -> KnownSet:
         """Write several keys in one commit: all of it or nothing, here and at every reader.
 
         Folded to the last operation per key; each key takes one dot. See `put`.
@@ -139,6 +140,9 @@ class LocalWrites(State):
         Args:
             expiries: of keys whose last operation is a put, when its value expires: wall clock in
                 milliseconds since the epoch, within `check_expiry`.
+
+        Returns:
+            The dots.
         """
         folded = dict(operations)
         for key, value in folded.items():
@@ -147,7 +151,7 @@ class LocalWrites(State):
             if value is not None and len(value) > VALUE_BYTES_MAX:
                 check_value(key, value)
         if not folded:
-            return
+            return KnownSet()
         if self._slow:
             self._admit()
         with self._lock:
@@ -160,8 +164,11 @@ class LocalWrites(State):
                 self._issue(batch, len(folded))
             finally:
                 batch.clear()
+            stop = self.seq + 1
+            dots = KnownSet({self.origin: [stop - len(folded), stop]})
         if sync or (sync is None and self._sync_default):
             self.level.sync()
+        return dots
 
     def _issue(self, batch: WriteBatch, count: int) -> None:
         """Commit a batch with the next `count` own seqs. The caller holds the lock.
@@ -192,7 +199,7 @@ class LocalWrites(State):
         log_prefix, number, seq = self.log_prefix, self.number, self.seq
         now = time.time_ns() // 1_000_000 << 16
         if now <= clock.last:
-            now = clock.last + 1
+            now = clock.tick(time.time_ns() // 1_000_000)
         for key, value in folded.items():
             seq += 1
             place = hash(key)
@@ -294,13 +301,6 @@ class LocalWrites(State):
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.found_cluster()
-
-    def ordered(self, record: Record) -> list[Version]:
-        """The versions of a record, values loaded, winner first."""
-        if not record.versions:
-            return []
-        visible = self.settler.resolve(record.versions).visible
-        return sorted(record.versions, key=lambda version: (version is not visible, version.dot))
 
 
 def check_key(key: object) -> None:

@@ -16,7 +16,7 @@ from plyvel._plyvel import WriteBatch
 
 from replicator.config import SWEEP_BATCH_BYTES, SWEEP_BATCH_KEYS, SWEEP_PAUSE_SECONDS
 from replicator.core import rows
-from replicator.core.record import ABSENT, Record
+from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
 from replicator.errors import CorruptionError
 from replicator.store.expiry import (
@@ -47,10 +47,17 @@ class Sweeper:
     def __init__(self, state: State, settler: Settler) -> None:
         self._state = state
         self._settler = settler
+        self._is_foreign = False
         self.swept = 0
 
-    def find(self) -> None:
-        """At opening: how far the rows of swept values reach; all others are to be looked at."""
+    def at_opening(self, *, is_foreign: bool) -> None:
+        """See how far the rows of swept values reach, and sweep all that is due.
+
+        Args:
+            is_foreign: whether the resolver that the shown values stand for is not at hand: what it
+                has merged is left as it is, until all of its parts have expired.
+        """
+        self._is_foreign = is_foreign
         with self._state.db.iterator(
             start=NOTHING_DUE, stop=after(EXPIRY), include_value=False, reverse=True
         ) as found:
@@ -58,6 +65,7 @@ class Sweeper:
         self._state.due.note_row(EXPIRY)
         if last is not None:
             self._state.due.note(moment_of(last), b"", is_swept=True)
+        self.sweep()
 
     def sweep(self, batches_max: int | None = None) -> None:
         """One pass over what is due.
@@ -130,7 +138,7 @@ class Sweeper:
                 if row is None or row[0] == rows.SINGLE:
                     continue
                 record, visible = rows.unpack(row, key, state.origins.by_number)
-                if visible == rows.MERGED:
+                if visible == rows.MERGED and not self._is_foreign and not self._is_over(record):
                     with suppress(CorruptionError):  # `_settle` comes to it
                         found[key] = row, state.load(record, state.db.get)
         return {
@@ -159,6 +167,10 @@ class Sweeper:
             return 0
         if visible != rows.MERGED:
             shown = Resolution(record.versions[visible], merged=False, conflict=False)
+        elif self._is_over(record):
+            shown = Resolution(_last_to_go(record), merged=True, conflict=False)
+        elif self._is_foreign:
+            return 0
         elif key in merged and merged[key][0] == row:
             shown = merged[key][1]
         else:  # written since: the next pass looks
@@ -167,6 +179,11 @@ class Sweeper:
         state.install(batch, key, record, record, shown)
         self.swept += row_key < NOTHING_DUE and has_expired(shown.visible, state.wall_ms())
         return sum(len(version.value or b"") for version in record.versions)
+
+    def _is_over(self, record: Record) -> bool:
+        """Whether all puts of a record have expired: then it shows nothing, whoever settles it."""
+        now_ms = self._state.wall_ms()
+        return all(one.is_delete or has_expired(one, now_ms) for one in record.versions)
 
     def _hide(self, batch: WriteBatch, row_key: bytes, key: bytes, error: CorruptionError) -> None:
         """Take an expired value out although the values aside are damaged: those stay as they are,
@@ -177,3 +194,9 @@ class Sweeper:
             batch.put(swept_key(moment_of(row_key), key), b"")
             batch.delete(key)
             self.swept += 1
+
+
+def _last_to_go(record: Record) -> Version:
+    """Of the puts of a record, all of which expire, the one that does so last."""
+    puts = [version for version in record.versions if not version.is_delete]
+    return max(puts, key=lambda version: version.expiry_ms or 0)

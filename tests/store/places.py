@@ -84,6 +84,7 @@ class Place:
             return
         if self._store is not None and self._store.closed is None:
             self._store.abandon("killed by a test")
+            self._store.revisit.stop()  # here the thread lives on, and LevelDB is about to go
             self._store.level.release(self._store.prefix)
         self.db.close()
 

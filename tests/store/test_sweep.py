@@ -137,7 +137,7 @@ class TestOneNode:
             return b"%d" % (int(versions[0].value or b"0") + 1)
 
         clocks.set(999, store)
-        store.update(b"k", count, expiry_ms=START_MS + 2000)
+        store.update_with(b"k", count, expiry_ms=START_MS + 2000)
         assert store.db.get(b"k") == b"8" and seen[0].value == b"7"
         clocks.set(2000, store)
         store.update(b"k", count)
@@ -441,10 +441,35 @@ class TestMerged:
             put(merging, b"k", b"newer", 500)
             return resolve(versions)
 
-        merging.settler.resolve = interrupted  # type: ignore[method-assign,assignment]
         clocks.set(1000, merging)
-        assert contents(merging) == {} and merging.versions(b"k")[0].value == b"newer"
+        assert contents(merging) == {}
+        merging.settler.resolve = interrupted  # type: ignore[method-assign,assignment]
+        clocks.set(0, merging)
+        assert contents(merging) == {b"k": b"newer"}
         check_store(merging)
+
+    def test_a_visit_without_the_resolver_leaves_a_merged_value(
+        self, directory: Path, peer: Store, clocks: Clocks
+    ) -> None:
+        """Until all parts have expired: then it shows nothing, whoever settles it."""
+        place = Place(directory / "visited", settings=patient(), resolver=both)
+        store = place.open()
+        put(store, b"k", b"a", 1000)
+        put(peer, b"k", b"b", 2000)
+        exchange(store, peer)
+        place.close()
+        place.options = {"settings": patient(), "visiting": True}
+        for ms, shown in ((1500, {b"k": b"a+b"}), (2000, {}), (1500, {})):
+            clocks._now[store.level.path] = START_MS + ms
+            visited = place.open()
+            assert visited.revisit.is_foreign
+            assert contents(visited) == shown
+            place.close()
+        place.options = {"settings": patient(), "resolver": both}
+        store = place.open()
+        assert contents(store) == {b"k": b"a+b"}, "by a clock that was put back"
+        check_store(store)
+        place.close()
 
 
 class TestFork:
