@@ -22,7 +22,7 @@ from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
 from replicator.store.expiry import expiry_of
-from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key
+from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key, meta_key
 from replicator.store.knowledge import OriginChange
 from replicator.store.received import bad_key, decoded
 from replicator.store.resolving import Settler
@@ -272,8 +272,13 @@ class Plan:
             self._learnt[origin] = entry
         return entry
 
-    def commit(self, claim: KnownSet | None, floor: Mapping[int, int]) -> list[bytes]:
+    def commit(
+        self, claim: KnownSet | None, floor: Mapping[int, int], full: bool = False
+    ) -> list[bytes]:
         """Commit under the lock, which the caller holds.
+
+        Args:
+            full: whether a full-state round is complete with that.
 
         Returns:
             Keys of known-set rows to remove afterwards.
@@ -287,6 +292,8 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
+        if full:
+            batch.delete(meta_key("want_full"))
         for key in self._fresh:
             state.absent.add(key)
         for expiry_ms, key in self._expiries:  # again: a sweep may have looked since the plan
@@ -296,6 +303,7 @@ class Plan:
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
+        state.wants_full &= not full
         self._observe()
         return stale
 

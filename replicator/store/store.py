@@ -22,6 +22,7 @@ from replicator.core.members import Member, Watermark
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
+from replicator.store.closing import Closing
 from replicator.store.collect import Collector, Step
 from replicator.store.conflicts import Conflicts
 from replicator.store.digest import digest
@@ -50,6 +51,7 @@ class StoreCounters:
     forks: int
     sync_points: int
     swept: int
+    closed_dots_reissued: int
     tombstones: int
     tombstones_collected: int
     contexts_shrunk: int
@@ -62,6 +64,7 @@ class Store(Conflicts):
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
         sync_points: how many sync points were noted since opening.
+        closing: closes dots that nobody holds (R10).
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Store(Conflicts):
         self._fork = Fork(self, self.settler)
         self._sweeper = Sweeper(self, self.settler)
         self._sweep_turn = threading.Lock()
+        self.closing = Closing(self, self.settler)
 
     @classmethod
     def open(
@@ -163,6 +167,7 @@ class Store(Conflicts):
             commit_failures=self.level.commit_failures,
             skewed=self.clock.skewed,
             forks=self._fork.count,
+            closed_dots_reissued=self.closing.reissued,
             sync_points=self.sync_points,
             swept=self._sweeper.swept,
             tombstones=collector.tombstones,
@@ -215,6 +220,7 @@ class Store(Conflicts):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Applied:
         """Merge the last or only piece of a round and, in the same commit, know what it claims.
 
@@ -222,8 +228,9 @@ class Store(Conflicts):
             chunk, remote_known: as for `apply`; the chunk may be empty.
             claim: the whole known set of the snapshot, or None where it may not be claimed (R5).
             floor: the peer's purge floor; ours rises to the maximum of both with the claim.
+            full: whether a full-state round is complete with that.
         """
-        return self._applier.finish(chunk, remote_known, claim, floor)
+        return self._applier.finish(chunk, remote_known, claim, floor, full)
 
     def apply_full(
         self,
@@ -242,9 +249,13 @@ class Store(Conflicts):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
-    def fork(self) -> None:
-        """Take a new origin and issue what no peer was shown again under it (R13)."""
-        self._fork.mend()
+    def fork(self, was_forgotten: bool = False) -> None:
+        """Take a new origin and issue what no peer was shown again under it (R13).
+
+        Args:
+            was_forgotten: whether the cluster has forgotten the old one (R10).
+        """
+        self._fork.mend(was_forgotten)
 
     def collect(self, watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
         """One step of collecting (R8): look at the next rows behind a key, drop what is deleted
