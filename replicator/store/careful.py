@@ -12,7 +12,7 @@ from replicator.core.merge import Seen, next_clock
 from replicator.core.merge import write as write_record
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.rows import CLOCK_MAX, EXPIRY_MS_MAX
-from replicator.errors import ReservedKeyError, UsageError
+from replicator.errors import ExpiryError, ReservedKeyError
 from replicator.store.expiry import expiry_of, has_expired, without_expired
 from replicator.store.keyspace import INDEX
 from replicator.store.local import LocalWrites, check_key, check_value
@@ -46,8 +46,9 @@ class CarefulWrites(LocalWrites):
             The dot of the new version.
 
         Raises:
-            UsageError: the expiry is out of range, a delete has one, or the key has too many
-                versions side by side.
+            ExpiryError: the expiry is out of range, or of a delete.
+            ReservedKeyError: the key is reserved or too large, or gets too many versions side by
+                side; the value is too large.
         """
         check_key(key)
         if value is not None:
@@ -236,14 +237,14 @@ def check_expiry(key: bytes, value: bytes | None, expiry_ms: int | None) -> None
     """Refuse an expiry that no record can hold.
 
     Raises:
-        UsageError: it is out of range, or of a delete.
+        ExpiryError: it is out of range, or of a delete.
     """
     if expiry_ms is None:
         return
     if value is None:
-        raise UsageError(f"the delete of key {key[:40]!r} has an expiry: deletes do not expire")
+        raise ExpiryError(f"the delete of key {key[:40]!r} has an expiry: deletes do not expire")
     if not 0 <= expiry_ms <= EXPIRY_MS_MAX:
-        raise UsageError(
+        raise ExpiryError(
             f"the expiry {expiry_ms} of key {key[:40]!r} is out of range: it is in milliseconds "
             f"since the epoch, from 0 to {EXPIRY_MS_MAX}"
         )

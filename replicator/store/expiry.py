@@ -127,6 +127,11 @@ class Due:
         return before
 
     @property
+    def is_any(self) -> bool:
+        """Whether there may be any rows."""
+        return self.first != NOTHING_DUE or self.swept_ms > 0
+
+    @property
     def next_ms(self) -> int | None:
         """No shown value expires before; None where none does at all."""
         return None if self.first == NOTHING_DUE else moment_of(self.first)
