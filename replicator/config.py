@@ -145,6 +145,23 @@ ADDRESSES_READ_MAX = 4096
 
 ORIGINS_MAX = 1 << 20
 
+TTL_SECONDS_MAX = 1e11
+"""Longest time to live of a value: three thousand years. Longer is no expiry at all."""
+
+SWEEP_SECONDS = 0.5
+"""How often a node looks at the wall clock, while it holds values that expire: that may be set
+forward or back, which no timer follows."""
+
+SWEEP_BATCH_KEYS = 64
+SWEEP_BATCH_BYTES = 256 << 10
+"""Keys, and bytes of values, that one commit of a sweep rewrites while local writers wait."""
+
+SWEEP_PAUSE_SECONDS = 0.0005
+"""What a sweep leaves to local writers behind each commit."""
+
+SWEEP_BATCHES_MAX = 64
+"""Commits of a sweep at a time: a node that stops waits for no more."""
+
 RESP_ARGUMENTS_MAX = 1 << 20
 """Arguments of one request to the daemon."""
 

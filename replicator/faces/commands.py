@@ -2,8 +2,9 @@
 
 =====================================  ===========================================================
 HELLO [2|3], PING, ECHO, QUIT          as Redis
-GET, MGET, SET, DEL                    as Redis, without options; DEL writes nothing for a key
-                                       that is not there
+GET, MGET, SET, DEL                    as Redis; SET with EX or PX and no other option; DEL writes
+                                       nothing for a key that is not there
+EXPIRE, PEXPIRE, PERSIST, TTL, PTTL    as Redis, without options
 REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; keys and values in
 [STOP k] [AFTER k] [COUNT n]           turn. Pages are bounded; each is a snapshot of its own
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
@@ -44,6 +45,7 @@ from typing import Final, TypeVar
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
 from replicator.core.clock import to_ms
 from replicator.core.dots import format_origin
+from replicator.faces import expiring
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
@@ -108,13 +110,6 @@ def _get(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
 
 def _mget(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     return [replica.get(key) for key in arguments]
-
-
-def _set(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    if len(arguments) > 2:
-        raise CommandError("ERR syntax error")
-    replica.put(*arguments)
-    return OK
 
 
 def _del(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -255,8 +250,13 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"QUIT": Command(_quit, 0, 0),
     b"GET": Command(_get, 1, 1),
     b"MGET": Command(_mget, 1),
-    b"SET": Command(_set, 2),
+    b"SET": Command(expiring.set_, 2),
     b"DEL": Command(_del, 1),
+    b"EXPIRE": Command(expiring.expire, 2, 2),
+    b"PEXPIRE": Command(expiring.pexpire, 2, 2),
+    b"PERSIST": Command(expiring.persist, 1, 1),
+    b"TTL": Command(expiring.ttl, 1, 1),
+    b"PTTL": Command(expiring.pttl, 1, 1),
     b"REPL.SCAN": Command(_scan),
     b"REPL.LOAD": Command(_load, 2),
     b"REPL.VERSIONS": Command(_versions, 1, 1),

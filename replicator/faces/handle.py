@@ -13,6 +13,7 @@ from replicator.faces.batch import check_flag
 from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
 from replicator.faces.peering import Peering
+from replicator.faces.ttl import expiry_after
 from replicator.peers.replicated import check_timeout
 from replicator.release import software_version
 from replicator.store.backup import BackupProgress, back_up
@@ -51,14 +52,16 @@ class Replica(Peering):
         sync: bool | None = None,
         replicas: int | None = None,
         timeout: float | None = None,
+        ttl: float | None = None,
     ) -> bytes | None:
         """Read, change and write one key, with no other write on this node in between.
 
         Args:
-            fn: gets the live versions, winner first (none for an absent key), and returns the
-                new value, or None to delete. Other writers wait while it runs: keep it short.
-                What it raises is passed on, and nothing is written.
+            fn: gets the live versions, winner first (none for an absent key; one that has expired
+                as a delete), and returns the new value, or None to delete. Other writers wait
+                while it runs: keep it short. What it raises is passed on, and nothing is written.
             sync, replicas, timeout: see `put`.
+            ttl: as in `put`: without it the new value never expires, whatever the old one did.
 
         Returns:
             What `fn` returned.
@@ -68,16 +71,22 @@ class Replica(Peering):
             NotReplicated: as by `put`.
         """
         self._check_waiting(replicas, timeout)
-        value, dot = self._update(key, fn, sync)
+        value, dot = self._update(key, fn, sync, ttl)
         self._wait_for_peers(KnownSet.of(dot), replicas, timeout)
         return value
 
     @leased
     def _update(
-        self, key: bytes, fn: Callable[[list[Version]], bytes | None], sync: bool | None
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        sync: bool | None,
+        ttl: float | None,
     ) -> tuple[bytes | None, Dot]:
         check_flag("sync", sync)
-        return self._engine.store.update_with(key, fn, sync=sync)
+        store = self._engine.store
+        expiry_ms = None if ttl is None else expiry_after(ttl, store.wall_ms())
+        return store.update_with(key, fn, sync=sync, expiry_ms=expiry_ms)
 
     @leased
     def versions(self, key: bytes) -> list[Version]:

@@ -21,6 +21,7 @@ from replicator.core.fingerprint import OriginTable
 from replicator.core.known import KnownSet
 from replicator.errors import CorruptionError
 from replicator.store.comparing import index_rows, measure
+from replicator.store.expiry import keeps_aside
 from replicator.store.keyspace import INDEX, RESERVED, log_key, value_key
 from replicator.store.origins import Origins
 from replicator.store.state import Reader
@@ -232,11 +233,11 @@ class _Packer:
     def _add_general(self, key: bytes, row: bytes) -> None:
         record, _ = rows.unpack(row, key, self._origins.by_number)
         self._numbers.update(self._origins.numbers[origin] for origin in record.context)
-        alone = len(record.versions) == 1
+        aside = keeps_aside(record)
         values = []
         for version in record.versions:
             if not version.is_delete:
-                value = self._get(key if alone else self._aside(version.dot))
+                value = self._get(self._aside(version.dot) if aside else key)
                 if value is None:
                     raise CorruptionError(f"dot {version.dot} of key {key!r} has no value")
                 values.append(value)
