@@ -14,8 +14,9 @@ from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
 
+from .backups import Backups
 from .cluster import Parts
-from .disk import Disk
+from .disk import Batch, Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source
 
@@ -287,6 +288,24 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class IncrementWithoutAbsence(Backups):
+    """R9: an increment says nothing of what was deleted and collected since its base."""
+
+    def absence_counts(self, before: Batch, image: Batch) -> bool:
+        return False
+
+
+class IncrementOfOwnWrites(Backups):
+    """R3: an increment knows what others wrote, and does not hold it."""
+
+    def changed(self, before: Batch, image: Batch) -> Batch:
+        return {
+            key: entry
+            for key, entry in super().changed(before, image).items()
+            if any(version.dot.origin == image["origin"] for version in entry.record.versions)
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """A planted bug: which rule it breaks, in a sentence, and the parts that have it."""
@@ -301,6 +320,10 @@ def _rule(kind: type) -> str:
 
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
+
+
+def _backups(kind: type[Backups]) -> Bug:
+    return Bug(_rule(kind), Parts(backups=kind))
 
 
 def _pulls(kind: type[Pulls]) -> Bug:
@@ -339,5 +362,7 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "increment-without-absence": _backups(IncrementWithoutAbsence),
+    "increment-of-own-writes": _backups(IncrementOfOwnWrites),
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""
