@@ -156,7 +156,7 @@ def back_up(
     basis = None if since is None else read_basis(since)
     with _moment(store) as moment:
         if basis is not None:
-            _refuse_other(basis, moment)
+            _refuse_other(basis, moment, store)
         store.show(moment.known.highest(store.origin))  # R13, before anybody can read the file
         head = Head(
             format=FORMAT,
@@ -212,12 +212,15 @@ def _refuse_place(store: Store, path: Path) -> None:
         )
 
 
-def _refuse_other(basis: Basis, moment: _Moment) -> None:
+def _refuse_other(basis: Basis, moment: _Moment, store: Store) -> None:
     fits = all(moment.origins.get(number) == origin for number, origin in basis.origins.items())
-    if not fits or not moment.known.issuperset(basis.known):
+    # What is in a backup counts as shown: else this machine was rolled back, and may have issued
+    # other writes under dots of the base (R13).
+    was_shown = basis.known.highest(store.origin) <= store.shown
+    if not fits or not was_shown or not moment.known.issuperset(basis.known):
         raise UsageError(
             f"{basis.name} holds writes that this store does not know: it is of another store, or "
-            "this one was restored or lost its last writes since; make a full backup"
+            "this one was rolled back or lost its last writes since; make a full backup"
         )
 
 

@@ -300,6 +300,29 @@ def test_a_store_that_lost_writes_takes_no_increment(place: Place, directory: Pa
         backed_up(older, directory / "b", since=directory / "full")
 
 
+def test_a_machine_that_was_rolled_back_takes_no_increment(place: Place, directory: Path) -> None:
+    """Its next writes have the dots of others that the base holds (R13)."""
+    store = place.open()
+    store.put(b"k", b"before")
+    place.close()
+    snapshot = {path: path.read_bytes() for path in place.path.iterdir()}
+    store = place.open()
+    origin = store.origin
+    store.put(b"k", b"undone")
+    backed_up(store, directory / "full")
+    place.close()
+    for path in place.path.iterdir():
+        if path.name != "LOCK":
+            path.unlink()
+    for path, content in snapshot.items():
+        path.write_bytes(content)
+    store = place.open()
+    assert store.origin == origin
+    store.put(b"k", b"another write of the same dot")
+    with pytest.raises(UsageError, match="was rolled back"):
+        backed_up(store, directory / "one", since=directory / "full")
+
+
 def test_a_restored_store_goes_on_with_increments(place: Place, directory: Path) -> None:
     store = place.open()
     store.put(b"k", b"v")
