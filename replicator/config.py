@@ -156,7 +156,7 @@ BACKUP_WALK_KEYS_BYTES = 64 << 20
 """An increment with at most so many new dots, whose keys take no more, is found in the log; a
 larger one in the index."""
 
-RESTORE_BUFFER_BYTES = 32 << 20
+RESTORE_BUFFER_BYTES = 64 << 20
 """LevelDB's memtable during a restore."""
 
 READ_AHEAD_ITEMS_MAX = 128

@@ -77,12 +77,12 @@ class BackupProgress:
     """How far a backup is.
 
     Attributes:
-        keys: records written so far.
+        records: how many were written so far.
         size_bytes: what was written so far, before compression.
         is_done: whether the file is complete and has its name.
     """
 
-    keys: int
+    records: int
     size_bytes: int
     is_done: bool
 
@@ -176,10 +176,10 @@ def back_up(
             for size in _write(writer, moment, basis, head.absence_counts):
                 done += size
                 if done >= BACKUP_STEP_BYTES:
-                    yield BackupProgress(writer.keys, writer.size_bytes, is_done=False)
+                    yield BackupProgress(writer.records, writer.size_bytes, is_done=False)
                     done = 0
             writer.end()
-    yield BackupProgress(writer.keys, writer.size_bytes, is_done=True)
+    yield BackupProgress(writer.records, writer.size_bytes, is_done=True)
 
 
 def read_basis(path: Path) -> Basis:

@@ -110,7 +110,7 @@ class Writer:
         compress: whether bodies are deflated.
 
     Attributes:
-        rows, keys: rows written, and index rows among them.
+        rows, records: rows written, and index rows among them.
         size_bytes: octets of all bodies so far, as they were before packing.
     """
 
@@ -120,7 +120,7 @@ class Writer:
         self._hash = blake2b(MAGIC, digest_size=DIGEST_BYTES)
         self._blocks = 0
         self.rows = 0
-        self.keys = 0
+        self.records = 0
         self.size_bytes = 0
         file.write(MAGIC)
         self._block(HEAD, msgpack.packb(asdict(head)))
@@ -141,7 +141,7 @@ class Writer:
                 return
             self.rows += count
             if kind == INDEX_ROWS:
-                self.keys += count
+                self.records += count
             self._block(kind, b"".join(parts))
             yield size
 

@@ -71,7 +71,9 @@ def restore(files: Sequence[Path], directory: Path, progress: Progress | None = 
     chain = chain_of(files)
     is_new = _make_empty(directory)
     try:
-        keys = _fill(chain_paths := [path for path, _ in chain], directory, Meter(chain, progress))
+        records = _fill(
+            chain_paths := [path for path, _ in chain], directory, Meter(chain, progress)
+        )
         _sync(directory)
         _sync(directory.absolute().parent)
     except BaseException as error:
@@ -81,7 +83,7 @@ def restore(files: Sequence[Path], directory: Path, progress: Progress | None = 
                 f"{directory} cannot be written ({_words(error)}); nothing is left of the restore"
             ) from error
         raise
-    return Checked(tuple(chain_paths), chain[-1][1], keys)
+    return Checked(tuple(chain_paths), chain[-1][1], records)
 
 
 def _make_empty(directory: Path) -> bool:
@@ -164,14 +166,14 @@ def _fill(files: Sequence[Path], directory: Path, meter: Meter) -> int:
                     root.put(ROOT, pack_meta([prefix]))
                     db.put(_GUARD, b"", sync=True)
                 format_row = _Overlay(db, reader, meter).write()
-        keys = _derive(db)
+        records = _derive(db)
         level = Level(root)
         level.sync()  # before: a power cut may keep the last batch and lose older ones (R11)
         with db.write_batch() as batch:
             batch.delete(_GUARD)
             batch.put(_FORMAT, format_row)
         level.sync()
-        return keys
+        return records
     finally:
         root.close()
 

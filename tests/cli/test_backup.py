@@ -40,11 +40,11 @@ def test_a_stopped_store_backed_up_and_restored(data: Path, tmp_path: Path) -> N
     full, one = str(tmp_path / "full"), str(tmp_path / "one")
     done = replicator("backup", full, *where)
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"3 keys in {full}: 0.0 MB (")
+    assert done.stdout.startswith(f"3 records in {full}: 0.0 MB (")
     replicator("put", "d", "4", *where)
     replicator("delete", "a", *where)
     (told,) = documents("backup", one, "--since", full, "--compress", *where)
-    assert (told["done"], told["backup"], told["keys"]) == (True, one, 2)
+    assert (told["done"], told["backup"], told["records"]) == (True, one, 2)
     assert told["size_bytes"] == Path(one).stat().st_size
     target = tmp_path / "new"
     done = replicator("restore", one, "--data", str(target))
@@ -63,9 +63,9 @@ def test_a_backup_is_checked(data: Path, tmp_path: Path) -> None:
     replicator("backup", str(full), "--data", str(data))
     done = replicator("restore", "--check", str(full))
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"whole: {full}\n3 keys of node ")
+    assert done.stdout.startswith(f"whole: {full}\n3 records of node ")
     *_, told = documents("restore", "--check", str(full))
-    assert (told["done"], told["keys"], told["files"]) == (True, 3, [str(full)])
+    assert (told["done"], told["records"], told["files"]) == (True, 3, [str(full)])
     content = bytearray(full.read_bytes())
     content[len(content) // 2] ^= 1
     full.write_bytes(content)
@@ -205,7 +205,7 @@ def test_others_are_served_during_a_backup(tmp_path: Path) -> None:
             assert replicator("restore", "--check", str(tmp_path / "cut")).exit_code == 0
 
         *steps, last = documents("backup", str(tmp_path / "whole"), *where)
-        assert steps and last["keys"] == LARGE + 1
+        assert steps and last["records"] == LARGE + 1
         assert daemon.end() == 0
     assert replicator("restore", "--check", str(tmp_path / "whole")).exit_code == 0
     assert "Traceback" not in daemon.log

@@ -51,7 +51,7 @@ def test_a_backup_holds_the_moment_at_which_it_was_begun(store: Store, directory
     store.put(b"k", b"later")
     store.put(b"new", b"later")
     *_, last = steps
-    assert (last.keys, last.is_done) == (2, True)
+    assert (last.records, last.is_done) == (2, True)
     with restored(directory / "r", directory / "b") as found:
         assert contents(found) == {b"k": b"then"}
         assert found.known() == then
@@ -119,7 +119,7 @@ def test_a_prefix_is_backed_up_alone(directory: Path) -> None:
 
 
 def test_an_empty_store(store: Store, directory: Path) -> None:
-    assert backed_up(store, directory / "b").keys == 0
+    assert backed_up(store, directory / "b").records == 0
     with restored(directory / "r", directory / "b") as found:
         assert contents(found) == {} and found.known() == KnownSet()
         check_store(found)
@@ -130,7 +130,7 @@ def test_a_backup_is_checked_without_restoring_it(store: Store, directory: Path)
     backed_up(store, directory / "b", node="n", version="9")
     seen: list[tuple[int, int]] = []
     checked = check_backup([directory / "b"], lambda *step: seen.append(step))
-    assert (checked.keys, checked.head.node, checked.head.version) == (1, "n", "9")
+    assert (checked.records, checked.head.node, checked.head.version) == (1, "n", "9")
     assert checked.head.origin == store.origin
     assert seen[-1][0] < seen[-1][1] == (directory / "b").stat().st_size
 
@@ -157,7 +157,7 @@ def test_an_increment_holds_what_has_changed(store: Store, directory: Path) -> N
 def test_an_increment_without_changes(store: Store, directory: Path) -> None:
     store.put(b"k", b"v")
     backed_up(store, directory / "full")
-    assert backed_up(store, directory / "one", since=directory / "full").keys == 0
+    assert backed_up(store, directory / "one", since=directory / "full").records == 0
     with restored(directory / "r", directory / "full", directory / "one") as made:
         same(store, made)
 
