@@ -101,9 +101,8 @@ def measure(directory: Path, count: int) -> None:
     sizes = ", ".join(
         f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in (full, deflated, one)
     )
-    print(
-        f"sizes: {sizes}; the user's keys and values {count * (KEY_BYTES + VALUE_BYTES) / 1e6:.1f} MB"
-    )
+    megabytes = count * (KEY_BYTES + VALUE_BYTES) / 1e6
+    print(f"sizes: {sizes}; the user's keys and values {megabytes:.1f} MB")
     store.close()
     db.close()
 

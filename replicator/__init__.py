@@ -23,6 +23,8 @@ from replicator.errors import (
     CorruptionError,
     DoubleWrapError,
     FormatError,
+    NotLiveError,
+    NotReplicated,
     PeerError,
     ReplicatorError,
     ReservedKeyError,
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
     from replicator.faces.library import open_replica, replicate
     from replicator.faces.restoring import check_backup, restore
     from replicator.status import MemberStatus, PeerStatus, Round, Status
+    from replicator.store.feed import Change
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "Change",
     "ClosedError",
     "CommitError",
     "ConfigError",
@@ -49,6 +53,8 @@ __all__ = [
     "FormatError",
     "KnownSet",
     "MemberStatus",
+    "NotLiveError",
+    "NotReplicated",
     "PeerError",
     "PeerStatus",
     "Replica",
@@ -71,6 +77,7 @@ __all__ = [
 # Looked up when first used: they import trio, which takes longer than all the rest together, and a
 # command that only asks a running daemon never needs it.
 _LAZY = {
+    "Change": "replicator.store.feed",
     "MemberStatus": "replicator.status",
     "PeerStatus": "replicator.status",
     "Replica": "replicator.faces.handle",

@@ -105,6 +105,9 @@ MEMBERS_AT_ONCE_MAX = 256
 ADDRESSES_PER_MEMBER_MAX = 8
 """Addresses at which a member was reached, the newest ones."""
 
+SECURED_BOUNDS_MAX = 1 << 16
+"""Bounds of the dots that one peer waits for to become durable."""
+
 ADDRESSES_READ_MAX = 4096
 """Addresses of one member in a message, beyond which the peer is dropped."""
 
@@ -139,6 +142,16 @@ LOAD_BATCH_RECORDS = 500
 
 LOAD_BATCH_BYTES = 1 << 20
 
+REVISIT_ROWS_MAX = 2000
+"""Index rows that are read for one commit when conflicts are looked at again."""
+
+REVISIT_KEYS_MAX = 100
+REVISIT_BYTES_MAX = 256 << 10
+"""Keys in conflict that one such commit rewrites, and their values, give or take one key."""
+
+REVISIT_RETRY_SECONDS = 5.0
+"""Pause after such a commit has failed."""
+
 BACKUP_BLOCK_BYTES = 256 << 10
 """What a backup puts into one block before it begins the next."""
 
@@ -158,6 +171,18 @@ larger one in the index."""
 
 RESTORE_BUFFER_BYTES = 64 << 20
 """LevelDB's memtable during a restore."""
+
+TOKEN_BYTES_MAX = 1 << 20
+"""A token, before it is written as text."""
+
+FEED_BATCH_ITEMS = 500
+"""Items that a feed reads from one snapshot."""
+
+FEED_BATCH_BYTES = 1 << 20
+"""Keys and values that it reads from one snapshot, give or take one item."""
+
+FEED_LOOKED_AT_MAX = 10_000
+"""Rows that it looks at in one snapshot, whether they make an item or not."""
 
 READ_AHEAD_ITEMS_MAX = 128
 """Entries that an iterator of a handle reads from LevelDB at once."""

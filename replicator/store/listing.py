@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from replicator.core import rows
-from replicator.core.record import Version
+from replicator.store.conflicts import Standing, standing_of
 from replicator.store.keyspace import INDEX, after
-from replicator.store.local import LocalWrites
+from replicator.store.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +14,17 @@ class Listed:
     """One key.
 
     Attributes:
-        key: the user's key.
+        standing: its live versions, values loaded.
         value: what it shows; None for nothing.
-        versions: its live versions, values loaded, winner first.
         context: per origin, up to which seq its writes of this key are live or superseded.
     """
 
-    key: bytes
+    standing: Standing
     value: bytes | None
-    versions: list[Version]
     context: Mapping[int, int]
 
 
-def listed(store: LocalWrites, start: bytes, stop: bytes | None) -> Iterator[Listed]:
+def listed(store: State, start: bytes, stop: bytes | None) -> Iterator[Listed]:
     """The records of a range of keys, deleted ones included, in key order.
 
     As of the moment of the first step; closes its snapshot at the end or when dropped.
@@ -47,6 +45,7 @@ def listed(store: LocalWrites, start: bytes, stop: bytes | None) -> Iterator[Lis
     ):
         for row_key, row in index:
             key = row_key[len(INDEX) :]
-            record, _ = rows.unpack(row, key, store.origins.by_number)
+            record, visible = rows.unpack(row, key, store.origins.by_number)
             record = store.load(record, snapshot.get)
-            yield Listed(key, snapshot.get(key), store.ordered(record), record.context)
+            standing = standing_of(key, record, visible)
+            yield Listed(standing, snapshot.get(key), record.context)

@@ -35,7 +35,7 @@ def read_members(state: State) -> list[tuple[Member, int]]:
     """
     state.refuse_closed()
     with state.db.iterator(start=MEMBER, stop=after(MEMBER)) as found:
-        return [_unpack(row_key, row) for row_key, row in found]
+        return [unpack_member(row_key, row) for row_key, row in found]
 
 
 def write_members(state: State, accounts: Iterable[tuple[Member, int]]) -> None:
@@ -68,7 +68,12 @@ def _pack(member: Member, heard_ms: int) -> bytes:
     )
 
 
-def _unpack(row_key: bytes, row: bytes) -> tuple[Member, int]:
+def unpack_member(row_key: bytes, row: bytes) -> tuple[Member, int]:
+    """The account in a row, and the wall clock at which it came, in milliseconds.
+
+    Raises:
+        FormatError: it is malformed.
+    """
     try:
         (origin,) = SEQ.unpack(row_key[len(MEMBER) :])
         fields = msgpack.unpackb(row)

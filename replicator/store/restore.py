@@ -69,11 +69,10 @@ def restore(files: Sequence[Path], directory: Path, progress: Progress | None = 
         On every error, nothing is left that was not there.
     """
     chain = chain_of(files)
+    paths = [path for path, _ in chain]
     is_new = _make_empty(directory)
     try:
-        records = _fill(
-            chain_paths := [path for path, _ in chain], directory, Meter(chain, progress)
-        )
+        records = _fill(paths, directory, Meter(chain, progress))
         _sync(directory)
         _sync(directory.absolute().parent)
     except BaseException as error:
@@ -83,7 +82,7 @@ def restore(files: Sequence[Path], directory: Path, progress: Progress | None = 
                 f"{directory} cannot be written ({_words(error)}); nothing is left of the restore"
             ) from error
         raise
-    return Checked(tuple(chain_paths), chain[-1][1], records)
+    return Checked(tuple(paths), chain[-1][1], records)
 
 
 def _make_empty(directory: Path) -> bool:

@@ -10,10 +10,11 @@ from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
 from .backups import Backups
+from .damage import Damage
 from .disk import Batch
 from .loop import Loop
 from .membership import Membership
-from .model_store import ModelStore
+from .model_store import Lost, ModelStore
 from .network import Link, topology
 from .node import Node
 from .oracle import Masks, Oracle, Violation
@@ -129,6 +130,7 @@ class Cluster:
             if fault in self.plan.faults:
                 self._plan_returns(strike)
         self.versions.plan_upgrades()
+        Damage(self).plan_damages()
 
     def _start(self) -> None:
         """Bring the nodes up; a newcomer joins later, with nothing."""
@@ -510,6 +512,23 @@ class Cluster:
         node.quarantine = None
         self.oracle.replaced(node.name)
         self.came_back(node, before, fault, {})
+        self.start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
+
+    def damage(self, node: Node, losses: list[Lost]) -> None:
+        """Records of a node can be read no more; it is stopped, repaired and started again."""
+        self.count("records damaged")
+        for lost in losses:
+            node.say(f"is damaged: {lost}")
+        before = self.oracle.held(node.store)
+        node.stop(hear=True)
+        node.directory += 1
+        node.disk.reopen(power_lost=False)
+        self.parts.store(node.disk, node.store.habits, self.oracle).repair(losses)
+        node.open_store(lost_power=True, copied=False)
+        self.oracle.replaced(node.name)
+        damaged = {lost.key for lost in losses}
+        promised = {key: mask for key, mask in before.items() if key not in damaged}
+        self.came_back(node, before, "a repair", promised)
         self.start_later(node, self._random.choice((0.1, 0.5, 2.0)) * self._random.random())
 
     # Connections

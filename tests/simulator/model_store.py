@@ -70,6 +70,21 @@ class Outcome:
     conflicts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A record that is damaged.
+
+    Attributes:
+        key: whose.
+        intact: the versions that can still be read; None where not even the index row decodes.
+        value: then what the key shows, if that can be read.
+    """
+
+    key: bytes
+    intact: tuple[Version, ...] | None
+    value: bytes | None
+
+
 @dataclass(slots=True)
 class Habits:
     """What a store is given from outside.
@@ -148,6 +163,7 @@ class ModelStore:
         self.ledger = ledger
         self.touched: dict[bytes, None] = {}
         self.former = 0
+        self._reissues = 0
         self._clock = HybridClock(SKEW_MAX_MS)
 
     # Opening
@@ -186,6 +202,54 @@ class ModelStore:
             if known.contiguous(origin)
         }
         self.disk.commit({"known": known, "floor": floor})
+
+    def repair(self, losses: Sequence[Lost]) -> None:
+        """What `replicator verify --repair` does before it opens the store, which is stopped, as
+        after a power cut: see `replicator.store.verify.repair`."""
+        doubtful: set[int] = set()
+        for lost in losses:
+            doubtful |= self.doubted(lost)
+        durable = self.still_known(doubtful, losses)
+        fresh = self.habits.random.getrandbits(64) or 1
+        former = [
+            account.forgotten() for account in self.members() if account.origin == self.origin
+        ]
+        self.disk.commit({"origin": fresh, "shown": 0, "durable": durable})
+        self.disk.sync()
+        for lost in losses:
+            self.disk.commit({lost.key: self.entry(self._again(lost, fresh))})
+        self.disk.commit({("member", account.origin): account for account in former})
+        self.disk.sync()
+
+    def doubted(self, lost: Lost) -> set[int]:
+        """The origins of which only live dots may stay known."""
+        if lost.intact is None:
+            return set(self.known_now().origins())
+        return {*self.record(lost.key).context, *self.floor()}
+
+    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+        """What the durable row is to say."""
+        known = self.known()
+        for origin in doubtful:
+            known.replace(origin, [])
+        return known
+
+    def _again(self, lost: Lost, fresh: int) -> Record:
+        """What is left of a record, issued again: it knows nothing of what was before."""
+        if lost.intact is not None:
+            left = list(lost.intact)
+        elif lost.value is not None:
+            left = [Version(lost.key, Dot(fresh, 1), 0, 0, False, lost.value, None, 0)]
+        else:
+            left = []
+        versions = []
+        for version in left:
+            self._reissues += 1
+            checksum = 0 if version.value is None else crc32(version.value)
+            again = replace(version, dot=Dot(fresh, self._reissues), checksum=checksum)
+            self.ledger.issued(self.habits.node, again, ABSENT)
+            versions.append(again)
+        return Record(tuple(versions), {fresh: self._reissues} if versions else {})
 
     def take_new_origin(self) -> None:
         origin = self.habits.random.getrandbits(64) or 1

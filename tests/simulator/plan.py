@@ -114,6 +114,19 @@ PROFILES = {
         full_cuts=0.2,
         eager=True,
     ),
+    "damage": Profile(
+        "records that can be read no more, and their repair",
+        (2, 4),
+        (2, 5),
+        (15, 50),
+        6.0,
+        5,
+        20,
+        ("damage", "collect"),
+        0.4,
+        atomic=(0, 100),
+        sync=(0.3, 2.0),
+    ),
     "crowd": Profile(
         "many conversations at once",
         (4, 16),
@@ -198,6 +211,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    faults |= {"damage"} & set(profile.always)
     if "versions" in profile.always or Random(f"{seed} versions").random() < VERSIONS_CHANCE:
         faults |= {"versions"}
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]

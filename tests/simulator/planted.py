@@ -4,7 +4,7 @@ A simulator that finds nothing may be blind. `BUGS` names each bug, with the rul
 and the parts of a cluster that have it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from replicator.core.chunk import Chunk
@@ -18,7 +18,7 @@ from .backups import Backups
 from .cluster import Parts
 from .disk import Batch, Disk
 from .membership import Membership
-from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source
+from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
 
@@ -306,6 +306,24 @@ class IncrementOfOwnWrites(Backups):
         }
 
 
+class RepairKeepsKnown(ModelStore):
+    """R2, R3: a repair drops what is damaged and goes on knowing it."""
+
+    def doubted(self, lost: Lost) -> set[int]:
+        return set()
+
+
+class RepairForgetsLiveOnly(ModelStore):
+    """R3: a repair forgets what was live in a damaged record, not what that had superseded."""
+
+    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+        known = self.known()
+        for lost in losses:
+            live = [version.dot for version in self.record(lost.key).versions]
+            known = known.difference(KnownSet.of(*live))
+        return known
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """A planted bug: which rule it breaks, in a sentence, and the parts that have it."""
@@ -353,6 +371,8 @@ BUGS: Mapping[str, Bug] = {
     "torn-log-kept": _store(GoesOnBehindTornCommit),
     "no-fork-detection": _store(SeesNoForks),
     "fork-by-issued": _store(LooksForIssuedOnly),
+    "repair-keeps-known": _store(RepairKeepsKnown),
+    "repair-forgets-live-only": _store(RepairForgetsLiveOnly),
     "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
     "acknowledges-known": Bug(_rule(AcknowledgesKnown), Parts(membership=AcknowledgesKnown)),
     "watermark-of-neighbours": Bug(
