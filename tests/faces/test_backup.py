@@ -1,5 +1,7 @@
 """Backups by the handle, and what a program makes of them."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,7 @@ def test_a_handle_that_is_closed_in_the_middle(
     db.put(b"k", b"v")
     steps = db.backup_steps(tmp_path / "b")
     records = db.records()
-    assert next(steps).is_done is False and next(records).key == b"k"
+    assert next(steps).is_done is False and next(records).standing.key == b"k"
     db.close()
     for work in (steps, records):
         with pytest.raises(ClosedError):
@@ -89,6 +91,31 @@ def test_a_handle_that_is_closed_in_the_middle(
     assert {path.name for path in tmp_path.iterdir()} == {"a"}
     with pytest.raises(ClosedError):
         db.backup(tmp_path / "b")
+
+
+CYCLE = """
+import gc, sys
+from pathlib import Path
+import plyvel, replicator, replicator.store.backup
+replicator.store.backup.BACKUP_STEP_BYTES = 1
+place = Path(sys.argv[1])
+db = plyvel.DB(str(place / "a"), create_if_missing=True)
+db = replicator.replicate(db, port=None, discovery=[], join_timeout=0)
+db.put(b"k", b"v")
+both = db.backup_steps(place / "b"), db.records()
+cycle = [db, both, *map(next, both)]
+cycle.append(cycle)
+del db, both, cycle
+gc.collect()
+print(sorted(path.name for path in place.iterdir()))
+"""
+
+
+def test_what_is_garbage_together_with_its_handle(tmp_path: Path) -> None:
+    """LevelDB must not be closed before what holds something of it: that ends the process."""
+    command = [sys.executable, "-W", "error", "-c", CYCLE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['a']\n", "")
 
 
 def test_closing_waits_for_a_backup_in_another_thread(tmp_path: Path) -> None:
