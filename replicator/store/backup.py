@@ -267,6 +267,9 @@ def _state_rows(moment: _Moment) -> Iterator[Row]:
             yield known_key(moment.numbers[origin], start), SEQ.pack(stop)
     if moment.cluster_id is not None:
         yield meta_key("cluster"), moment.cluster_id
+    resolver = moment.snapshot.get(meta_key("resolver"))
+    if resolver is not None:
+        yield meta_key("resolver"), resolver
     yield meta_key("format"), pack_meta(FORMAT_VERSION)
 
 

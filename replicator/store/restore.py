@@ -49,6 +49,10 @@ ROWS_PER_COMMIT = 2000
 
 _GUARD = meta_key("restoring")
 _FORMAT = meta_key("format")
+_REVISIT = meta_key("revisit")
+"""Conflicts are looked at again at the first open: another resolver than before may have changed
+what keys show after the base was made, and no increment tells of that."""
+
 _SPARE = frozenset({"lost+found"})
 """What an empty directory may hold: the root of a file system has it."""
 
@@ -171,6 +175,7 @@ def _fill(files: Sequence[Path], directory: Path, meter: Meter) -> int:
         with db.write_batch() as batch:
             batch.delete(_GUARD)
             batch.put(_FORMAT, format_row)
+            batch.put(_REVISIT, pack_meta(None))
         level.sync()
         return records
     finally:

@@ -1,20 +1,24 @@
 """Taking a backup: what is in it, when it appears, what it refuses."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from replicator.core.known import KnownSet
+from replicator.core.record import Version
 from replicator.errors import ClosedError, CorruptionError, FormatError, StorageError, UsageError
 from replicator.store import backup as backup_module
 from replicator.store.backup import back_up, read_basis
 from replicator.store.backupchain import check_backup, opened
 from replicator.store.backupfile import ASIDE, INDEX_ROWS, PRESENT, USER
+from replicator.store.keyspace import meta_key
 from replicator.store.store import Store
 
 from .chains import backed_up, restored
-from .checker import check_store
+from .checker import check_shown, check_store
 from .places import Place, contents, patient, records
 from .rounds import collect, exchange, pull
 
@@ -274,6 +278,48 @@ def _act(random: Random, one: Store, two: Store) -> None:
             found = store.record(key)
             if found.versions and all(version.is_delete for version in found.versions):
                 collect(store, key)
+
+
+def test_another_resolver_is_asked_again(directory: Path) -> None:
+    """It changes what keys show and issues nothing: no increment tells of that, the restored store
+    finds it out."""
+
+    def least(a: Version, b: Version) -> bool:
+        return (a.value or b"") < (b.value or b"")
+
+    def greatest(a: Version, b: Version) -> bool:
+        return (a.value or b"") > (b.value or b"")
+
+    with Place(directory / "peer", settings=patient()) as peer:
+        peer.put(b"k", b"b")
+        place = Place(directory / "a", settings=patient(), resolver=greatest)
+        store = place.open()
+        store.put(b"k", b"a")
+        exchange(store, peer)
+    assert contents(store) == {b"k": b"b"}
+    backed_up(store, directory / "full")
+    place.options["resolver"] = least
+    store = place.reopen()
+    until(lambda: contents(store) == {b"k": b"a"})
+    backed_up(store, directory / "one", since=directory / "full")
+    place.close()
+    files = directory / "full", directory / "one"
+    for number, (count, resolver) in enumerate(((1, least), (2, least), (2, greatest))):
+        made = restored(directory / f"r{number}", *files[:count])
+        made.options["resolver"] = resolver
+        with made as found:
+            right = {b"k": b"a" if resolver is least else b"b"}
+            until(lambda found=found, right=right: contents(found) == right)
+            until(lambda found=found: found.db.get(meta_key("revisit")) is None)
+            check_shown(found)
+            check_store(found)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_an_increment_needs_a_base_of_this_store(
