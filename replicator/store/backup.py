@@ -69,7 +69,9 @@ from replicator.store.origins import origins_of
 from replicator.store.store import Store
 
 STATE_TAGS = (CLOSED, FLOOR, MEMBER, ORIGIN)
-"""Rows that a backup holds as they are, in increments too, beside the known set."""
+STATE_META = ("cluster", "resolver", "want_full")
+"""Rows that a backup holds as they are, in increments too, beside the known set; the other meta
+rows belong to the life that the store had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,6 @@ class _Moment:
     snapshot: Snapshot
     known: KnownSet
     floor: dict[int, int]
-    cluster_id: bytes | None
     origins: dict[int, int]
     numbers: dict[int, int]
 
@@ -229,12 +230,12 @@ def _moment(store: Store) -> Iterator[_Moment]:
     with store.level.lock:
         store.refuse_closed()
         snapshot = store.db.snapshot()
-        known, floor, cluster_id = store.known_now(), dict(store.floor), store.cluster_id
+        known, floor = store.known_now(), dict(store.floor)
     try:
         with snapshot.iterator(start=ORIGIN, stop=after(ORIGIN)) as found:
             origins = origins_of(found)
         numbers = {origin: number for number, origin in origins.items()}
-        yield _Moment(snapshot, known, floor, cluster_id, origins, numbers)
+        yield _Moment(snapshot, known, floor, origins, numbers)
     finally:
         snapshot.close()
 
@@ -265,11 +266,7 @@ def _state_rows(moment: _Moment) -> Iterator[Row]:
     for origin, bounds in moment.known.items():
         for start, stop in ranges.pairs(bounds):
             yield known_key(moment.numbers[origin], start), SEQ.pack(stop)
-    if moment.cluster_id is not None:
-        yield meta_key("cluster"), moment.cluster_id
-    resolver = moment.snapshot.get(meta_key("resolver"))
-    if resolver is not None:
-        yield meta_key("resolver"), resolver
+    yield from _there(moment.snapshot, map(meta_key, STATE_META))
     yield meta_key("format"), pack_meta(FORMAT_VERSION)
 
 

@@ -15,7 +15,7 @@ file is found at that block; the end block shows that the file is whole.
 kind  body
 ====  ======================================================================================
 h     msgpack map: `Head`; its ``format`` is read first, whatever else a later format changes
-s     rows: origins, known set, purge floor, closed set, members, cluster, resolver, format
+s     rows: origins, known set, purge floor, closed set, members; of the meta rows, some
 u     rows: the user's
 i     rows: the log index
 v     rows: values kept aside

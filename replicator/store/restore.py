@@ -23,7 +23,7 @@ from plyvel._plyvel import PrefixedDB, WriteBatch
 from replicator.config import RESTORE_BUFFER_BYTES
 from replicator.core import rows
 from replicator.errors import CorruptionError, FormatError, StorageError, UsageError
-from replicator.store.backup import STATE_TAGS
+from replicator.store.backup import STATE_META, STATE_TAGS
 from replicator.store.backupchain import Checked, Meter, Progress, chain_of, opened
 from replicator.store.backupfile import INDEX_ROWS, PRESENT, STATE, Piece, Reader, Row
 from replicator.store.expiry import due_ms
@@ -200,7 +200,7 @@ class _Overlay:
     def write(self) -> bytes:
         """Write it. Returns the format row of the store."""
         if self._is_increment:
-            for tag in (*STATE_TAGS, KNOWN):
+            for tag in (*STATE_TAGS, KNOWN, *map(meta_key, STATE_META)):
                 _remove(self._db, tag)
         pruner = None
         try:

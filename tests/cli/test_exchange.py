@@ -116,8 +116,8 @@ def test_deleted_keys_are_told_with_versions(tmp_path: Path) -> None:
         replica.put(b"k", b"v")
         replica.delete(b"k")
         (record,) = replica.records()
-        assert (record.key, record.value) == (b"k", None)
-        (version,) = record.versions
+        assert (record.standing.key, record.value) == (b"k", None)
+        (version,) = record.standing.versions
         assert version.is_delete and version.clock == 1
         assert dict(record.context) == {version.dot.origin: 2}
         requests: deque[Request] = deque([[b"REPL.EXPORT", b"VERSIONS", b"1"]])

@@ -8,13 +8,14 @@ from random import Random
 import pytest
 
 from replicator.core.known import KnownSet
+from replicator.core.members import Member
 from replicator.core.record import Version
 from replicator.errors import ClosedError, CorruptionError, FormatError, StorageError, UsageError
 from replicator.store import backup as backup_module
 from replicator.store.backup import back_up, read_basis
 from replicator.store.backupchain import check_backup, opened
 from replicator.store.backupfile import ASIDE, INDEX_ROWS, PRESENT, USER
-from replicator.store.keyspace import meta_key
+from replicator.store.keyspace import RESERVED, SEQ, closed_key, known_key, meta_key, pack_meta
 from replicator.store.store import Store
 
 from .chains import backed_up, restored
@@ -106,6 +107,43 @@ def test_what_is_in_a_backup_counts_as_shown(place: Place, directory: Path) -> N
     backed_up(store, directory / "b")
     assert store.shown == 1
     assert place.reopen().shown == 1
+
+
+def state_rows(place: Place) -> dict[bytes, bytes]:
+    """What a store knows beside its records and its own life."""
+    own = [meta_key(name) for name in ("identity", "shown", "durable", "format", "revisit")]
+    return {
+        key: row
+        for key, row in place.rows().items()
+        if key[:4] == RESERVED and key[4:5] not in b"ilvR" and key not in own
+    }
+
+
+def test_members_closed_dots_and_all_else_that_is_known(place: Place, directory: Path) -> None:
+    store = place.open()
+    store.put(b"k", b"v")
+    other = Member(7, 3, "other", 1, 2, "9", ("192.0.2.1:9000",), KnownSet({7: [1, 5]}))
+    store.save_members([(other, 4)])
+    store.origins.intern(7)
+    closed = closed_key(store.origins.number(7), 3)
+    for key, row in ((closed, SEQ.pack(9)), (meta_key("want_full"), pack_meta(1))):
+        store.db.put(key, row)
+    backed_up(store, directory / "full")
+    place.close()
+    made = restored(directory / "r", directory / "full")
+    told = state_rows(place)
+    assert {chr(row_key[4]) for row_key in told} == set("ocnm")
+    told[known_key(1, 1)] = SEQ.pack(2)  # the own seqs, which the log told
+    assert state_rows(made) == told
+    with made as found:
+        assert found.members() == [(other, 4)]
+
+    store = place.open()
+    store.db.delete(closed)
+    store.db.delete(meta_key("want_full"))
+    backed_up(store, directory / "one", since=directory / "full")
+    made = restored(directory / "rr", directory / "full", directory / "one")
+    assert not {closed, meta_key("want_full")} & set(state_rows(made))
 
 
 def test_a_prefix_is_backed_up_alone(directory: Path) -> None:
