@@ -218,7 +218,7 @@ BACKUP_WALK_KEYS_BYTES = 64 << 20
 """An increment with at most so many new dots, whose keys take no more, is found in the log; a
 larger one in the index."""
 
-RESTORE_BUFFER_BYTES = 32 << 20
+RESTORE_BUFFER_BYTES = 64 << 20
 """LevelDB's memtable during a restore."""
 
 TOKEN_BYTES_MAX = 1 << 20

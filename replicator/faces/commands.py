@@ -21,7 +21,7 @@ REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
 REPL.FORGET node                       take a node off the members, by name or origin (R10)
 REPL.STATUS                            everything `status()` knows, as maps
-REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {keys, size_bytes,
+REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {records, size_bytes,
 [SINCE path]                           is_done}; REPL.MORE until it is done
 REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, value, versions,
 [STOP k] [VERSIONS 1]                  context] …, a page of one snapshot; REPL.MORE until a page

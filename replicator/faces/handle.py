@@ -157,13 +157,7 @@ class Replica(Peering):
             yield found.key, list(found.versions)
 
     def _standings(self, after: bytes | None) -> Iterator[Standing]:
-        found = self._engine.store.standings(after)
-        assert isinstance(found, Generator)  # it holds a snapshot until it is closed
-        try:
-            while (standing := self._next(found)) is not None:
-                yield standing
-        finally:
-            self._release(found)
+        return self._stepped(self._engine.store.standings(after))
 
     def records(self, start: bytes = b"", stop: bytes | None = None) -> Generator[Listed]:
         """Every record of a range of keys, deleted ones included, in key order.
@@ -173,13 +167,7 @@ class Replica(Peering):
         Args:
             start, stop: the first key, and the first one that does not belong to it.
         """
-        found = listed(self._engine.store, start, stop)
-        assert isinstance(found, Generator)
-        try:
-            while (record := self._next(found)) is not None:
-                yield record
-        finally:
-            self._release(found)
+        return self._stepped(listed(self._engine.store, start, stop))
 
     def backup(
         self,
@@ -230,12 +218,22 @@ class Replica(Peering):
             compress=compress,
             since=None if since is None else Path(since),
         )
-        assert isinstance(steps, Generator)
+        for step in self._stepped(steps):
+            yield step
+            if step.is_done:  # whatever happens to the handle now
+                return
+
+    def _stepped(self, found: Iterator[Item]) -> Generator[Item]:
+        """The items of a generator that holds a snapshot until it is closed."""
+        assert isinstance(found, Generator)
+        held = self._engine.held
+        held.add(found)
         try:
-            while (step := self._next(steps)) is not None:
-                yield step
+            while (item := self._next(found)) is not None:
+                yield item
         finally:
-            self._release(steps)
+            held.discard(found)
+            self._release(found)
 
     @leased
     def _next(self, found: Iterator[Item]) -> Item | None:

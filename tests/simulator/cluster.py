@@ -10,6 +10,7 @@ from replicator.core.record import Record
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
+from .backups import Backups
 from .damage import Damage
 from .disk import Batch
 from .loop import Loop
@@ -35,6 +36,7 @@ class Parts:
     conversation: type[Conversation] = Conversation
     roster: type[Roster] = Roster
     membership: type[Membership] = Membership
+    backups: type[Backups] = Backups
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class Cluster:
         self._numbers += 1
         return self._numbers
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def count(self, what: str, times: int = 1) -> None:
+        self.counts[what] += times
 
     # The run
 
@@ -504,17 +506,38 @@ class Cluster:
     def _plan_return(
         self, node: Node, copy_at: float, strike_at: float, strike: Callable[[_Copy], None]
     ) -> None:
-        """Lay a copy of a node aside; some time later, put it in place."""
+        """Lay a copy of a node aside; some time later, put it in place. What is restored comes of
+        backups as often as of a copied directory."""
+        backups = None
+        dice = self.plan.backup_dice
+        if strike == self._restore and dice.random() < 0.5:
+            backups = self.parts.backups()
+            for _ in range(dice.randint(1, 3)):
+                at = dice.uniform(0, copy_at)
+                self.loop.after(at, lambda: self._back_up(node, backups))
 
         def lay_aside() -> None:
             if not node.up or self._is_quarantined(node):
                 return
             node.say("is copied")
             self.oracle.copied(node.store)
-            copy = _Copy(node, node.disk.image(), self.next_number())
+            image = node.disk.image()
+            if backups is not None:
+                self._back_up(node, backups)
+                image = backups.restored or image
+                self.count("increments", backups.increments)
+                self.count("increments in which absence counts", backups.absences)
+            copy = _Copy(node, image, self.next_number())
             self.loop.after(strike_at - copy_at, lambda: strike(copy))
 
         self.loop.after(copy_at, lay_aside)
+
+    def _back_up(self, node: Node, backups: Backups) -> None:
+        """Take a backup of a node, as long as its machine has not been rolled back."""
+        if node.up and not self._is_quarantined(node) and node.name not in self._rollbacks:
+            node.say("is backed up")
+            self.oracle.copied(node.store)
+            backups.add(node.disk.image())
 
     def _restore(self, copy: _Copy) -> None:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""

@@ -223,6 +223,7 @@ class Plan:
     Attributes:
         random: for everything that is decided on the way.
         dice: the same for full-state rounds, apart, so that other runs stay the runs they are.
+        backup_dice: the same for backups.
         topology, names: who is linked with whom.
         keys: all keys.
         writes: how many.
@@ -240,6 +241,7 @@ class Plan:
     profile: Profile
     random: Random
     dice: Random
+    backup_dice: Random
     topology: str
     names: list[str]
     keys: list[bytes]
@@ -287,6 +289,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         profile=profile,
         random=random,
         dice=Random(f"{profile_name} {seed} full-state rounds"),
+        backup_dice=Random(f"{profile_name} {seed} backups"),
         topology=random.choice(profile.topologies),
         names=names,
         keys=[b"k%d" % i for i in range(random.randint(*profile.keys))],

@@ -18,8 +18,9 @@ from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
 from tests.comparing import inside
 
+from .backups import Backups
 from .cluster import Parts
-from .disk import Disk
+from .disk import Batch, Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
 
@@ -380,6 +381,24 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class IncrementWithoutAbsence(Backups):
+    """R9: an increment says nothing of what was deleted and collected since its base."""
+
+    def absence_counts(self, before: Batch, image: Batch) -> bool:
+        return False
+
+
+class IncrementOfOwnWrites(Backups):
+    """R3: an increment knows what others wrote, and does not hold it."""
+
+    def changed(self, before: Batch, image: Batch) -> Batch:
+        return {
+            key: entry
+            for key, entry in super().changed(before, image).items()
+            if any(version.dot.origin == image["origin"] for version in entry.record.versions)
+        }
+
+
 class RepairKeepsKnown(ModelStore):
     """R2, R3: a repair drops what is damaged and goes on knowing it."""
 
@@ -412,6 +431,10 @@ def _rule(kind: type) -> str:
 
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
+
+
+def _backups(kind: type[Backups]) -> Bug:
+    return Bug(_rule(kind), Parts(backups=kind))
 
 
 def _pulls(kind: type[Pulls]) -> Bug:
@@ -459,5 +482,7 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "increment-without-absence": _backups(IncrementWithoutAbsence),
+    "increment-of-own-writes": _backups(IncrementOfOwnWrites),
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

@@ -17,6 +17,7 @@ CLEAN = {
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
+    "returns": 40,
 }
 """Seeds run of each profile, from 0."""
 
@@ -48,6 +49,8 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "increment-without-absence": "returns",
+    "increment-of-own-writes": "returns",
 }
 """Each bug with the profile that dwells on it."""
 
