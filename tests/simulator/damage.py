@@ -41,7 +41,8 @@ class Damage:
 
     def _striking(self, node: "Node") -> Callable[[], None]:
         def strike() -> None:
-            keys = sorted(node.store.records())
+            told = self._cluster.oracle.is_told_from_collected
+            keys = [key for key in sorted(node.store.records()) if told(node.store, key)]
             if not node.up or node.forking or not keys or node.quarantine is not None:
                 return
             chosen = self._dice.sample(keys, self._dice.randint(1, min(KEYS_MAX, len(keys))))
