@@ -9,6 +9,10 @@ REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; k
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
                                        {written, unchanged}
 REPL.VERSIONS key                      live versions, tombstones included, winner first
+REPL.RESOLVE key dot | DOT dot |       settle a conflict by a live version, written anew, by a new
+VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, or those SEEN: its dot
+REPL.REEVALUATE [timeout-ms]           let all conflicts show what the resolver makes of them now:
+                                       {complete, deferred, keys, changed}
 REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
 REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
 REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
@@ -16,32 +20,40 @@ REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
 REPL.FORGET node                       take a node off the members, by name or origin (R10)
 REPL.STATUS                            everything `status()` knows, as maps
+REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {keys, size_bytes,
+[SINCE path]                           is_done}; REPL.MORE until it is done
+REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, value, versions,
+[STOP k] [VERSIONS 1]                  context] …, a page of one snapshot; REPL.MORE until a page
+                                       is empty
+REPL.MORE                              the next step of what this client has begun
 =====================================  ===========================================================
 
-They run in worker threads and may block, for the disk or for a peer.
+They run in worker threads and may block, for the disk or for a peer. What takes several requests
+(REPL.MORE) is a client's own, one thing at a time, and is given up when that one goes away.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+)
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
-from replicator.core.record import Version
+from replicator.core.clock import to_ms
+from replicator.core.dots import format_origin
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
+from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
 from replicator.release import software_version
+from replicator.store.conflicts import Choice, Standing
+from replicator.store.listing import Listed
 
 OK: Final = Status("OK")
 
 Item = TypeVar("Item")
-
-
-@dataclass(slots=True)
-class Session:
-    """What one client has set for itself."""
-
-    protocol: int = 2
-    closing: bool = False
 
 
 Run = Callable[[Replica, Session, list[bytes]], Reply]
@@ -59,10 +71,6 @@ class Command:
     run: Run
     arguments_min: int = 0
     arguments_max: int | None = None
-
-
-class CommandError(Exception):
-    """A request that cannot be run as it stands. Its text is the reply's, code included."""
 
 
 def _hello(_replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
@@ -144,14 +152,44 @@ def _load(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
 
 
 def _versions(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    return _shown(replica.versions(arguments[0]))
+    return _shown(replica._standing(arguments[0]), replica._names())
+
+
+def _resolve(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    key, kind, *rest = arguments
+    choice: Choice = None
+    if kind.upper() in (b"DOT", b"VALUE"):
+        if not rest:
+            raise CommandError("ERR syntax error")
+        word, *rest = rest
+        choice = word if kind.upper() == b"VALUE" else _text(word)
+    elif kind.upper() != b"DELETE":
+        choice = _text(kind)
+    if rest and (rest[0].upper() != b"SEEN" or len(rest) < 2):
+        raise CommandError("ERR syntax error")
+    seen = [*map(_text, rest[1:])] if rest else None
+    return str(replica.resolve(key, choice, seen=seen))
+
+
+def _reevaluate(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    timeout = _number(arguments[0]) / 1000 if arguments else None
+    complete = replica.reevaluate(timeout)
+    revisit = replica._engine.store.revisit
+    keys, changed = revisit.counts()
+    return {
+        "complete": complete,
+        "deferred": revisit.is_foreign,
+        "keys": keys,
+        "changed": changed,
+    }
 
 
 def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     options = _options(arguments, (b"AFTER", b"COUNT"))
-    conflicts = replica.conflicts(after=options.get(b"AFTER"))
+    conflicts = replica._standings(options.get(b"AFTER"))
     page, more = _page(conflicts, _count(options), _conflict_bytes)
-    return [page[-1][0] if more else None, [[key, _shown(versions)] for key, versions in page]]
+    names = replica._names()
+    return [page[-1].key if more else None, [[found.key, _shown(found, names)] for found in page]]
 
 
 def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
@@ -182,6 +220,34 @@ def _forget(replica: Replica, _session: Session, arguments: list[bytes]) -> Repl
     return OK
 
 
+def _backup(replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
+    options = _options(arguments[1:], (b"COMPRESS", b"SINCE"))
+    since = options.get(b"SINCE")
+    steps = replica.backup_steps(
+        absolute(arguments[0]),
+        compress=_flag(options, b"COMPRESS"),
+        since=None if since is None else absolute(since),
+    )
+    return session.begin(map(_maps, steps), steps)
+
+
+def _export(replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
+    options = _options(arguments, (b"PREFIX", b"START", b"STOP", b"VERSIONS"))
+    prefix = options.get(b"PREFIX", b"")
+    ends = [end for end in (options.get(b"STOP"), successor(prefix)) if end is not None]
+    bounds = max(prefix, options.get(b"START", b"")), min(ends, default=None)
+    if _flag(options, b"VERSIONS"):
+        records = replica.records(*bounds)
+        names = replica._names()
+        return session.begin(pages(_listed(record, names) for record in records), records)
+    items = replica.iterator(start=bounds[0], stop=bounds[1])
+    return session.begin(pages(map(_item, items)), items)
+
+
+def _more(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply:
+    return session.step()
+
+
 COMMANDS: Final[Mapping[bytes, Command]] = {
     b"HELLO": Command(_hello, 0, 1),
     b"PING": Command(_ping, 0, 1),
@@ -194,6 +260,8 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.SCAN": Command(_scan),
     b"REPL.LOAD": Command(_load, 2),
     b"REPL.VERSIONS": Command(_versions, 1, 1),
+    b"REPL.RESOLVE": Command(_resolve, 2),
+    b"REPL.REEVALUATE": Command(_reevaluate, 0, 1),
     b"REPL.CONFLICTS": Command(_conflicts),
     b"REPL.DIGEST": Command(_digest, 0, 0),
     b"REPL.SYNC": Command(_sync, 0, 1),
@@ -201,6 +269,9 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.JOIN": Command(_join, 1, 2),
     b"REPL.FORGET": Command(_forget, 1, 1),
     b"REPL.STATUS": Command(_status, 0, 0),
+    b"REPL.BACKUP": Command(_backup, 1, 5),
+    b"REPL.EXPORT": Command(_export, 0, 8),
+    b"REPL.MORE": Command(_more, 0, 0),
 }
 
 
@@ -220,6 +291,10 @@ def _options(arguments: list[bytes], known: Collection[bytes]) -> dict[bytes, by
 
 def _count(options: Mapping[bytes, bytes]) -> int:
     return max(1, min(_number(options.get(b"COUNT", b"%d" % PAGE_ITEMS_MAX)), PAGE_ITEMS_MAX))
+
+
+def _flag(options: Mapping[bytes, bytes], name: bytes) -> bool:
+    return _number(options.get(name, b"0")) > 0
 
 
 def _number(text: bytes) -> int:
@@ -242,23 +317,40 @@ def _page(
     return page, False
 
 
-def _conflict_bytes(conflict: tuple[bytes, Sequence[Version]]) -> int:
-    key, versions = conflict
-    return sum(len(key) + len(version.value or b"") for version in versions)
+def _conflict_bytes(found: Standing) -> int:
+    return sum(len(found.key) + len(version.value or b"") for version in found.versions)
 
 
-def _shown(versions: Sequence[Version]) -> list[Reply]:
+def _text(word: bytes) -> str:
+    return word.decode(errors="backslashreplace")
+
+
+def _shown(found: Standing, names: Mapping[int, str]) -> list[Reply]:
     return [
         {
             "dot": str(version.dot),
+            "node": names.get(version.dot.origin),
+            "wins": place == 0 and not found.is_merged,
             "clock": version.clock,
             "timestamp": version.timestamp,
+            "time_ms": to_ms(version.timestamp),
             "operation": "delete" if version.is_delete else "put",
             "value": version.value,
             "expiry_ms": version.expiry_ms,
         }
-        for version in versions
+        for place, version in enumerate(found.versions)
     ]
+
+
+def _item(item: tuple[bytes, bytes]) -> Sized:
+    key, value = item
+    return [key, value], len(key) + len(value)
+
+
+def _listed(found: Listed, names: Mapping[int, str]) -> Sized:
+    context = {format_origin(origin): seq for origin, seq in found.context.items()}
+    reply = [found.standing.key, found.value, _shown(found.standing, names), context]
+    return reply, _conflict_bytes(found.standing)
 
 
 def _maps(value: object) -> Reply:

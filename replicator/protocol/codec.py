@@ -52,6 +52,7 @@ from replicator.protocol.messages import (
     Begin,
     Bye,
     Call,
+    Durable,
     End,
     Hello,
     Known,
@@ -61,6 +62,7 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Want,
 )
 from replicator.protocol.reader import Reader, within
@@ -300,6 +302,8 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
         (_Field(_read_origins, lambda origins: [_origin_bytes(origin) for origin in origins]),),
     ),
     12: (Members, (_Field(_read_members, _pack_members),)),
+    18: (Durable, (_KNOWN,)),
+    19: (Secure, (_KNOWN,)),
 }
 """Tag → message and how its fields travel, in the order of the class. Only ever added to."""
 

@@ -34,9 +34,11 @@ from replicator.protocol.effects import (
     Heard,
     KnownChanged,
     Lost,
+    MadeDurable,
     Poke,
     Report,
     RosterChanged,
+    SecureWanted,
     Send,
     SourceOpened,
     Stop,
@@ -48,6 +50,7 @@ from replicator.protocol.greeting import Greeting, warnings
 from replicator.protocol.me import Me as Me
 from replicator.protocol.pulling import PullHalf
 from replicator.protocol.pulls import ConversationId, Pulls
+from replicator.protocol.securing import Securing
 from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
 from replicator.protocol.timing import Timing
@@ -95,6 +98,7 @@ class Conversation:
         self._serve = ServeHalf(self._emit)
         self._greeting = Greeting(me, explicit, address)
         self._gossip = Gossip(me.roster, self._emit)
+        self._securing = Securing(self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
         self._lacking = False
         self._retry_at = inf
@@ -209,6 +213,12 @@ class Conversation:
                 self._pull.end(message, now)
             case messages.Revisions() | messages.Call() | messages.Members():
                 self._gossip.take(message)
+            case messages.Secure():
+                self._securing.asked(message)
+                self._securing.advance(self._known())
+            case messages.Durable(known):
+                self._news.learn(known)
+                self._securing.answered(message)
 
     def _meet(self, event: Event, now: float) -> None:
         match event:
@@ -228,6 +238,14 @@ class Conversation:
             case RosterChanged():
                 if self.is_open:
                     self._gossip.advance()
+            case SecureWanted(dots):
+                if self.version >= messages.SINCE[messages.Secure]:
+                    self._securing.want(dots)
+                    self._refresh(now)
+            case MadeDurable(durable):
+                if self.is_open:
+                    self._securing.made(durable)
+                    self._securing.advance(self._known())
             case Heard():
                 self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
@@ -266,11 +284,15 @@ class Conversation:
 
     def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
-        if not self.is_open or not (announcing or self._pull.is_idle):
+        if not self.is_open:
+            return
+        if not (announcing or self._pull.is_idle or self._securing.is_asked):
             return
         known = self._known()
         if announcing:
             self._announce(known)
+            self._securing.ask(self._news.announced)
+        self._securing.advance(known)
         if self._pull.is_idle:
             assert self.peer is not None
             self._pull.ask(self.peer.origin, self.peer_known, known, now)
@@ -298,7 +320,7 @@ class Conversation:
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
-                waiting = self._lacking or self._gossip.is_waiting
+                waiting = self._lacking or self._gossip.is_waiting or self._securing.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),

@@ -9,7 +9,8 @@ driver owes:
   more than a change in memory: it is done at once.
 - The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
   and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
-  but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.
+  but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`. So is
+  `MakeDurable`, which waits for none of the others.
 - `Send` only queues. `ReadChunk` waits until the transport has taken what was queued before, so a
   slow reader holds back the next chunk, and `KnownChanged` is held back likewise: one is enough for
   any number of changes. The queue is thereby bounded, but for a peer that asks without reading:
@@ -138,6 +139,25 @@ class Learn:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeDurable:
+    """Make a sync point, which many may share (R11): the peer waits for it. Answered by
+    `MadeDurable`; one is under way in a conversation at most.
+
+    Attributes:
+        dots: what it is about; they are known here.
+    """
+
+    dots: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """The peer holds these durably: `SecureWanted` is answered, perhaps in part."""
+
+    known: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
     """This directory was rolled back or cloned (R13), or the cluster has forgotten this node
     (R10): take a new origin. `Close` follows.
@@ -225,6 +245,8 @@ Effect = (
     | ApplyFull
     | AdoptCluster
     | Learn
+    | MakeDurable
+    | Secured
     | Fork
     | PokeOthers
     | Report
@@ -279,6 +301,29 @@ class RosterChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SecureWanted:
+    """Somebody waits until peers hold these durably. Peers that speak an older version of the
+    protocol are not asked: what they hold is heard of by gossip.
+
+    Attributes:
+        dots: of the known set.
+    """
+
+    dots: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDurable:
+    """A sync point has been made that began after it was asked for.
+
+    Attributes:
+        durable: what is durable by now of what it was about.
+    """
+
+    durable: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """Some bytes have come of a message that is not complete yet: the peer is slow, not silent."""
 
@@ -328,6 +373,8 @@ Event = (
     | Applied
     | KnownChanged
     | RosterChanged
+    | SecureWanted
+    | MadeDurable
     | Heard
     | StoreFailed
     | Poke

@@ -166,11 +166,38 @@ class Members:
     members: tuple[Member, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What the sender holds durably, of what it was asked for by `Secure` and has not said yet."""
+
+    known: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Make these durable as soon as you know them, and say so by `Durable`."""
+
+    dots: KnownSet
+
+
 Message = (
-    Hello | Known | Want | Begin | Records | End | Bye | Ping | Pong | Revisions | Call | Members
+    Hello
+    | Known
+    | Want
+    | Begin
+    | Records
+    | End
+    | Bye
+    | Ping
+    | Pong
+    | Revisions
+    | Call
+    | Members
+    | Durable
+    | Secure
 )
 
-SINCE: Mapping[type, int] = {}
+SINCE: Mapping[type, int] = {Durable: 2, Secure: 2}
 """The protocol version with which a message came, where that is not the first: it is neither sent
 to a peer that does not speak it nor taken from one."""
 

@@ -17,16 +17,17 @@ from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX, Settings
 from replicator.core import rows
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
+from replicator.core.known import KnownSet
 from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
-from replicator.core.record import Record, Version
+from replicator.core.record import Version
 from replicator.core.resolve import Resolution, default_resolver
 from replicator.errors import ClosedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
 from replicator.store.keyspace import INDEX, RESERVED, SEQ
 from replicator.store.level import Level
 from replicator.store.resolving import Settler
-from replicator.store.state import State
+from replicator.store.state import State, winner_first
 
 _pack_seq = SEQ.pack
 _pack_single = rows.SINGLE_ROW.pack
@@ -101,8 +102,8 @@ class LocalWrites(State):
                     bits[octet] |= bit
                     clock = self.clock
                     now = time.time_ns() // 1_000_000 << 16
-                    if now <= clock.last:
-                        now = clock.last + 1
+                    if now <= (last := clock.last):
+                        now = last + 1 if last - now <= clock.lead_max else clock.set_back(now)
                     clock.last = now
                     seq = _pack_seq(self.seq + 1)
                     batch.put(key, value)
@@ -123,10 +124,13 @@ class LocalWrites(State):
         """Delete one key (R1); deleting an absent one issues a tombstone too. See `put`."""
         self.write(((key, None),), sync=sync)
 
-    def write(self, operations: Sequence[Operation], *, sync: bool | None = None) -> None:
+    def write(self, operations: Sequence[Operation], *, sync: bool | None = None) -> KnownSet:
         """Write several keys in one commit: all of it or nothing, here and at every reader.
 
         Folded to the last operation per key; each key takes one dot. See `put`.
+
+        Returns:
+            The dots.
         """
         folded = dict(operations)
         for key, value in folded.items():
@@ -135,7 +139,7 @@ class LocalWrites(State):
             if value is not None and len(value) > VALUE_BYTES_MAX:
                 check_value(key, value)
         if not folded:
-            return
+            return KnownSet()
         if self._slow:
             self._admit()
         with self._lock:
@@ -148,8 +152,11 @@ class LocalWrites(State):
                 self._issue(batch, len(folded))
             finally:
                 batch.clear()
+            stop = self.seq + 1
+            dots = KnownSet({self.origin: [stop - len(folded), stop]})
         if sync or (sync is None and self._sync_default):
             self.level.sync()
+        return dots
 
     def update(
         self,
@@ -158,6 +165,16 @@ class LocalWrites(State):
         *,
         sync: bool | None = None,
     ) -> bytes | None:
+        """`update_with`; what `fn` returned."""
+        return self.update_with(key, fn, sync=sync)[0]
+
+    def update_with(
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        *,
+        sync: bool | None = None,
+    ) -> tuple[bytes | None, Dot]:
         """Read, change and write one key, with no other write of this node in between.
 
         Args:
@@ -167,14 +184,14 @@ class LocalWrites(State):
                 What it raises is passed on, nothing written.
 
         Returns:
-            What `fn` returned.
+            What `fn` returned, and the dot.
         """
         check_key(key)
         if self._slow:
             self._admit()
         with self._lock:
             self.refuse_closed()
-            value = self._run(fn, self.ordered(self.read(key)))
+            value = self._run(fn, list(winner_first(*self.read_shown(key))))
             if value is not None:
                 value = bytes(memoryview(value))
                 check_value(key, value)
@@ -185,9 +202,10 @@ class LocalWrites(State):
                 self._issue(self._batch, 1)
             finally:
                 self._batch.clear()
+            dot = Dot(self.origin, self.seq)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
-        return value
+        return value, dot
 
     def _run(
         self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]
@@ -228,7 +246,7 @@ class LocalWrites(State):
         log_prefix, number, seq = self.log_prefix, self.number, self.seq
         now = time.time_ns() // 1_000_000 << 16
         if now <= clock.last:
-            now = clock.last + 1
+            now = clock.tick(time.time_ns() // 1_000_000)
         for key, value in folded.items():
             seq += 1
             place = hash(key)
@@ -321,13 +339,6 @@ class LocalWrites(State):
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.found_cluster()
-
-    def ordered(self, record: Record) -> list[Version]:
-        """The versions of a record, values loaded, winner first."""
-        if not record.versions:
-            return []
-        visible = self.settler.resolve(record.versions).visible
-        return sorted(record.versions, key=lambda version: (version is not visible, version.dot))
 
 
 def check_key(key: object) -> None:

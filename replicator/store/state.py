@@ -22,7 +22,7 @@ import plyvel
 from plyvel._plyvel import PrefixedDB, WriteBatch
 
 from replicator.core import rows
-from replicator.core.clock import HybridClock
+from replicator.core.clock import AheadTable, HybridClock
 from replicator.core.known import KnownSet
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
@@ -62,9 +62,11 @@ class State:
         former: the origin that this directory had before and that nobody has any more; 0 for none.
         cluster_id: which cluster the store belongs to, once it does (R15).
         is_bound: whether it took that id from a peer with data.
+        ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
         closed: why nothing is accepted any more, or None.
-        armed, on_change: whether and how to tell the node of the next commit.
+        armed: whether somebody is to be told of the next commit.
+        on_change: how the node is told, where it `is_node_armed`.
         is_littered: whether a delete, or a record that is not of the short kind, was written since
             collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
@@ -88,12 +90,15 @@ class State:
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
+        self.ahead = AheadTable()
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
         self.closed: str | None = None
-        self.armed = False
+        self.armed = self.is_node_armed = False
         self.on_change: Callable[[], None] | None = None
+        self._bells: dict[Callable[[], object], None] = {}
+        self._bells_lock = threading.Lock()
 
     def set_origin(self, origin: int) -> None:
         """Issue writes under `origin` from now on; it is interned already."""
@@ -131,13 +136,34 @@ class State:
         if self.closed is not None:
             raise ClosedError(self.closed)
 
+    def rearm(self) -> None:
+        """Call `on_change` again after the next commit."""
+        self.is_node_armed = self.armed = True
+
+    def when_changed(self, bell: Callable[[], object]) -> None:
+        """Call `bell` once after the next commit, in the committing thread, under the lock; it must
+        be quick. Look at the store after this, not before."""
+        with self._bells_lock:
+            self._bells[bell] = None
+        self.armed = True
+
+    def forget_bell(self, bell: Callable[[], object]) -> None:
+        """Take `when_changed` back."""
+        with self._bells_lock:
+            self._bells.pop(bell, None)
+
     def _tell(self) -> None:
-        """Call `on_change`; the commit has happened, whatever that raises."""
-        try:
-            if self.on_change is not None:
-                self.on_change()
-        except Exception:
-            logger.exception("the callback for changes of %s failed", self.level.path)
+        """Call `on_change` and ring; the commit has happened, whatever that raises."""
+        with self._bells_lock:
+            told, self._bells = list(self._bells), {}
+        if self.is_node_armed and self.on_change is not None:
+            self.is_node_armed = False
+            told.append(self.on_change)
+        for tell in told:
+            try:
+                tell()
+            except Exception:
+                logger.exception("the callback for changes of %s failed", self.level.path)
 
     def has_data(self) -> bool:
         """Whether the store holds any record, or is about to get those of its cluster (R15)."""
@@ -199,12 +225,16 @@ class State:
 
     def read(self, key: bytes, get: Reader | None = None) -> Record:
         """The record of a key with its values, from the handle or a snapshot's ``get``."""
+        return self.read_shown(key, get)[0]
+
+    def read_shown(self, key: bytes, get: Reader | None = None) -> tuple[Record, int]:
+        """The same, and the place of the version that the key shows, or `rows.MERGED`."""
         get = get or self.db.get
         row = get(INDEX + key)
         if row is None:
-            return ABSENT
-        record, _ = rows.unpack(row, key, self.origins.by_number)
-        return self.load(record, get)
+            return ABSENT, 0
+        record, visible = rows.unpack(row, key, self.origins.by_number)
+        return self.load(record, get), visible
 
     def load(self, record: Record, get: Reader) -> Record:
         """The record with its values.
@@ -279,3 +309,16 @@ class State:
             if len(old.versions) > 1 and (gone or len(stays) == 1):
                 batch.delete(value_key(*place))
         return own_went
+
+
+def winner_first(record: Record, visible: int) -> tuple[Version, ...]:
+    """The versions of a record, the one that the key shows first; in dot order where it shows what
+    the resolver merged.
+
+    Args:
+        visible: as `State.read_shown` gives it.
+    """
+    versions = record.versions
+    if visible == rows.MERGED:
+        return versions
+    return versions[visible : visible + 1] + versions[:visible] + versions[visible + 1 :]

@@ -22,11 +22,12 @@ from replicator.errors import (
     ReservedKeyError,
     StoreFailedError,
 )
-from replicator.faces.commands import COMMANDS, CommandError, Session, successor
+from replicator.faces.commands import COMMANDS, successor
 from replicator.faces.control import answer, execute, failure
 from replicator.faces.handle import Replica
 from replicator.faces.library import replicate
 from replicator.faces.resp import Failure, Request, Status
+from replicator.faces.stepwise import CommandError, Session
 
 
 def opened(directory: Path) -> Replica:
@@ -241,7 +242,12 @@ def test_status_and_sync(replica: Replica) -> None:
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
     run(replica, b"SET", b"k", b"v")
-    arguments = {b"REPL.LOAD": [b"k", b"v"], b"SET": [b"k", b"v"], b"REPL.SYNC": [b"100"]}
+    arguments = {
+        b"REPL.LOAD": [b"k", b"v"],
+        b"REPL.RESOLVE": [b"k", b"VALUE", b"v"],
+        b"REPL.SYNC": [b"100"],
+        b"SET": [b"k", b"v"],
+    }
     for name, command in COMMANDS.items():
         request = [name, *arguments.get(name, [b"k"] * command.arguments_min)]
         reader = hiredis.Reader()
@@ -249,7 +255,10 @@ def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
         reply = reader.gets()
         assert reply is not False
         is_error = isinstance(reply, hiredis.ReplyError)
-        assert is_error == (name in (b"REPL.JOIN", b"REPL.FORGET")), (name, reply)
+        assert is_error == (name in (b"REPL.JOIN", b"REPL.FORGET", b"REPL.BACKUP", b"REPL.MORE")), (
+            name,
+            reply,
+        )
         assert not reader.has_data()
 
 

@@ -17,6 +17,7 @@ from replicator.protocol.messages import (
     Begin,
     Bye,
     Call,
+    Durable,
     End,
     Hello,
     Known,
@@ -26,6 +27,7 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Want,
 )
 
@@ -188,4 +190,6 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Revisions, st.dictionaries(_origins, _revisions, max_size=4)),
     st.builds(Call, st.sets(_origins, max_size=4).map(lambda origins: tuple(sorted(origins)))),
     st.builds(Members, st.lists(members(), max_size=3).map(tuple)),
+    st.builds(Durable, known_sets()),
+    st.builds(Secure, known_sets()),
 )

@@ -20,6 +20,7 @@ from replicator.protocol.messages import (
     Begin,
     Bye,
     Call,
+    Durable,
     End,
     Hello,
     Known,
@@ -29,6 +30,7 @@ from replicator.protocol.messages import (
     Pong,
     Records,
     Revisions,
+    Secure,
     Want,
 )
 from tests.protocol.samples import chunk, hello, known_sets, messages
@@ -83,6 +85,8 @@ GOLDEN: list[tuple[Message, str]] = [
         "92 0c 91 98 c408 0000000000000005 07 a1 6e 01 02 a3 302e31 91 a3 683a31"
         "81 c408 0000000000000005 92 01 02",
     ),
+    (Durable(KnownSet({5: [1, 3]})), "92 12 81 c408 0000000000000005 92 01 02"),
+    (Secure(KnownSet({5: [2, 3]})), "92 13 81 c408 0000000000000005 92 02 01"),
 ]
 
 

@@ -11,14 +11,17 @@ import plyvel
 
 from replicator.errors import ReplicatorError
 from replicator.faces.cli import EXTRA, missing
+from replicator.faces.cli.backup import backup, restore
 from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
-from replicator.faces.cli.inspection import conflicts, digest, status
+from replicator.faces.cli.exchange import export, import_
+from replicator.faces.cli.inspection import digest, status
 from replicator.faces.cli.load import load
 from replicator.faces.cli.output import complain
 from replicator.faces.cli.serve import serve
+from replicator.faces.cli.settling import conflicts, reevaluate, resolve, versions
 from replicator.faces.cli.strip import strip
 from replicator.faces.leveldb import words_of
 from replicator.faces.logs import log_to_stderr
@@ -99,9 +102,16 @@ for _command in (
     status,
     digest,
     conflicts,
+    versions,
+    resolve,
+    reevaluate,
     members,
     join,
     forget,
+    backup,
+    restore,
+    export,
+    import_,
     strip,
     certs,
 ):

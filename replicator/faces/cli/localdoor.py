@@ -4,11 +4,11 @@ from collections import deque
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
-from replicator.faces.commands import Session
 from replicator.faces.configfile import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
-from replicator.faces.library import replicate
+from replicator.faces.library import visit
+from replicator.faces.stepwise import Session
 
 
 class LocalDoor(Door):
@@ -20,7 +20,7 @@ class LocalDoor(Door):
         create: whether to make the store where there is none.
 
     Raises:
-        UsageError, StorageError: as `open_leveldb` and `replicate`.
+        UsageError, StorageError: as `open_leveldb` and `visit`.
     """
 
     running = False
@@ -29,20 +29,14 @@ class LocalDoor(Door):
         super().__init__()
         db = open_leveldb(data, create=create)
         try:
-            alone = {
-                **config.keywords,
-                "port": None,
-                "peers": (),
-                "discovery": (),
-                "dial_members": False,
-            }
-            self._replica = replicate(db, **alone)
+            self._replica = visit(db, **config.keywords)
         except BaseException:
             db.close()
             raise
         self._session = Session(protocol=3)
 
     def close(self) -> None:
+        self._session.close()
         self._replica.close()
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
