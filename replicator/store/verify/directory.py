@@ -40,7 +40,7 @@ class Directory:
 
     @contextmanager
     def scan(self, prefix: bytes) -> Iterator[Scan]:
-        """A verification of one store, while the context is open.
+        """A verification of one store, for as long as the context is open.
 
         Raises:
             FormatError: it is of a newer format, or cut by replicator strip.

@@ -44,14 +44,15 @@ class Entries:
         self._records = records
         self._sums = Sums()
 
-    def faults(self) -> Iterator[Fault]:
-        """Read everything."""
+    def steps(self) -> Iterator[Fault | None]:
+        """Read everything: every fault, and None after every batch of log entries."""
         yield from self._expiries()
         if self._ground.lost_commits:
             return
         unknown: list[Fault] = []
         for batch in self._reading.batches(LOG, after(LOG)):
             yield from self._log(batch, unknown)
+            yield None
         for row_key, value in self._reading.rows(VALUE, after(VALUE)):
             self._sums.aside += hash((row_key[_SKIP:], crc32(value)))
         expected = self._records.sums

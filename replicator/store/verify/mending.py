@@ -186,9 +186,9 @@ class Mender:
     def _meta(self, batch: WriteBatch, row_key: bytes) -> None:
         """Of the others the mark writes what stands there."""
         name = row_key[len(META) :]
-        if name == b"adopt":
+        if name in (b"adopt", b"revisit"):
             batch.put(row_key, pack_meta(None))
-        elif name in (b"cluster", b"fork"):
+        elif name in (b"cluster", b"fork", b"resolver"):
             batch.delete(row_key)
 
     def _rewritten(self, batch: WriteBatch, key: bytes) -> Outcome:

@@ -40,7 +40,8 @@ from plyvel._plyvel import PrefixedDB
 from replicator.config import Settings
 from replicator.core import rows
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
-from replicator.errors import FormatError, ReservedKeyError, StorageError
+from replicator.core.resolvers import by_name
+from replicator.errors import ConfigError, FormatError, ReservedKeyError, StorageError
 from replicator.store.identity import look_around, new_origin
 from replicator.store.keyspace import (
     FLOOR,
@@ -51,6 +52,8 @@ from replicator.store.keyspace import (
     after,
     log_key,
     meta_key,
+    pack_meta,
+    unpack_meta,
     value_key,
 )
 from replicator.store.level import Level, split
@@ -175,8 +178,7 @@ class Repair:
         try:
             if self._has_to_mark:
                 self._mark(level, fresh)
-            settler = Settler(self.resolver or default_resolver, self.resolver_mode, 1.0)
-            mender = Mender(State(self.db, level, prefix), settler, fresh[1])
+            mender = Mender(State(self.db, level, prefix), self._settler(), fresh[1])
             for copied in side_file.read():
                 if self.undo or copied.fault.kind not in BEHIND_OUR_BACK:
                     outcome = mender.mend(copied.fault)
@@ -186,6 +188,20 @@ class Repair:
             level.release(prefix)
         self._remove_second_numbers(side_file)
         yield from self._opened(side_file)
+
+    def _settler(self) -> Settler:
+        """Runs the resolver given, or else the one that the shown values stand for; where that is
+        not at hand the default one, and the node looks at all conflicts again."""
+        resolver, mode = self.resolver, self.resolver_mode
+        row = self.db.get(meta_key("resolver"))
+        if resolver is None and row is not None:
+            try:
+                name, mode = unpack_meta("resolver", row)
+                resolver = by_name(name)
+            except (ConfigError, FormatError, TypeError, ValueError):
+                mode = "concurrent"
+                self.db.put(meta_key("revisit"), pack_meta(None))
+        return Settler(resolver or default_resolver, mode, Settings().resolver_timeout)
 
     def _unused_number(self) -> int:
         """For a new origin: above every number in use, whether an origin row explains it or not."""
@@ -228,6 +244,7 @@ class Repair:
             settings=Settings(),
             resolver=self.resolver,
             resolver_mode=self.resolver_mode,
+            visiting=True,
         )
         try:
             if self._has_to_mark:

@@ -255,6 +255,13 @@ def _read_cursor(name: str, row: bytes) -> bytes | None:
     return cursor
 
 
+def _read_resolver(name: str, row: bytes) -> tuple[str, str]:
+    called, mode = unpack_meta(name, row)
+    if not isinstance(called, str) or not isinstance(mode, str):
+        raise ValueError("no name and mode")
+    return called, mode
+
+
 def _read_fork(name: str, row: bytes) -> tuple[int, int, int]:
     old, shown, fresh = (int(part) for part in unpack_meta(name, row))
     return old, shown, fresh
@@ -268,6 +275,8 @@ READERS: Mapping[str, Callable[[str, bytes], Any]] = {
     "durable": unpack_known,
     "adopt": _read_cursor,
     "fork": _read_fork,
+    "resolver": _read_resolver,
+    "revisit": _read_cursor,
 }
 """Every meta row, with what reads it and raises FormatError, TypeError or ValueError."""
 
