@@ -27,9 +27,9 @@ REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, 
                                        is empty
 REPL.VERIFY                            {keys, faults, is_done}, as far as a step goes, the last one
                                        with {counts, notes}; REPL.MORE until it is done
-REPL.RECORDS moment-ms                 {known, digest as of then}; by REPL.MORE pages of [key, shown,
-                                       [dot, operation, clock, timestamp, expiry, CRC-32] …],
-                                       shown being the CRC-32 of the value, until one is empty
+REPL.RECORDS moment-ms                 {known, digest as of then}; REPL.MORE gives pages of [key,
+                                       CRC-32 of the value shown, [dot, operation, clock,
+                                       timestamp, expiry, CRC-32] …] until one is empty
 REPL.MORE                              the next step of what this client has begun
 =====================================  ===========================================================
 
