@@ -205,7 +205,7 @@ def _read_meta(reading: Reading, ground: Ground, here: Surroundings | None) -> N
     if ground.lost_commits:
         ground.notes.append(
             "the machine went down while the store was open, or this is a copy of an open one; the "
-            "next open makes log and known set fit the index (R11), so that they do not yet is no fault"
+            "next open makes log and known set fit the index (R11), and until then they may not"
         )
     ground.own_seq = found.get("shown", 0)
 
