@@ -208,7 +208,7 @@ def _repair(
     directory: Directory, report: Report, config: Config, undo: bool, copy_to: Path | None
 ) -> None:
     """Mend all stores of a stopped directory, then verify again."""
-    directory.mend_registry()
+    directory = directory.with_registry_mended()
     keywords = config.keywords
     for place, prefix in enumerate(directory.prefixes):
         repair = Repair(

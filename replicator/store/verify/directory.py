@@ -48,10 +48,11 @@ class Directory:
         with self.namespace(prefix).snapshot() as snapshot:
             yield Scan(snapshot, prefix, look_around(self.path))
 
-    def mend_registry(self) -> None:
-        """Write the registry as it must be, where that can be told."""
+    def with_registry_mended(self) -> "Directory":
+        """The same, the registry written as it must be, where that can be told."""
         if self.faults:
             self.db.put(ROOT, msgpack.packb(sorted(self.prefixes)), sync=True)
+        return _look(self.db, self.path)
 
 
 @contextmanager

@@ -277,6 +277,7 @@ READERS: Mapping[str, Callable[[str, bytes], Any]] = {
     "fork": _read_fork,
     "resolver": _read_resolver,
     "revisit": _read_cursor,
+    "want_full": _read_number,
 }
 """Every meta row, with what reads it and raises FormatError, TypeError or ValueError."""
 
