@@ -17,6 +17,7 @@ CLEAN = {
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
+    "damage": 60,
 }
 """Seeds run of each profile, from 0."""
 
@@ -25,6 +26,9 @@ SEEDS_MAX = 500
 
 PLANTED = {
     "scanned-range": "default",
+    "repair-keeps-known": "damage",
+    "repair-forgets-live-only": "damage",
+    "repair-forgets-collected": "damage",
     "dropped-contexts": "durability",
     "known-ignored-in-merge": "default",
     "eager-discard": "default",
