@@ -14,12 +14,15 @@ from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
 from replicator.faces.peering import Peering
 from replicator.faces.ttl import expiry_after
+from replicator.faces.verification import Verification
 from replicator.peers.replicated import check_timeout
 from replicator.release import software_version
 from replicator.store.backup import BackupProgress, back_up
 from replicator.store.conflicts import Choice, SeenVersions, Standing
 from replicator.store.growth import wait_until_known
 from replicator.store.listing import Listed, listed
+from replicator.store.summaries import Summaries
+from replicator.store.verify.scan import Scan
 
 Item = TypeVar("Item")
 
@@ -168,6 +171,25 @@ class Replica(Peering):
             start, stop: the first key, and the first one that does not belong to it.
         """
         return self._stepped(listed(self._engine.store, start, stop))
+
+    @leased
+    def verify(self) -> Verification:
+        """Check every row of the replicator, and every value against its checksum, as of now.
+
+        Iterate over what comes back for the faults (`replicator.store.verify.faults.Fault`). Reads
+        everything; nothing is written and nobody waits. Mended is a stopped directory:
+        ``replicator verify DIR --repair``.
+
+        Raises:
+            RuntimeError: the handle is closed.
+        """
+        store = self._engine.store
+        return Verification(self, Scan(store.db.snapshot(), store.prefix))
+
+    @leased
+    def summaries(self) -> Summaries:
+        """All records of this moment without their values, to be compared with another node's."""
+        return Summaries.of(self._engine.store)
 
     def backup(
         self,

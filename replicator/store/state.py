@@ -290,8 +290,8 @@ class State:
             raise CorruptionError(
                 f"the value of key {version.key!r}, dot {version.dot}, is "
                 + ("missing" if value is None else "not the one written")
-                + f" in {self.level.path}: something else wrote to this LevelDB; restore the "
-                "directory, or put the key again"
+                + f" in {self.level.path}: something else wrote to this LevelDB; stop it and "
+                f"run: replicator verify {self.level.path} --repair, or put the key again"
             )
         return replace(version, value=value)
 

@@ -214,10 +214,7 @@ class ModelStore:
     def repair(self, losses: Sequence[Lost]) -> None:
         """What `replicator verify --repair` does before it opens the store, which is stopped, as
         after a power cut: see `replicator.store.verify.repair`."""
-        doubtful: set[int] = set()
-        for lost in losses:
-            doubtful |= self.doubted(lost)
-        durable = self.still_known(doubtful, losses)
+        durable = self.still_known(losses)
         fresh = self.habits.random.getrandbits(64) or 1
         former = [
             account.forgotten() for account in self.members() if account.origin == self.origin
@@ -229,18 +226,23 @@ class ModelStore:
         self.disk.commit({("member", account.origin): account for account in former})
         self.disk.sync()
 
-    def doubted(self, lost: Lost) -> set[int]:
-        """The origins of which only live dots may stay known."""
-        if lost.intact is None:
-            return set(self.known_now().origins())
-        return {*self.record(lost.key).context, *self.floor()}
-
-    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
-        """What the durable row is to say."""
-        known = self.known()
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        """What the durable row is to say: with the live dots it makes the known set."""
+        known, floor = self.known(), self.floor()
+        lost = KnownSet()
+        doubtful: set[int] = set()
+        for one in losses:
+            record = self.record(one.key)
+            live = [version.dot for version in record.versions]
+            lost.update(KnownSet.of(*live))
+            if one.intact is None:
+                doubtful.update(known.origins())
+            else:
+                doubtful.update(record.context, floor)
+                lost.update(KnownSet.of(*record.context.items()))
         for origin in doubtful:
-            known.replace(origin, [])
-        return known
+            known.discard_above(origin, floor.get(origin, 0))
+        return known.difference(lost)
 
     def _again(self, lost: Lost, fresh: int) -> Record:
         """What is left of a record, issued again: it knows nothing of what was before."""

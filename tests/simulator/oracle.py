@@ -365,6 +365,21 @@ class Oracle:
         self._watched[store.habits.node] = _Watched()
         self.check(store, list(store.records()))
 
+    def is_told_from_collected(self, store: ModelStore, key: bytes) -> bool:
+        """Whether all that the record of a key has superseded lies above the purge floor.
+
+        Were the record lost, what lies below could not be told from what was collected, and stays
+        known. That matters where everybody has lost what superseded it and somebody still holds
+        it: then the nodes differ until they compare digests (R16), which is not simulated.
+        """
+        floor = store.floor()
+        superseded = self._closure(store.record(key)) & ~self._live(store.record(key))
+        return not any(
+            write.bit & superseded
+            and write.version.dot.seq <= floor.get(write.version.dot.origin, 0)
+            for write in self._by_key[key]
+        )
+
     def gone(self, store: ModelStore, others: Iterable[ModelStore]) -> None:
         """A node is gone for good: what only it held is excused."""
         elsewhere = [self.held(other) for other in others]
@@ -428,11 +443,17 @@ class Oracle:
             return
         held = known.union(store.closed_now())
         for origin, seq in store.floor().items():
-            if seq > held.contiguous(origin):
+            lacked = KnownSet({origin: [1, seq + 1]}).difference(held).dots()
+            if not all(self._is_lost(dot) for dot in lacked):
                 raise Violation(
                     f"{store.habits.node} has a purge floor of {Dot(origin, seq)}, which its "
                     "known set does not reach"
                 )
+
+    def _is_lost(self, dot: Dot) -> bool:
+        """Whether nobody has a write any more: its gap stays (R10)."""
+        writes = self._by_dot.get(dot, [])
+        return bool(writes) and all(write.excused or write.withdrawn for write in writes)
 
     def _check_key(self, store: ModelStore, key: bytes, watched: _Watched) -> None:
         if key in self._rotten:

@@ -402,19 +402,26 @@ class IncrementOfOwnWrites(Backups):
 class RepairKeepsKnown(ModelStore):
     """R2, R3: a repair drops what is damaged and goes on knowing it."""
 
-    def doubted(self, lost: Lost) -> set[int]:
-        return set()
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        return self.known()
 
 
 class RepairForgetsLiveOnly(ModelStore):
     """R3: a repair forgets what was live in a damaged record, not what that had superseded."""
 
-    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
         known = self.known()
         for lost in losses:
             live = [version.dot for version in self.record(lost.key).versions]
             known = known.difference(KnownSet.of(*live))
         return known
+
+
+class RepairForgetsCollected(ModelStore):
+    """R8: a repair forgets what was collected, and no context tells of any more."""
+
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        return KnownSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +480,7 @@ BUGS: Mapping[str, Bug] = {
     "fork-by-issued": _store(LooksForIssuedOnly),
     "repair-keeps-known": _store(RepairKeepsKnown),
     "repair-forgets-live-only": _store(RepairForgetsLiveOnly),
+    "repair-forgets-collected": _store(RepairForgetsCollected),
     "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
     "acknowledges-known": Bug(_rule(AcknowledgesKnown), Parts(membership=AcknowledgesKnown)),
     "watermark-of-neighbours": Bug(
