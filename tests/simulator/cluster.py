@@ -9,10 +9,11 @@ from replicator.core.members import Roster, Watermark
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
+from .clocks import Clocks
 from .disk import Batch
 from .loop import Loop
 from .membership import Membership
-from .model_store import ModelStore
+from .model_store import SKEW_MAX_MS, ModelStore
 from .network import Link, topology
 from .node import Node
 from .oracle import Masks, Oracle, Violation
@@ -48,6 +49,7 @@ class Cluster:
     """A cluster in virtual time.
 
     Attributes:
+        clocks: every node's wall clock.
         lives: origin → the node that has it, and which of its directories.
         settled: whether all agree and no new conversations begin.
         counts: what happened how often.
@@ -58,7 +60,8 @@ class Cluster:
         self.parts = parts
         self.transcript = transcript
         self.loop = Loop()
-        self.oracle = Oracle()
+        self.clocks = Clocks(plan, self.loop, SKEW_MAX_MS)
+        self.oracle = Oracle(self.clocks)
         self.settled = False
         self._healed = False
         self.counts: Counter[str] = Counter()
@@ -110,6 +113,7 @@ class Cluster:
 
     def _schedule(self) -> None:
         seconds, random = self.plan.profile.seconds, self._random
+        self.clocks.schedule(lambda name, text: self.nodes[name].say(text))
         self._start()
         if "burst" in self.plan.faults:
             self._burst(random.choice(self.plan.names))
