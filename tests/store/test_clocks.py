@@ -77,6 +77,17 @@ def test_what_is_known_already_is_not_counted_again(
     assert [ahead.writes for _, ahead in store.ahead] == [1]
 
 
+def test_a_version_that_comes_again_beside_a_new_one_counts_once(
+    store: Store, set_clock: SetClock
+) -> None:
+    far = version(b"far", A, 1, timestamp=from_ms(NOW_MS + YEAR_MS), key=b"k")
+    near = version(b"near", B, 1, timestamp=from_ms(NOW_MS), key=b"k")
+    store.apply(chunk_of((b"k", Record((far,), {A: 1}))), KnownSet({A: [1, 2]}))
+    both = Record((far, near), {A: 1, B: 1})
+    store.apply(chunk_of((b"k", both)), KnownSet({A: [1, 2], B: [1, 2]}))
+    assert [(origin, ahead.writes) for origin, ahead in store.ahead] == [(A, 1)]
+
+
 def test_relayed_by_a_third_node_the_origin_is_named(
     store: Store, peer: Store, third: Store, set_clock: SetClock
 ) -> None:
@@ -164,7 +175,7 @@ def test_reopened_beside_a_peer_that_is_ahead(
     assert len(store.versions(b"k")) == 2
     store = place.reopen()
     store.put(b"l", b"v")
-    assert stamp(store, b"l") == NOW_MS
+    assert stamp(store, b"l") == NOW_MS and store.clock.set_backs == 0
     check_store(store)
 
 
