@@ -24,6 +24,7 @@ from replicator.errors import (
     DoubleWrapError,
     FormatError,
     NotLiveError,
+    NotReplicated,
     PeerError,
     ReplicatorError,
     ReservedKeyError,
@@ -35,11 +36,14 @@ from replicator.errors import (
 if TYPE_CHECKING:
     from replicator.faces.handle import Replica
     from replicator.faces.library import open_replica, replicate
+    from replicator.faces.restoring import check_backup, restore
     from replicator.status import MemberStatus, PeerStatus, Round, Status
+    from replicator.store.feed import Change
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "Change",
     "ClosedError",
     "CommitError",
     "ConfigError",
@@ -50,6 +54,7 @@ __all__ = [
     "KnownSet",
     "MemberStatus",
     "NotLiveError",
+    "NotReplicated",
     "PeerError",
     "PeerStatus",
     "Replica",
@@ -62,21 +67,26 @@ __all__ = [
     "UsageError",
     "Version",
     "__version__",
+    "check_backup",
     "open_replica",
     "replicate",
     "resolvers",
+    "restore",
 ]
 
 # Looked up when first used: they import trio, which takes longer than all the rest together, and a
 # command that only asks a running daemon never needs it.
 _LAZY = {
+    "Change": "replicator.store.feed",
     "MemberStatus": "replicator.status",
     "PeerStatus": "replicator.status",
     "Replica": "replicator.faces.handle",
     "Round": "replicator.status",
     "Status": "replicator.status",
+    "check_backup": "replicator.faces.restoring",
     "open_replica": "replicator.faces.library",
     "replicate": "replicator.faces.library",
+    "restore": "replicator.faces.restoring",
 }
 
 

@@ -74,6 +74,36 @@ class ForkedContentsError(PeerError):
     has to look: replication with that peer stops."""
 
 
+class NotReplicated(ReplicatorError, TimeoutError):
+    """A write is in, here, and was not on the disks of so many peers in time. It stays, and goes on
+    to the peers as any other.
+
+    Attributes:
+        dots: of the write, as ``origin:seq``; after a fork (R13) of what it was issued again with.
+        wanted: on the disks of how many peers it was to be.
+        durable_at: names of the peers that hold it on disk.
+        held_at: names of those that have it, and not yet on disk as far as this node heard.
+        members: how many nodes the cluster has, this one included.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        dots: tuple[str, ...] = (),
+        wanted: int = 0,
+        durable_at: tuple[str, ...] = (),
+        held_at: tuple[str, ...] = (),
+        members: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.dots = dots
+        self.wanted = wanted
+        self.durable_at = durable_at
+        self.held_at = held_at
+        self.members = members
+
+
 class StorageError(ReplicatorError, OSError):
     """LevelDB or the file system failed."""
 

@@ -30,10 +30,12 @@ from replicator.peers.joining import Joining
 from replicator.peers.journal import Journal
 from replicator.peers.loopcalls import LoopCalls
 from replicator.peers.membership import Membership
+from replicator.peers.replicated import Replicated
 from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
-from replicator.status import AheadStatus, ClockStatus, MemberStatus, Status
+from replicator.status import MemberStatus, Status
+from replicator.store.keyspace import FORMAT_VERSION
 from replicator.store.store import Store
 
 DRAIN_SECONDS = 5.0
@@ -56,6 +58,9 @@ class Node:
         events: told of what happens; stays the caller's.
         tls: makes every connection a safe one.
 
+    Attributes:
+        replicated: waits until peers hold writes on disk.
+
     Raises:
         ConfigError: a peer's address is malformed.
     """
@@ -74,6 +79,7 @@ class Node:
         self._hosting = Hosting(
             store, settings, self._contacts, events, self._journal, self._membership, tls
         )
+        self.replicated = Replicated(self._hosting.waiting)
         self._patience = SILENCES_MAX * settings.keepalive
         self._accepting = Accepting(settings, self._hosting, self._journal, self._patience, tls)
         self._stopping = trio.Event()
@@ -144,10 +150,13 @@ class Node:
             self._tls,
         )
         self._synchronizing = Synchronizing(self._contacts, self._dialling)
+        self._hosting.nursery = nursery
+        self._hosting.waiting.on_short = self._dialling.hurry
         self._hosting.on_dialled = self._discovering.dialled_by
         self._membership.on_change = self._roster_changed
         self._membership.on_forgotten = lambda: nursery.start_soon(self._take_new_origin)
         self._calls = calls = LoopCalls(nursery)
+        self.replicated.begin(calls)
         self._running = True
 
         def changed() -> None:
@@ -162,6 +171,7 @@ class Node:
             self._membership,
             self._hosting.workers.common,
             self._hosting.complain,
+            self._hosting.closed,
         )
         nursery.start_soon(self._accepting.serve)
         for task in (
@@ -366,6 +376,7 @@ class Node:
             origin=format_origin(store.origin),
             cluster=self._settings.cluster,
             cluster_id=None if store.cluster_id is None else store.cluster_id.hex(),
+            format=FORMAT_VERSION,
             running=self._running,
             write_gate=store.gate.outcome,
             address=None if self.address is None else str(self.address),
@@ -377,15 +388,7 @@ class Node:
             counters=store.counters(),
             conflicts=store.conflict_counts(),
             revisiting=store.revisiting(),
-            clock=ClockStatus(store.clock.set_backs, self._ahead()),
+            clock=self._hosting.clocks.status(),
             connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,
         )
-
-    def _ahead(self) -> dict[str, AheadStatus]:
-        roster, found = self._membership.roster, {}
-        for origin, ahead in self._store.ahead:
-            account = roster.get(origin)
-            name = None if account is None else account.name
-            found[format_origin(origin)] = AheadStatus(name, ahead.writes, ahead.seconds)
-        return found

@@ -27,20 +27,37 @@ class WriteBatch:
         handle: the handle.
         prefix: what is put before the keys.
         transaction: whether a block that raises leaves the batch unwritten.
-        sync: see `Replica.put`.
+        sync, replicas, timeout: see `Replica.put`.
 
     Raises:
         TypeError: `transaction` or `sync` is no truth value.
         RuntimeError: the handle is closed.
     """
 
-    __slots__ = ("_handle", "_operations", "_prefix", "_sync", "_transaction")
+    __slots__ = (
+        "_handle",
+        "_operations",
+        "_prefix",
+        "_replicas",
+        "_sync",
+        "_timeout",
+        "_transaction",
+    )
 
     def __init__(
-        self, handle: "Handle", prefix: bytes, transaction: bool, sync: bool | None
+        self,
+        handle: "Handle",
+        prefix: bytes,
+        transaction: bool,
+        sync: bool | None,
+        replicas: int | None,
+        timeout: float | None,
     ) -> None:
         check_flag("transaction", transaction)
         check_flag("sync", sync)
+        handle._check_waiting(replicas, timeout)
+        self._replicas = replicas
+        self._timeout = timeout
         self._handle = handle
         self._prefix = prefix
         self._transaction = transaction
@@ -118,9 +135,10 @@ class WriteBatch:
         Raises:
             CommitError: it did not happen.
             StoreFailedError: the LevelDB refuses writes until it is reopened.
+            NotReplicated: it is in, and not at so many peers in time; it stays.
             RuntimeError: the handle is closed.
         """
-        self._handle._write(self._operations, self._sync)
+        self._handle._write(self._operations, self._sync, self._replicas, self._timeout)
 
     def __enter__(self) -> Self:
         self._handle._check_open()

@@ -1,14 +1,20 @@
 """A handle whose node runs in the caller's own trio nursery."""
 
 import threading
+from math import inf
 
 import trio
 
 from replicator.background import STOP_SECONDS
+from replicator.core.known import KnownSet
+from replicator.core.token import read_token
 from replicator.errors import UsageError
+from replicator.faces.changes import AsyncChanges, Bell, Origins
 from replicator.faces.engine import Engine
 from replicator.faces.handle import Replica
 from replicator.node import Node
+from replicator.peers.replicated import check_replicas, check_timeout
+from replicator.store.growth import COALESCE_SECONDS, knows, ringing
 
 
 class NurseryNode:
@@ -60,6 +66,55 @@ class TrioReplica(Replica):
         """As `sync`, to be awaited in the trio thread of the handle."""
         self._check_open()
         return await self._engine.node.synchronize(timeout)
+
+    async def replicated(self, replicas: int, timeout: float | None = None) -> None:
+        """Wait until so many peers hold on disk all that was written here so far: the twin of
+        ``replicas=`` of `put` and the others.
+
+        Args:
+            replicas: how many peers, from 1 on.
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            NotReplicated: they did not, in that time. The writes stay; on cancellation too.
+            UsageError: an argument makes no sense.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        check_replicas(replicas, timeout)
+        store = self._engine.store
+        own = store.known().bounds(store.origin)
+        if own:
+            dots = KnownSet({store.origin: own})
+            await self._engine.node.replicated.until(dots, replicas, timeout)
+
+    async def reached(self, token: str, timeout: float | None = None) -> bool:
+        """As `wait_for`, to be awaited."""
+        self._check_open()
+        check_timeout(timeout)
+        wanted, store, bell = read_token(token), self._engine.store, Bell()
+        with trio.move_on_after(inf if timeout is None else timeout):
+            with ringing(store, bell.ring) as arm:
+                while True:
+                    bell.clear()
+                    arm()
+                    if knows(store, wanted):
+                        return True
+                    await bell.wait()
+                    await trio.sleep(COALESCE_SECONDS)
+        return False
+
+    def follow(
+        self,
+        since: str | None = None,
+        *,
+        origins: Origins = None,
+        follow: bool = True,
+        timeout: float | None = None,
+    ) -> AsyncChanges:
+        """As `changes`, for ``async for``."""
+        self._check_open()
+        return AsyncChanges(self, since, origins, follow, timeout)
 
     def close(self) -> None:
         """As any handle's. The end of the ``async with`` block does it.

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from replicator.core.known import KnownSet
 from replicator.errors import UsageError
 from replicator.faces.batch import check_flag
 from replicator.faces.engine import Engine
@@ -27,7 +28,9 @@ from replicator.faces.lease import (
     leased,
     lend,
 )
+from replicator.faces.seen import Seen, seen_by
 from replicator.faces.views import Writable
+from replicator.peers.replicated import check_replicas
 from replicator.store.keyspace import RESERVED
 from replicator.store.local import Operation
 
@@ -140,22 +143,42 @@ class Handle(Writable):
 
     # plyvel's writes
 
-    def put(self, key: bytes, value: Any, *, sync: bool | None = None) -> None:
+    def put(
+        self,
+        key: bytes,
+        value: Any,
+        *,
+        sync: bool | None = None,
+        seen: Seen | None = None,
+        replicas: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Set a key.
 
         The first write after opening waits up to `join_timeout` for an attempt to replicate.
 
         Args:
             value: anything with a buffer, at most `VALUE_BYTES_MAX`.
-            sync: return only when it survives a power cut; None follows the setting.
+            sync: return only when it survives a power cut here; None follows the setting.
+            seen: what `versions` gave when the key was read: these alone are superseded, and what
+                has arrived since stays beside. An empty list supersedes nothing, None everything.
+            replicas: return only when so many peers hold it on disk, from 1 on.
+            timeout: seconds to wait for that; None waits as long as it takes.
 
         Raises:
             TypeError: an argument is of another type.
             ReservedKeyError: the key is reserved, or key or value are too large.
             CommitError: it did not happen.
             StoreFailedError: the LevelDB refuses writes until it is reopened.
+            NotReplicated: it is in, and not at so many peers in time; it stays.
+            UsageError: `seen`, `replicas` or `timeout` make no sense, or peers are waited for in
+                the trio thread of `open_replica`: await `replicated` there.
             RuntimeError: the handle is closed.
         """
+        if seen is not None or replicas is not None or timeout is not None:
+            value = bytes(memoryview(value))
+            self._write_carefully(key, value, sync, seen, replicas, timeout)
+            return
         lease = self._lease
         try:
             if sync is not None:
@@ -164,17 +187,66 @@ class Handle(Writable):
         finally:
             del lease
 
-    def delete(self, key: bytes, *, sync: bool | None = None) -> None:
+    def delete(
+        self,
+        key: bytes,
+        *,
+        sync: bool | None = None,
+        seen: Seen | None = None,
+        replicas: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Delete a key, also one that is not there: a peer may have it. See `put`."""
-        self._write(((key, None),), sync)
+        if seen is None:
+            self._write(((key, None),), sync, replicas, timeout)
+        else:
+            self._write_carefully(key, None, sync, seen, replicas, timeout)
 
-    def _write(self, operations: "tuple[Operation, ...] | list[Operation]", sync: Any) -> None:
+    def _write(
+        self,
+        operations: "tuple[Operation, ...] | list[Operation]",
+        sync: Any,
+        replicas: Any = None,
+        timeout: Any = None,
+    ) -> None:
+        self._check_waiting(replicas, timeout)
         lease = self._lease
         try:
             check_flag("sync", sync)
-            lease.store.write(operations, sync=sync)
+            dots = lease.store.write(operations, sync=sync)
         finally:
             del lease
+        self._wait_for_peers(dots, replicas, timeout)
+
+    def _write_carefully(
+        self,
+        key: bytes,
+        value: bytes | None,
+        sync: Any,
+        seen: Seen | None,
+        replicas: Any,
+        timeout: Any,
+    ) -> None:
+        self._check_waiting(replicas, timeout)
+        lease = self._lease
+        try:
+            check_flag("sync", sync)
+            dots, clock = seen_by(key, seen)
+            dot = lease.store.put_with(key, value, sync=sync, seen=dots, seen_clock=clock)
+        finally:
+            del lease
+        self._wait_for_peers(KnownSet.of(dot), replicas, timeout)
+
+    def _check_waiting(self, replicas: Any, timeout: Any) -> None:
+        """Refuse a wait that makes no sense, before anything is written."""
+        if replicas is not None or timeout is not None:
+            check_replicas(replicas, timeout)
+            self._engine.node.replicated.refuse_inside()
+
+    def _wait_for_peers(self, dots: KnownSet, replicas: int | None, timeout: float | None) -> None:
+        """Wait for peers' disks, with no lease in hand: closing does not wait for peers."""
+        if replicas is not None and dots:
+            self._engine.node.replicated.wait(dots, replicas, timeout)
 
     # plyvel's rest
 

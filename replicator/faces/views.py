@@ -210,17 +210,25 @@ class Writable(Readable):
 
     _within: bytes
 
-    def write_batch(self, *, transaction: bool = False, sync: bool | None = None) -> WriteBatch:
+    def write_batch(
+        self,
+        *,
+        transaction: bool = False,
+        sync: bool | None = None,
+        replicas: int | None = None,
+        timeout: float | None = None,
+    ) -> WriteBatch:
         """A batch: its operations become one commit, here and at every reader.
 
         Args:
             transaction: whether a ``with`` block that raises leaves the batch unwritten.
-            sync: as in `put`.
+            sync, replicas, timeout: as in `put`.
 
         Raises:
+            UsageError: as by `put`.
             RuntimeError: the handle is closed.
         """
-        return WriteBatch(self._owner, self._within, transaction, sync)
+        return WriteBatch(self._owner, self._within, transaction, sync, replicas, timeout)
 
     @leased
     def snapshot(self) -> Snapshot:
@@ -263,13 +271,13 @@ class PrefixedReplica(Writable):
         """What is put before every key of the handle."""
         return self._within
 
-    def put(self, key: bytes, value: Any, *, sync: bool | None = None) -> None:
-        """As the handle's `put`."""
-        self._handle.put(self._within + key, value, sync=sync)
+    def put(self, key: bytes, value: Any, *, sync: bool | None = None, **careful: Any) -> None:
+        """As the handle's `put`, with its keywords."""
+        self._handle.put(self._within + key, value, sync=sync, **careful)
 
-    def delete(self, key: bytes, *, sync: bool | None = None) -> None:
-        """As the handle's `delete`."""
-        self._handle.delete(self._within + key, sync=sync)
+    def delete(self, key: bytes, *, sync: bool | None = None, **careful: Any) -> None:
+        """As the handle's `delete`, with its keywords."""
+        self._handle.delete(self._within + key, sync=sync, **careful)
 
     def __repr__(self) -> str:
         return f"<replicator.PrefixedReplica with prefix {self._within!r} of {self._handle!r}>"

@@ -137,6 +137,18 @@ class Dialling:
             await link.news.park()
         return None
 
+    def hurry(self) -> None:
+        """Dial whom nobody talks to now, unless that has just failed: somebody waits for more peers
+        than there are conversations."""
+        now = trio.current_time()
+        for link in self._contacts.links.values():
+            contact = self._contacts.at(link)
+            is_open = contact is not None and bool(contact.sessions)
+            if not (is_open or link.is_self or link.schedule.failures):
+                link.schedule.due = min(link.schedule.due, now)
+                link.changed.unpark_all()
+        self._waiting_for_room.unpark(count=self._settings.fanout)
+
     def session_at(self, link: Link) -> Session | None:
         """The open conversation with whom was found at a link, if there is one."""
         contact = self._contacts.at(link)

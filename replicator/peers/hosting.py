@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 
 import trio
 from trio.lowlevel import ParkingLot
 
 from replicator.config import Settings
-from replicator.core.clock import roughly
 from replicator.core.dots import format_origin
+from replicator.core.known import KnownSet
 from replicator.core.members import Member
 from replicator.core.resolvers import resolver_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
@@ -17,12 +18,16 @@ from replicator.events import Events
 from replicator.net.address import Address
 from replicator.net.tls import Tls
 from replicator.net.transport import FramedStream
+from replicator.peers.clocks import ClockWatch
 from replicator.peers.contacts import Contact, Contacts, Link, round_of
+from replicator.peers.host import Workers
 from replicator.peers.journal import Journal, printable
 from replicator.peers.membership import Membership
-from replicator.peers.session import Session, Workers
+from replicator.peers.session import Session
+from replicator.peers.syncpoints import SyncPoints
+from replicator.peers.waiting import Waiting
 from replicator.protocol.conversation import Conversation
-from replicator.protocol.effects import Close, Report
+from replicator.protocol.effects import Close, MadeDurable, MakeDurable, Report
 from replicator.protocol.me import Me
 from replicator.protocol.messages import Hello
 from replicator.protocol.pulls import Pulls
@@ -47,7 +52,11 @@ class Hosting:
     Attributes:
         instance: 8 random bytes, by which a node recognises itself.
         name, port: the node's name and where it listens (0: it does not), once that is known.
+        clocks: tells of those that are wrong.
         workers: bounds the threads of the sessions.
+        sync_points: makes those that peers and people wait for.
+        waiting: who waits until peers hold something.
+        nursery: where sync points for peers are made, while the node runs.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -66,6 +75,9 @@ class Hosting:
         self.name = ""
         self.port = 0
         self.workers = Workers.make()
+        self.sync_points = SyncPoints(store, self.workers.common)
+        self.waiting = Waiting(store, contacts, membership.roster)
+        self.nursery: trio.Nursery | None = None
         self._store = store
         self._settings = settings
         self._contacts = contacts
@@ -78,7 +90,7 @@ class Hosting:
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
         self._is_forking = False
-        self._set_backs = store.clock.set_backs
+        self.clocks = ClockWatch(store, settings, membership, journal)
         self.on_met: Callable[[Session, Contact], None] = _ignore
         self.on_parted: Callable[[Session, Contact], None] = _ignore
         self.on_dialled: Callable[[Session], None] = _ignore
@@ -180,34 +192,42 @@ class Hosting:
             self._events.emit("conflict", conflict.key, list(conflict.versions))
             if conflict.fault is not None:
                 self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
-        for origin in applied.skewed:
-            self._clock_ahead(origin)
-
-    def _clock_ahead(self, origin: int) -> None:
-        """An origin writes with a clock that is too far ahead, whoever passed it on."""
-        ahead = self._store.ahead.get(origin)
-        if ahead is not None:
-            account = self._membership.roster.get(origin)
-            who = "" if account is None else f"node {account.name}, "
-            self._journal.failed(
-                f"clock of {who}origin {format_origin(origin)}",
-                f"its writes are dated about {roughly(ahead.seconds)} ahead of this node's clock: "
-                "they are kept, the clock is not followed; set the wrong one right",
-            )
-
-    def mind_clock(self) -> None:
-        """Log it where this node's own clock was set back too far to smooth over."""
-        clock = self._store.clock
-        if clock.set_backs != self._set_backs:
-            self._set_backs = clock.set_backs
-            self._journal.failed(
-                "clock of this node",
-                f"it was set back by about {roughly(clock.set_back_ms / 1000)} since the last "
-                "write, which may be dated that far in the future: new writes follow the clock",
-            )
+        self.clocks.skewed(applied.skewed)
 
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self._membership.learn(self._subject(session), members)
+        self._part_with_forgotten()
+        self.waiting.roster_changed({member.origin for member in members})
+
+    def _part_with_forgotten(self) -> None:
+        """Nothing more is heard of who was forgotten; it is told so (R10)."""
+        for session in self:
+            peer = session.conversation.peer
+            if peer is not None and self._membership.roster.is_forgotten(peer.origin):
+                session.stop(
+                    "forgotten",
+                    f"the cluster has forgotten node {peer.node!r}: it takes a new origin",
+                )
+
+    def closed(self) -> None:
+        for session in self:
+            session.roster_changed()
+
+    def make_durable(self, session: Session, effect: MakeDurable) -> None:
+        if self.nursery is not None:
+            self.nursery.start_soon(self._make_durable, session, effect)
+
+    async def _make_durable(self, session: Session, effect: MakeDurable) -> None:
+        try:
+            durable = await self.sync_points.cover(effect.dots)
+        except Exception as error:
+            session.effect_failed(effect, error)
+        else:
+            session.post(MadeDurable(durable))
+            self._membership.synced()
+
+    def secured(self, session: Session, known: KnownSet) -> None:
+        self.waiting.secured(session, known)
 
     def failed(self, session: Session, error: Exception) -> None:
         contact = self._contacts.of(session)
@@ -233,9 +253,12 @@ class Hosting:
         self._is_forking = True
         try:
             await self._end_others(session)
-            await trio.to_thread.run_sync(self._store.fork, limiter=self.workers.common)
+            await trio.to_thread.run_sync(
+                partial(self._store.fork, was_forgotten), limiter=self.workers.common
+            )
             self._contacts.origin = self._store.origin
             self._membership.speak()
+            self.waiting.forked()
             what = "was forgotten by the cluster"
             if not was_forgotten:
                 what = "was rolled back or cloned while it ran"
@@ -272,19 +295,14 @@ class Hosting:
         if session in surplus or contact.blocked is not None:
             return
         self._membership.met(contact.origin, contact.name)
-        self._note_clock(session, contact)
+        assert session.conversation.peer is not None, "a peer is met when it has greeted"
+        self.clocks.met(session.conversation.peer, contact)
         remote = session.stream.remote
         self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
+        self.waiting.met(session)
         self.on_met(session, contact)
         if link is None:
             self.on_dialled(session)
-
-    def _note_clock(self, session: Session, contact: Contact) -> None:
-        peer = session.conversation.peer
-        assert peer is not None, "a peer is met when it has greeted"
-        contact.clock_ahead_seconds = peer.wall_ms / 1000 - time.time()
-        if abs(contact.clock_ahead_seconds) <= self._settings.clock_skew_max:
-            self._journal.works(f"skew of node {peer.node}")
 
     def _part(self, session: Session, link: Link | None) -> None:
         peer = session.conversation.peer
@@ -340,6 +358,8 @@ class Hosting:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             roster=self._membership.roster,
             port=self.port,
+            closed=lambda: store.closed_dots,
+            wants_full=lambda: store.wants_full,
         )
 
 

@@ -13,18 +13,18 @@ touches no other.
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import trio
 from trio.lowlevel import ParkingLot
 
-from replicator.config import OUTBOX_MESSAGES_MAX, WORKER_THREADS_MAX
-from replicator.core.members import Member
+from replicator.config import OUTBOX_MESSAGES_MAX
+from replicator.core.known import KnownSet
 from replicator.errors import PeerError, UsageError
 from replicator.net.transport import FAREWELL_SECONDS, FramedStream, StalledError
 from replicator.peers.applying import Applying
+from replicator.peers.host import Host, Workers
 from replicator.peers.inbox import Inbox, Item
 from replicator.peers.outbox import Outbox
 from replicator.peers.readahead import SourceReader
@@ -42,66 +42,30 @@ from replicator.protocol.effects import (
     Heard,
     KnownChanged,
     Learn,
+    LearnClosed,
     Lost,
+    MakeDurable,
     OpenSource,
     Poke,
     PokeOthers,
     ReadChunk,
     Report,
     RosterChanged,
+    Secured,
+    SecureWanted,
     Send,
     Show,
     Stop,
     StoreFailed,
 )
 from replicator.protocol.messages import Message, Ping, Pong
-from replicator.store.apply import Applied
 from replicator.store.store import Store
 
 FLUSH_SECONDS = 2.0
 """How long the last messages may take once a conversation is over."""
 
 T = TypeVar("T")
-StopCode = Literal["idle", "closing", "busy", "fork", "protocol"]
-
-
-class Host(Protocol):
-    """What a session tells its node, in the trio thread. None of it may raise."""
-
-    def reported(self, session: "Session", report: Report) -> None:
-        """The conversation reports something."""
-
-    def applied(self, session: "Session", applied: Applied) -> None:
-        """A piece of a round is committed."""
-
-    def failed(self, session: "Session", error: Exception) -> None:
-        """An effect, or the session itself, failed; the session ends."""
-
-    def poke_others(self, session: "Session") -> None:
-        """Call `poke` of every other session."""
-
-    def learned(self, session: "Session", members: tuple[Member, ...]) -> None:
-        """The peer has said what it knows of members (R7)."""
-
-    async def fork(self, session: "Session", was_forgotten: bool) -> None:
-        """End every other session, then give the store a new origin (R13, R10)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """The worker threads that all sessions of a node share.
-
-    Attributes:
-        common: bounds those that read, encode and decode.
-        applying: see `Applying`.
-    """
-
-    common: trio.CapacityLimiter
-    applying: trio.CapacityLimiter
-
-    @classmethod
-    def make(cls) -> "Workers":
-        return cls(trio.CapacityLimiter(WORKER_THREADS_MAX), trio.CapacityLimiter(1))
+StopCode = Literal["idle", "closing", "busy", "fork", "forgotten", "protocol"]
 
 
 class Session:
@@ -139,13 +103,14 @@ class Session:
         self._inbox = Inbox(stream, workers.common, self._wake, self._part_came)
         self._outbox = Outbox(stream, workers.common, self._wake)
         self._source = SourceReader(
-            store, workers.common, self._outbox.drained, self._post, self._failed
+            store, workers.common, self._outbox.drained, self.post, self.effect_failed
         )
         self._applying = Applying(
-            store, workers.applying, self._post, partial(host.applied, self), self._failed
+            store, workers.applying, self.post, partial(host.applied, self), self.effect_failed
         )
         self._events: deque[Event] = deque()
         self._changed = self._heard = self._roster_changed = False
+        self._wanted = KnownSet()
         self._pings = self._pongs = 0
         self._scope = trio.CancelScope()
         self._flushing = trio.CancelScope()
@@ -184,11 +149,11 @@ class Session:
 
     def stop(self, code: StopCode, reason: str) -> None:
         """End the conversation politely; `run` returns soon."""
-        self._post(Stop(code, reason))
+        self.post(Stop(code, reason))
 
     def poke(self) -> None:
         """Another session has ended or has released something."""
-        self._post(Poke())
+        self.post(Poke())
 
     def known_changed(self) -> None:
         """The own known set has grown; announced when the peer has read what was sent before."""
@@ -199,6 +164,12 @@ class Session:
         """This node knows something new of a member; passed on when the peer has read what was
         sent before."""
         self._roster_changed = True
+        self._wake()
+
+    def secure(self, dots: KnownSet) -> None:
+        """Somebody waits until peers hold these durably; told when the peer has read what was sent
+        before, so that those who come meanwhile are told together."""
+        self._wanted.update(dots)
         self._wake()
 
     @property
@@ -264,6 +235,9 @@ class Session:
         if self._heard:
             self._heard = False
             return self.conversation.handle(Heard(), now)
+        if self._wanted and not self._outbox and self.conversation.is_open:
+            wanted, self._wanted = self._wanted, KnownSet()
+            return self.conversation.handle(SecureWanted(wanted), now)
         if self._changed and not self._outbox:
             self._changed = False
             return self.conversation.handle(KnownChanged(), now)
@@ -300,7 +274,7 @@ class Session:
                 await self._begin(effect)
             except Exception as error:
                 failed = True
-                self._failed(effect, error)
+                self.effect_failed(effect, error)
 
     async def _begin(self, effect: Effect) -> None:
         match effect:
@@ -330,6 +304,13 @@ class Session:
             case Learn(members):
                 self._host.learned(self, members)
                 self.roster_changed()
+            case LearnClosed(closed):
+                await self._in_thread(partial(self._store.closing.close, closed))
+                self._host.closed()
+            case MakeDurable():
+                self._host.make_durable(self, effect)
+            case Secured(known):
+                self._host.secured(self, known)
             case Fork(was_forgotten):
                 await self._host.fork(self, was_forgotten)
             case Close():
@@ -340,7 +321,8 @@ class Session:
             self._pings += 1
         self._outbox.put(message)
 
-    def _post(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
+        """Tell the conversation something, soon."""
         self._events.append(event)
         self._wake()
 
@@ -351,7 +333,8 @@ class Session:
     def _wake(self) -> None:
         self._driver.unpark_all()
 
-    def _failed(self, effect: Effect, error: Exception) -> None:
+    def effect_failed(self, effect: Effect, error: Exception) -> None:
+        """Carrying out an effect has failed: the conversation ends."""
         self._host.failed(self, error)
         # Before anything else: the conversation counts on a `Show` that has failed.
         self._events.appendleft(StoreFailed(effect, error))

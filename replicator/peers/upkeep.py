@@ -79,7 +79,7 @@ class Upkeep:
             await self._changed.wait()
             self._changed = trio.Event()
             self._store.rearm()
-            self._hosting.mind_clock()
+            self._hosting.clocks.mind_own()
             for session in self._hosting:
                 session.known_changed()
             self._hasten(trio.current_time())
@@ -91,9 +91,7 @@ class Upkeep:
             await self._dirty.wait()
             self._dirty = trio.Event()
             try:
-                await trio.to_thread.run_sync(
-                    self._store.sync_point, limiter=self._hosting.workers.common
-                )
+                await self._hosting.sync_points.make()
             except Exception as error:
                 self._hosting.complain("sync point", error)
             self._membership.synced()

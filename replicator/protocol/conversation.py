@@ -33,10 +33,13 @@ from replicator.protocol.effects import (
     Event,
     Heard,
     KnownChanged,
+    LearnClosed,
     Lost,
+    MadeDurable,
     Poke,
     Report,
     RosterChanged,
+    SecureWanted,
     Send,
     SourceOpened,
     Stop,
@@ -48,6 +51,7 @@ from replicator.protocol.greeting import Greeting, warnings
 from replicator.protocol.me import Me as Me
 from replicator.protocol.pulling import PullHalf
 from replicator.protocol.pulls import ConversationId, Pulls
+from replicator.protocol.securing import Securing
 from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
 from replicator.protocol.timing import Timing
@@ -86,6 +90,8 @@ class Conversation:
         self.peer: messages.Hello | None = None
         self.counters = Counters()
         self._known = me.known
+        self._me = me
+        self._closed = KnownSet()
         self._pulls = pulls
         self._settings = settings
         self._timing = Timing(settings, bool(address), now)
@@ -95,6 +101,7 @@ class Conversation:
         self._serve = ServeHalf(self._emit)
         self._greeting = Greeting(me, explicit, address)
         self._gossip = Gossip(me.roster, self._emit)
+        self._securing = Securing(self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
         self._lacking = False
         self._retry_at = inf
@@ -199,7 +206,7 @@ class Conversation:
             case messages.Known(known):
                 self._news.learn(known)
                 self._refresh(now, announcing=False)
-            case messages.Want():
+            case messages.Want() | messages.WantFull():
                 self._serve.want(message)
             case messages.Begin():
                 self._on_begin(message, now)
@@ -207,8 +214,17 @@ class Conversation:
                 self._pull.records(message, now)
             case messages.End():
                 self._pull.end(message, now)
-            case messages.Revisions() | messages.Call() | messages.Members():
+            case messages.Closed(closed):
+                self._closed.update(closed)
+                self._emit(LearnClosed(closed))
+            case messages.Revisions() | messages.Call() | messages.Members() | messages.Accounts():
                 self._gossip.take(message)
+            case messages.Secure():
+                self._securing.asked(message)
+                self._securing.advance(self._known())
+            case messages.Durable(known):
+                self._news.learn(known)
+                self._securing.answered(message)
 
     def _meet(self, event: Event, now: float) -> None:
         match event:
@@ -216,9 +232,10 @@ class Conversation:
                 self._pull.advance()
                 self._refresh(now)
             case SourceOpened(known, _):
+                self._tell_closed()  # before a floor that may rely on it
                 self._out += self._news.showing(known)
                 self._news.revealed(known)
-                self._serve.opened(event, self.peer_known)
+                self._serve.opened(event, self.peer_known, self._me.closed())
             case ChunkRead():
                 self._serve.chunk_read(event)
             case Applied():
@@ -228,6 +245,15 @@ class Conversation:
             case RosterChanged():
                 if self.is_open:
                     self._gossip.advance()
+                    self._tell_closed()
+            case SecureWanted(dots):
+                if self.version >= messages.SINCE[messages.Secure]:
+                    self._securing.want(dots)
+                    self._refresh(now)
+            case MadeDurable(durable):
+                if self.is_open:
+                    self._securing.made(durable)
+                    self._securing.advance(self._known())
             case Heard():
                 self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
@@ -242,7 +268,7 @@ class Conversation:
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
         common, different = self._greeting.meet(peer)
-        self._gossip.greeted(peer.members == self._greeting.hello.members)
+        self._gossip.greeted(peer.members == self._greeting.hello.members, self.version)
         self._news.learn(common)
         if peer.dialled:
             self._emit(Report("reached", peer.dialled))
@@ -256,7 +282,16 @@ class Conversation:
         self._emit(Report("met", self.peer.node))
         self._out += warnings(self._greeting.hello, self.peer, self._settings.clock_skew_max)
         self._gossip.advance()
+        self._tell_closed()
         self._refresh(now)
+
+    def _tell_closed(self) -> None:
+        """Tell what is closed here (R10) and was neither told before nor by the peer."""
+        if self.version >= messages.SINCE[messages.Closed]:
+            news = self._me.closed().difference(self._closed)
+            if news:
+                self._closed.update(news)
+                self._send(messages.Closed(news))
 
     # What the two sides know
 
@@ -266,14 +301,19 @@ class Conversation:
 
     def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
-        if not self.is_open or not (announcing or self._pull.is_idle):
+        if not self.is_open:
+            return
+        if not (announcing or self._pull.is_idle or self._securing.is_asked):
             return
         known = self._known()
         if announcing:
             self._announce(known)
+            self._securing.ask(self._news.announced)
+        self._securing.advance(known)
         if self._pull.is_idle:
             assert self.peer is not None
-            self._pull.ask(self.peer.origin, self.peer_known, known, now)
+            full = self.version >= messages.SINCE[messages.WantFull] and self._me.wants_full()
+            self._pull.ask(self.peer.origin, self.peer_known, known, now, full=full)
         self._lacking = not (
             self._pull.is_idle
             and known.issuperset(self.peer_known)
@@ -298,7 +338,7 @@ class Conversation:
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
-                waiting = self._lacking or self._gossip.is_waiting
+                waiting = self._lacking or self._gossip.is_waiting or self._securing.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),

@@ -4,12 +4,13 @@ A conversation returns *effects*; a driver carries them out and answers with *ev
 driver owes:
 
 - Effects are begun in the order in which they were returned, those of one call before those of
-  the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is;
-  where one fails, what follows it in the same call is not begun but for `Close`. `Learn` is no
-  more than a change in memory: it is done at once.
+  the next. `Show`, `AdoptCluster`, `LearnClosed` and `Fork` are done, not only begun, before the
+  next effect is; where one fails, what follows it in the same call is not begun but for `Close`.
+  `Learn` is no more than a change in memory: it is done at once.
 - The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
   and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
-  but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`.
+  but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`. So is
+  `MakeDurable`, which waits for none of the others.
 - `Send` only queues. `ReadChunk` waits until the transport has taken what was queued before, so a
   slow reader holds back the next chunk, and `KnownChanged` is held back likewise: one is enough for
   any number of changes. The queue is thereby bounded, but for a peer that asks without reading:
@@ -84,12 +85,14 @@ class Finish:
         remote_known: the known set of the peer's snapshot.
         claim: what is known from now on; None where withheld dots forbid it as yet (R5).
         floor: the purge floor to rise to, together with the claim; empty without one.
+        full: whether a full-state round is complete with that.
     """
 
     chunk: Chunk
     remote_known: KnownSet
     claim: KnownSet | None
     floor: Mapping[int, int]
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,37 @@ class AdoptCluster:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnClosed:
+    """Store what the peer has closed (R10), before the next effect: a purge floor that comes behind
+    it may rely on it."""
+
+    closed: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
 class Learn:
     """Take in what the peer says of members (R7), before the next call."""
 
     members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDurable:
+    """Make a sync point, which many may share (R11): the peer waits for it. Answered by
+    `MadeDurable`; one is under way in a conversation at most.
+
+    Attributes:
+        dots: what it is about; they are known here.
+    """
+
+    dots: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """The peer holds these durably: `SecureWanted` is answered, perhaps in part."""
+
+    known: KnownSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +255,9 @@ Effect = (
     | ApplyFull
     | AdoptCluster
     | Learn
+    | LearnClosed
+    | MakeDurable
+    | Secured
     | Fork
     | PokeOthers
     | Report
@@ -279,6 +312,29 @@ class RosterChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SecureWanted:
+    """Somebody waits until peers hold these durably. Peers that speak an older version of the
+    protocol are not asked: what they hold is heard of by gossip.
+
+    Attributes:
+        dots: of the known set.
+    """
+
+    dots: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDurable:
+    """A sync point has been made that began after it was asked for.
+
+    Attributes:
+        durable: what is durable by now of what it was about.
+    """
+
+    durable: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """Some bytes have come of a message that is not complete yet: the peer is slow, not silent."""
 
@@ -311,7 +367,7 @@ class Stop:
             where the peer's bytes did not decode.
     """
 
-    code: Literal["idle", "closing", "busy", "fork", "protocol"]
+    code: Literal["idle", "closing", "busy", "fork", "forgotten", "protocol"]
     reason: str
 
 
@@ -328,6 +384,8 @@ Event = (
     | Applied
     | KnownChanged
     | RosterChanged
+    | SecureWanted
+    | MadeDurable
     | Heard
     | StoreFailed
     | Poke

@@ -166,15 +166,66 @@ class Members:
     members: tuple[Member, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The same, whole: what each has seen of forgotten origins included (R10)."""
+
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What the sender has closed beyond what it announced before in this conversation (R10)."""
+
+    closed: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class WantFull:
+    """Ask for a full-state round of everything, whatever the purge floors say (R10)."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What the sender holds durably, of what it was asked for by `Secure` and has not said yet."""
+
+    known: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Make these durable as soon as you know them, and say so by `Durable`."""
+
+    dots: KnownSet
+
+
 Message = (
-    Hello | Known | Want | Begin | Records | End | Bye | Ping | Pong | Revisions | Call | Members
+    Hello
+    | Known
+    | Want
+    | Begin
+    | Records
+    | End
+    | Bye
+    | Ping
+    | Pong
+    | Revisions
+    | Call
+    | Members
+    | Accounts
+    | Closed
+    | Durable
+    | Secure
+    | WantFull
 )
 
-SINCE: Mapping[type, int] = {}
+SINCE: Mapping[type, int] = {Accounts: 2, Closed: 2, Durable: 2, Secure: 2, WantFull: 2}
 """The protocol version with which a message came, where that is not the first: it is neither sent
 to a peer that does not speak it nor taken from one."""
 
-Quiet = Ping | Pong | Revisions | Call | Members
+Quiet = Ping | Pong | Revisions | Call | Members | Accounts | Closed
 """Messages that do not keep an idle conversation open."""
 
 BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork", "forgotten")

@@ -17,6 +17,7 @@ from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX, Settings
 from replicator.core import rows
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
+from replicator.core.known import KnownSet
 from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
 from replicator.core.record import Version
@@ -123,10 +124,13 @@ class LocalWrites(State):
         """Delete one key (R1); deleting an absent one issues a tombstone too. See `put`."""
         self.write(((key, None),), sync=sync)
 
-    def write(self, operations: Sequence[Operation], *, sync: bool | None = None) -> None:
+    def write(self, operations: Sequence[Operation], *, sync: bool | None = None) -> KnownSet:
         """Write several keys in one commit: all of it or nothing, here and at every reader.
 
         Folded to the last operation per key; each key takes one dot. See `put`.
+
+        Returns:
+            The dots.
         """
         folded = dict(operations)
         for key, value in folded.items():
@@ -135,7 +139,7 @@ class LocalWrites(State):
             if value is not None and len(value) > VALUE_BYTES_MAX:
                 check_value(key, value)
         if not folded:
-            return
+            return KnownSet()
         if self._slow:
             self._admit()
         with self._lock:
@@ -148,8 +152,11 @@ class LocalWrites(State):
                 self._issue(batch, len(folded))
             finally:
                 batch.clear()
+            stop = self.seq + 1
+            dots = KnownSet({self.origin: [stop - len(folded), stop]})
         if sync or (sync is None and self._sync_default):
             self.level.sync()
+        return dots
 
     def update(
         self,
@@ -158,6 +165,16 @@ class LocalWrites(State):
         *,
         sync: bool | None = None,
     ) -> bytes | None:
+        """`update_with`; what `fn` returned."""
+        return self.update_with(key, fn, sync=sync)[0]
+
+    def update_with(
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        *,
+        sync: bool | None = None,
+    ) -> tuple[bytes | None, Dot]:
         """Read, change and write one key, with no other write of this node in between.
 
         Args:
@@ -167,7 +184,7 @@ class LocalWrites(State):
                 What it raises is passed on, nothing written.
 
         Returns:
-            What `fn` returned.
+            What `fn` returned, and the dot.
         """
         check_key(key)
         if self._slow:
@@ -185,9 +202,10 @@ class LocalWrites(State):
                 self._issue(self._batch, 1)
             finally:
                 self._batch.clear()
+            dot = Dot(self.origin, self.seq)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
-        return value
+        return value, dot
 
     def _run(
         self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]

@@ -64,8 +64,11 @@ class State:
         is_bound: whether it took that id from a peer with data.
         ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
+        closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
+        wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
-        armed, on_change: whether and how to tell the node of the next commit.
+        armed: whether somebody is to be told of the next commit.
+        on_change: how the node is told, where it `is_node_armed`.
         is_littered: whether a delete, or a record that is not of the short kind, was written since
             collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
@@ -93,9 +96,13 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
+        self.closed_dots = KnownSet()
+        self.wants_full = False
         self.closed: str | None = None
-        self.armed = False
+        self.armed = self.is_node_armed = False
         self.on_change: Callable[[], None] | None = None
+        self._bells: dict[Callable[[], object], None] = {}
+        self._bells_lock = threading.Lock()
 
     def set_origin(self, origin: int) -> None:
         """Issue writes under `origin` from now on; it is interned already."""
@@ -133,13 +140,34 @@ class State:
         if self.closed is not None:
             raise ClosedError(self.closed)
 
+    def rearm(self) -> None:
+        """Call `on_change` again after the next commit."""
+        self.is_node_armed = self.armed = True
+
+    def when_changed(self, bell: Callable[[], object]) -> None:
+        """Call `bell` once after the next commit, in the committing thread, under the lock; it must
+        be quick. Look at the store after this, not before."""
+        with self._bells_lock:
+            self._bells[bell] = None
+        self.armed = True
+
+    def forget_bell(self, bell: Callable[[], object]) -> None:
+        """Take `when_changed` back."""
+        with self._bells_lock:
+            self._bells.pop(bell, None)
+
     def _tell(self) -> None:
-        """Call `on_change`; the commit has happened, whatever that raises."""
-        try:
-            if self.on_change is not None:
-                self.on_change()
-        except Exception:
-            logger.exception("the callback for changes of %s failed", self.level.path)
+        """Call `on_change` and ring; the commit has happened, whatever that raises."""
+        with self._bells_lock:
+            told, self._bells = list(self._bells), {}
+        if self.is_node_armed and self.on_change is not None:
+            self.is_node_armed = False
+            told.append(self.on_change)
+        for tell in told:
+            try:
+                tell()
+            except Exception:
+                logger.exception("the callback for changes of %s failed", self.level.path)
 
     def has_data(self) -> bool:
         """Whether the store holds any record, or is about to get those of its cluster (R15)."""
