@@ -12,7 +12,7 @@ from replicator.config import Settings
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
-from replicator.core.resolvers import resolver_name
+from replicator.core.resolvers import announced_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
 from replicator.events import Events
 from replicator.net.address import Address
@@ -350,7 +350,7 @@ class Hosting:
             node=self.name,
             origin=store.origin,
             instance=self.instance,
-            resolver=resolver_name(store.settler.resolver),
+            resolver=announced_name(store.settler.resolver, store.settler.mode),
             known=store.known,
             shown=lambda: store.shown,
             cluster_id=lambda: store.cluster_id,
