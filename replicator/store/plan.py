@@ -6,7 +6,7 @@ hand. Everything else goes through `replicator.core.merge`.
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -21,7 +21,15 @@ from replicator.core.ranges import Bounds
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
-from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key, meta_key
+from replicator.store.keyspace import (
+    INDEX,
+    RESERVED,
+    SEQ,
+    floor_key,
+    log_key,
+    meta_key,
+    pack_known,
+)
 from replicator.store.knowledge import OriginChange
 from replicator.store.received import bad_key, decoded
 from replicator.store.resolving import Settler
@@ -81,6 +89,7 @@ class Plan:
         records: how many records it was made of.
         changed: how many of them change something.
         conflicts: what comes into conflict by it.
+        full_known: in a stretch of a full-state round, what the peer knows.
         skewed: origins whose timestamps were too far ahead to be adopted, once it is committed.
     """
 
@@ -93,6 +102,7 @@ class Plan:
         self._floor: dict[int, int] = {}
         self._fresh: list[bytes] = []
         self._own_went = False
+        self.full_known: KnownSet | None = None
         self.records = 0
         self.changed = 0
         self.conflicts: list[Conflict] = []
@@ -195,12 +205,39 @@ class Plan:
             may_vanish: whether the key may be gone afterwards: only in a full-state round, where
                 absence counts. Elsewhere that shows a peer that contradicts itself.
         """
+        self._add_record(key, remote, self._knows, remote_known, may_vanish)
+
+    def mend_record(self, key: bytes, remote: Record) -> None:
+        """Merge one record without asking the known sets (R16): a version goes only where the
+        context of the other side covers it. What has no put on either side is left alone, and so
+        is a key of which nothing would stay: that is for a person to look at."""
+        local = self._local(key)
+        both = (*local.versions, *remote.versions)
+        nothing = KnownSet()
+        if all(version.is_delete for version in both):
+            return
+        if merge(local, nothing, remote, nothing).versions:
+            self._add_record(key, remote, nothing, nothing, False)
+
+    def _local(self, key: bytes) -> Record:
+        """The record here, values not loaded."""
+        state = self._state
+        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
+        return ABSENT if row is None else rows.unpack(row, key, state.origins.by_number)[0]
+
+    def _add_record(
+        self,
+        key: bytes,
+        remote: Record,
+        local_known: Container[tuple[int, int]],
+        remote_known: KnownSet,
+        may_vanish: bool,
+    ) -> None:
         state = self._state
         if remote.context.get(state.origin, 0) > state.shown:
             raise forked(state)
-        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
-        local = rows.unpack(row, key, state.origins.by_number)[0] if row is not None else ABSENT
-        merged = merge(local, self._knows, remote, remote_known)
+        local = self._local(key)
+        merged = merge(local, local_known, remote, remote_known)
         here = _dots(local)
         for version in remote.versions:
             if version.dot not in here and version.dot in self._knows:
@@ -284,6 +321,12 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
+        dropped_for = self.full_known if self.changed else None
+        unexplained = state.unexplained_after(dropped_for, claim)
+        if state.unexplained and not unexplained:
+            batch.delete(meta_key("full"))
+        elif unexplained != state.unexplained:
+            batch.put(meta_key("full"), pack_known(unexplained))
         if full:
             batch.delete(meta_key("want_full"))
         for key in self._fresh:
@@ -292,6 +335,7 @@ class Plan:
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
+        state.unexplained = unexplained
         state.wants_full &= not full
         self._observe()
         return stale

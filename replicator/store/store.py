@@ -11,14 +11,13 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import plyvel
-from plyvel._plyvel import Iterator as PlyvelIterator
 from plyvel._plyvel import PrefixedDB
 
 from replicator.config import Settings
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Piece
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Watermark
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
@@ -28,17 +27,16 @@ from replicator.store.closing import Closing
 from replicator.store.collect import Collector, Step
 from replicator.store.conflicts import Conflicts
 from replicator.store.digest import digest
+from replicator.store.filling import Filling
 from replicator.store.fork import Fork
-from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
+from replicator.store.keyspace import meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
 from replicator.store.members import read_members, write_members
 from replicator.store.pace import Pace
 from replicator.store.revisit import Revisit
 from replicator.store.source import Source
 from replicator.store.tally import ConflictCounts
-
-FILTER_KEYS_AT_OPEN = 20_000
-"""An index up to this size is read into the filter before opening returns."""
+from replicator.store.watching import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,7 @@ class Store(Conflicts):
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
         sync_points: how many sync points were noted since opening.
+        watching: fingerprints and digests, to compare with other stores.
         closing: closes dots that nobody holds (R10).
     """
 
@@ -74,13 +73,14 @@ class Store(Conflicts):
     ) -> None:
         super().__init__(db, level, prefix, settings)
         self.sync_points = 0
-        self._filler: threading.Thread | None = None
+        self._filling = Filling(self)
         self._sync_point_turn = threading.Lock()
         self.revisit = Revisit(self, self.settler)
         pace = Pace(level)
         self._applier = Applier(self, self.settler, pace)
         self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
+        self.watching = Watching(self)
         self.closing = Closing(self, self.settler)
 
     @classmethod
@@ -122,7 +122,7 @@ class Store(Conflicts):
             level.release(prefix)
             raise
         _stores.add(store)
-        store._fill_filter_in_background()
+        store._filling.begin()
         if not visiting:
             store.revisit.begin()
         return store
@@ -247,6 +247,24 @@ class Store(Conflicts):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
+    def apply_ranges(
+        self,
+        pieces: Iterable[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        *,
+        mends: bool,
+    ) -> Applied:
+        """Merge ranges of keys, absence counting.
+
+        Args:
+            pieces: disjoint, each with all of the peer's records that lie there.
+            remote_known, floor: as for `apply_full`; not asked where `mends`.
+            mends: whether a difference is mended (R16): a version goes only where the context of
+                the other side covers it, whatever either side knows.
+        """
+        return self._applier.apply_ranges(pieces, remote_known, floor, mends)
+
     def fork(self, was_forgotten: bool = False) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13).
 
@@ -326,41 +344,14 @@ class Store(Conflicts):
             self._slow = True
         self.gate.shut()
         self.revisit.stop()
+        self._filling.end()
         self._tell()
-        if self._filler is not None:
-            self._filler.join()
         try:
             if self.level.failed is None:
                 opening.mark_clean(self)
         finally:
             self.level.release(self.prefix)
             _stores.discard(self)
-
-    def _fill_filter_in_background(self) -> None:
-        """Tell the filter all keys there are; a small index is read at once."""
-        index = self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False)
-        if self._fill_filter(index, FILTER_KEYS_AT_OPEN):
-            index.close()
-            return
-        self._filler = threading.Thread(
-            target=self._fill_filter_slowly, args=(index,), name="replicator filter", daemon=True
-        )
-        self._filler.start()
-
-    def _fill_filter_slowly(self, index: "PlyvelIterator[bytes]") -> None:
-        while self.closed is None and not self._fill_filter(index, 1000):
-            pass
-        index.close()
-
-    def _fill_filter(self, index: "PlyvelIterator[bytes]", most: int) -> bool:
-        """Add up to `most` further keys; returns whether these were the last."""
-        skip = len(INDEX)
-        keys = [row_key[skip:] for row_key in islice(index, most)]
-        with self._lock:
-            for key in keys:
-                self.absent.add(key)
-            self.absent.ready = len(keys) < most
-        return self.absent.ready
 
     def abandon(self, why: str) -> None:
         """Refuse everything from now on, without touching the LevelDB (a forked child)."""

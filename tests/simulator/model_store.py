@@ -20,6 +20,7 @@ from zlib import crc32
 from replicator.core import ranges, rows
 from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
+from replicator.core.compare import Part, Piece, Stretch
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
@@ -29,6 +30,7 @@ from replicator.core.record import ABSENT, Context, Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, resolve
 from replicator.errors import ClusterChangedError, CommitError, ForkError
 from replicator.protocol.effects import AdoptCluster
+from tests.comparing import answers, fingerprint, inside, scan
 
 from .disk import Batch, Disk
 
@@ -133,6 +135,10 @@ class Source:
     def read_all(self) -> Iterator[Chunk]:
         """All records in key order."""
         return self._chunks(sorted(self._records))
+
+    def answer(self, parts: Sequence[Part], moment_ms: int | None) -> Iterator[bytes | Chunk]:
+        """What this snapshot says to ranges of a peer."""
+        return answers(self._records, parts, moment_ms, self._chunks)
 
     def _chunks(self, keys: Sequence[bytes]) -> Iterator[Chunk]:
         for place in range(0, len(keys), self._most):
@@ -477,6 +483,60 @@ class ModelStore:
         batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
+
+    def apply_ranges(
+        self,
+        pieces: Sequence[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        mends: bool,
+    ) -> Outcome:
+        """Ranges of keys, one after the other, or what differs in them is mended (R16)."""
+        done = [
+            self.mend(piece.chunk, piece.after, piece.upto)
+            if mends
+            else self.apply_full(piece.chunk, remote_known, floor, piece.after, piece.upto)
+            for piece in pieces
+        ]
+        return Outcome(
+            sum(one.records for one in done),
+            sum(one.changed for one in done),
+            sum(one.conflicts for one in done),
+        )
+
+    def mend(self, chunk: Chunk, after: bytes | None, upto: bytes | None) -> Outcome:
+        """A version goes only where the context of the other side covers it (R16)."""
+        remote = dict(chunk.records())
+        keys = sorted({*remote, *inside(self.records(), after, upto)})
+        known = self.known()
+        batch: Batch = {"known": known}
+        for key in keys:
+            ours, theirs = self.record(key), remote.get(key, ABSENT)
+            if _all_deletes(ours) and _all_deletes(theirs):
+                continue
+            record = self.mended(ours, theirs, known)
+            if record.versions and record != ours:
+                batch[key] = self.entry(record)
+            self.learn(known, theirs)
+        self.commit(batch)
+        return Outcome(len(keys), len(batch) - 1, 0)
+
+    def mended(self, ours: Record, theirs: Record, known: KnownSet) -> Record:
+        """Both records, without asking what either side knows."""
+        return merge(ours, KnownSet(), theirs, KnownSet())
+
+    def scan(
+        self, stretches: Sequence[Stretch], moment_ms: int | None
+    ) -> tuple[tuple[Part, ...], tuple[Stretch, ...]]:
+        """Own keys, cut into ranges; small ones, so that a few keys make many."""
+        return scan(self.records(), stretches, moment_ms, step=2, ranges_max=2)
+
+    def take_digest(self, moment_ms: int) -> tuple[KnownSet, KnownSet, bytes, bool]:
+        """The digest as of a moment, its known and closed sets, and whether it says something
+        (R16)."""
+        records = self.records()
+        _, digest = fingerprint(records, sorted(records), moment_ms)
+        return self.known(), self.closed_now(), digest, not self.in_full_round
 
     def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
         """How far a peer's floor may be raised into contexts: as far as it knows without gaps.

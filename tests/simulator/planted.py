@@ -4,16 +4,19 @@ A simulator that finds nothing may be blind. `BUGS` names each bug, with the rul
 and the parts of a cluster that have it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from replicator.core.chunk import Chunk
+from replicator.core.compare import EQUAL, SPLIT, Part
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
+from tests.comparing import inside
 
 from .cluster import Parts
 from .disk import Disk
@@ -222,6 +225,69 @@ class ForkKeepsDurableRow(ModelStore):
         self.commit({"durable": durable})
 
 
+class MendsByKnown(ModelStore):
+    """R16: mending consults what this node knows."""
+
+    def mended(self, ours: Record, theirs: Record, known: KnownSet) -> Record:
+        return merge(ours, known, theirs, known)
+
+
+class ComparesCountsOnly(ModelStore):
+    """R9, R16: a range in which both hold as many records counts as equal."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.answer = partial(self._answer, source.answer)  # type: ignore[method-assign]
+        return source
+
+    def _answer(
+        self, answer: Callable[..., Iterator[bytes | Chunk]], parts: Sequence[Part], *rest: object
+    ) -> Iterator[bytes | Chunk]:
+        """The peer is told what it wants to hear where the counts agree."""
+        records = self.records()
+        for part in parts:
+            after = part.after
+            for one in part.ranges:
+                if len(inside(records, after, one.upto)) == one.count:
+                    yield bytes([EQUAL])
+                else:
+                    yield from answer([Part(after, (one,))], *rest)
+                after = one.upto
+
+
+class AppliesRangesWithoutAbsence(ModelStore):
+    """R9: of a range that differs, only the records that the peer has are merged."""
+
+    def apply_full(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        after: bytes | None,
+        upto: bytes | None,
+    ) -> Outcome:
+        remote = dict(chunk.records())
+        batch, outcome = self.merged(remote, sorted(remote), remote_known, floor)
+        self.commit(batch)
+        return outcome
+
+
+class ForgetsSplits(ModelStore):
+    """R9: a range that is too large to be sent counts as equal."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.answer = partial(self._answer, source.answer)  # type: ignore[method-assign]
+        return source
+
+    def _answer(
+        self, answer: Callable[..., Iterator[bytes | Chunk]], *arguments: object
+    ) -> Iterator[bytes | Chunk]:
+        for item in answer(*arguments):
+            is_verdict = isinstance(item, bytes)
+            yield item.replace(bytes([SPLIT]), bytes([EQUAL])) if is_verdict else item
+
+
 class CollectsWithoutWatermark(ModelStore):
     """R8: a tombstone is dropped once this node has it."""
 
@@ -394,6 +460,10 @@ BUGS: Mapping[str, Bug] = {
     "clock-adopted": _store(AdoptsAnyClock),
     "clock-stays-ahead": _store(StaysAhead),
     "clock-steps-back": _store(FollowsEveryStepBack),
+    "mending-consults-known": _store(MendsByKnown),
+    "counts-only": _store(ComparesCountsOnly),
+    "ranges-without-absence": _store(AppliesRangesWithoutAbsence),
+    "splits-forgotten": _store(ForgetsSplits),
     "closed-in-merge": _store(MergesByClosedDots),
     "closed-in-contexts": _store(RaisesContextsOverClosedDots),
     "closed-not-reissued": _store(KeepsClosedVersions),
