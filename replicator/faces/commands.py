@@ -49,7 +49,7 @@ from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
 from replicator.core.clock import to_ms
-from replicator.core.dots import format_origin
+from replicator.core.dots import format_origin, parse_dot
 from replicator.faces import checking, expiring
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
@@ -167,7 +167,7 @@ def _resolve(replica: Replica, _session: Session, arguments: list[bytes]) -> Rep
         choice = _text(kind)
     if rest and (rest[0].upper() != b"SEEN" or len(rest) < 2):
         raise CommandError("ERR syntax error")
-    seen = [*map(_text, rest[1:])] if rest else None
+    seen = [parse_dot(_text(word)) for word in rest[1:]] if rest else None
     return str(replica.resolve(key, choice, seen=seen))
 
 

@@ -11,11 +11,12 @@ from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
 from .backups import Backups
+from .clocks import Clocks
 from .damage import Damage
 from .disk import Batch
 from .loop import Loop
 from .membership import Membership
-from .model_store import Lost, ModelStore
+from .model_store import SKEW_MAX_MS, Lost, ModelStore
 from .network import Link, topology
 from .node import Node
 from .oracle import Masks, Oracle, Violation
@@ -52,6 +53,7 @@ class Cluster:
     """A cluster in virtual time.
 
     Attributes:
+        clocks: every node's wall clock.
         lives: origin → the node that has it, and which of its directories.
         settled: whether all agree and no new conversations begin.
         counts: what happened how often.
@@ -62,7 +64,8 @@ class Cluster:
         self.parts = parts
         self.transcript = transcript
         self.loop = Loop()
-        self.oracle = Oracle()
+        self.clocks = Clocks(plan, self.loop, SKEW_MAX_MS)
+        self.oracle = Oracle(self.clocks)
         self.oracle.lets_outsiders_write = plan.profile.outsiders
         self.settled = False
         self._healed = False
@@ -116,6 +119,7 @@ class Cluster:
 
     def _schedule(self) -> None:
         seconds, random = self.plan.profile.seconds, self._random
+        self.clocks.schedule(lambda name, text: self.nodes[name].say(text))
         self._start()
         if "burst" in self.plan.faults:
             self._burst(random.choice(self.plan.names))

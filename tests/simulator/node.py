@@ -27,9 +27,6 @@ T = TypeVar("T")
 MANY_PEERS = 4
 """Beyond that many a node dials each of them less often, as the fan-out has it."""
 
-EPOCH_MS = 1_790_000_000_000
-"""The wall clock at the beginning of virtual time."""
-
 
 class Node:
     """One node.
@@ -81,7 +78,7 @@ class Node:
         self.open_store(lost_power=False, copied=False)
 
     def wall_ms(self) -> int:
-        return EPOCH_MS + self.cluster.plan.skew_ms[self.name] + int(self.loop.now * 1000)
+        return self.cluster.clocks.wall_ms(self.name)
 
     def delay(self) -> float:
         """How long the next call to the store, or the next turn of the loop, takes."""
@@ -101,6 +98,7 @@ class Node:
 
     def open_store(self, *, lost_power: bool, copied: bool) -> None:
         """Open what is on the disk, as a new process does first."""
+        self.cluster.clocks.opened(self.name)
         self.store = self.cluster.parts.store.open(
             self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
         )

@@ -13,6 +13,8 @@ After every step, for the node that changed:
 - its purge floor names nothing that it does not know;
 - its roster holds of every member what that one said, and never an older account than before.
 
+Of every write: its timestamp is in keeping with its node's wall clock (`clocks`).
+
 Of what a node says of itself: it holds, on disk, all that it acknowledges (R7). The watermarks are
 checked where they are used (`cluster`).
 
@@ -37,6 +39,7 @@ from replicator.core.known import KnownSet
 from replicator.core.members import HEARD_OF, Member, Roster
 from replicator.core.record import Record, Version
 
+from .clocks import Clocks
 from .model_store import ModelStore
 
 T = TypeVar("T")
@@ -92,7 +95,8 @@ class _Watched:
 class Oracle:
     """The books, and the judge. It is each store's `Ledger`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._by_key: dict[bytes, list[Write]] = {}
         self._by_version: dict[Identity, Write] = {}
         self._by_dot: dict[Dot, list[Write]] = {}
@@ -117,6 +121,8 @@ class Oracle:
     def issued(self, node: str, version: Version, record: Record) -> None:
         """A write over `record` is about to be committed at `node`."""
         dot = version.dot
+        if fault := self._clocks.fault(node, version):
+            raise Violation(fault)
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")

@@ -30,6 +30,9 @@ FAULTS = (
     "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
+CLOCK_JUMP_CHANCE = 0.25
+"""How often clocks are set forward or back on the way: "clock jump"."""
+
 VERSIONS_CHANCE = 0.2
 """How often nodes are of several versions, drawn apart from the faults above: "versions"."""
 
@@ -276,6 +279,8 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
+        faults |= {"clock jump"}
     faults |= {"damage"} & set(profile.always)
     # The version before finds no differences, so there they are not mended everywhere.
     are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE

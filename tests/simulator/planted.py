@@ -436,6 +436,30 @@ def _rule(kind: type) -> str:
     return (kind.__doc__ or "").rstrip(".")
 
 
+class AdoptsAnyClock(ModelStore):
+    """R1: whatever timestamp a peer sends is adopted, however far ahead, and followed."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.skew_max_ms, self._clock.lead_max = 2**46, 2**62
+
+
+class StaysAhead(ModelStore):
+    """R1: timestamps stay ahead for ever when the own clock is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**62
+
+
+class FollowsEveryStepBack(ModelStore):
+    """R1: timestamps go back with the own clock, however little that is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**16
+
+
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
 
@@ -463,6 +487,9 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "clock-adopted": _store(AdoptsAnyClock),
+    "clock-stays-ahead": _store(StaysAhead),
+    "clock-steps-back": _store(FollowsEveryStepBack),
     "mending-consults-known": _store(MendsByKnown),
     "counts-only": _store(ComparesCountsOnly),
     "ranges-without-absence": _store(AppliesRangesWithoutAbsence),
