@@ -384,6 +384,22 @@ def test_a_visit_takes_a_ready_made_resolver_that_is_remembered(place: Place, pe
     assert store.reevaluate()
 
 
+@pytest.mark.parametrize("row", [b"", b"\xc1", b"\x07", b"\x92\x07\x07", b"\x93\x01\x01\x01"])
+@pytest.mark.parametrize("name", ["resolver", "revisit"])
+def test_malformed_rows_let_everything_be_looked_at(
+    conflicted: Place, name: str, row: bytes
+) -> None:
+    db = conflicted.open_leveldb()
+    db.put(meta_key(name), row)
+    db.close()
+    conflicted.options |= {"resolver": greater, "visiting": True}
+    conflicted.open()
+    conflicted.options["visiting"] = False
+    store = done(conflicted.reopen())
+    assert {contents(store)[key] for key in KEYS} == {b"2"}
+    assert remembered(store) == ([f"{__name__}.greater", "concurrent"], False)
+
+
 def test_a_full_disk_holds_it_up(
     conflicted: Place,
     small_steps: None,
