@@ -154,6 +154,16 @@ FEED_BATCH_BYTES = 1 << 20
 FEED_LOOKED_AT_MAX = 10_000
 """Rows that it looks at in one snapshot, whether they make an item or not."""
 
+REVISIT_ROWS_MAX = 2000
+"""Index rows that are read for one commit when conflicts are looked at again."""
+
+REVISIT_KEYS_MAX = 100
+REVISIT_BYTES_MAX = 256 << 10
+"""Keys in conflict that one such commit rewrites, and their values, give or take one key."""
+
+REVISIT_RETRY_SECONDS = 5.0
+"""Pause after such a commit has failed."""
+
 READ_AHEAD_ITEMS_MAX = 128
 """Entries that an iterator of a handle reads from LevelDB at once."""
 

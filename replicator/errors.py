@@ -19,6 +19,10 @@ class ReservedKeyError(UsageError, ValueError):
     """A write named a key of the reserved range, or a value or key above the size limits."""
 
 
+class NotLiveError(UsageError):
+    """A conflict was to be settled by a version that is not live, or not any more."""
+
+
 class ClosedError(UsageError, RuntimeError):
     """The handle was used after ``close()``, or in a forked child process."""
 

@@ -34,7 +34,7 @@ from replicator.peers.replicated import Replicated
 from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
-from replicator.status import MemberStatus, Status
+from replicator.status import AheadStatus, ClockStatus, MemberStatus, Status
 from replicator.store.store import Store
 
 DRAIN_SECONDS = 5.0
@@ -329,6 +329,16 @@ class Node:
         """
         return self._ask(lambda: self._membership.status(self._store.known(), time.monotonic()))
 
+    def names(self) -> dict[int, str]:
+        """What the nodes behind origins call themselves, those that were forgotten included.
+
+        Raises:
+            UsageError: as `status`.
+        """
+        return self._ask(
+            lambda: {account.origin: account.name for account in self._membership.roster}
+        )
+
     def forget(self, text: str) -> None:
         """Take a node off the list of members, for good (R10): should it come back, it takes a new
         origin.
@@ -373,6 +383,17 @@ class Node:
             held_by_all=known.intersection(watermark).count(),
             discovery=self._discovering.summaries() if self._running else {},
             counters=store.counters(),
+            conflicts=store.conflict_counts(),
+            revisiting=store.revisiting(),
+            clock=ClockStatus(store.clock.set_backs, self._ahead()),
             connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,
         )
+
+    def _ahead(self) -> dict[str, AheadStatus]:
+        roster, found = self._membership.roster, {}
+        for origin, ahead in self._store.ahead:
+            account = roster.get(origin)
+            name = None if account is None else account.name
+            found[format_origin(origin)] = AheadStatus(name, ahead.writes, ahead.seconds)
+        return found

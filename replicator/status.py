@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from replicator.store.gate import GateOutcome
+from replicator.store.revisit import RevisitStatus
 from replicator.store.store import StoreCounters
+from replicator.store.tally import ConflictCounts
 
 Direction = Literal["dialled", "accepted"]
 """Which side opened the connection of a conversation: this node, or its peer."""
@@ -29,6 +31,8 @@ class PeerStatus:
         rounds: rounds completed from this peer since this node started.
         records_in: records received in them.
         records_out: records sent to it in rounds completed.
+        clock_ahead_seconds: how far its clock was ahead of this node's (below 0: behind) when it
+            greeted last; None before it has ever greeted.
     """
 
     address: str
@@ -44,6 +48,36 @@ class PeerStatus:
     rounds: int
     records_in: int
     records_out: int
+    clock_ahead_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AheadStatus:
+    """An origin whose writes are dated too far ahead for its clock to be followed.
+
+    Attributes:
+        name: of its node; None where this node has never heard of it.
+        writes: how many came since this store was opened.
+        seconds: how far ahead of this node's clock the latest one was, the last time.
+    """
+
+    name: str | None
+    writes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStatus:
+    """What is wrong with clocks.
+
+    Attributes:
+        set_backs: how often this node's own clock was found set back by more than
+            `clock_skew_max`.
+        ahead: by origin, whose writes came dated further ahead than that.
+    """
+
+    set_backs: int
+    ahead: dict[str, AheadStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +130,10 @@ class Status:
             hold on disk; of `entries`, all there are.
         discovery: what each provider of peers has found, or why it finds nothing.
         counters: what the store did since it was opened.
+        conflicts: who won the conflicts that arose since then, and why.
+        revisiting: how far looking at all conflicts again is, after a change of the resolver; None
+            where that is not under way.
+        clock: clocks that are wrong.
         connections_refused: connections that found no room.
         events_dropped: events lost because callbacks are too slow.
     """
@@ -113,6 +151,9 @@ class Status:
     held_by_all: int
     discovery: dict[str, str]
     counters: StoreCounters
+    conflicts: ConflictCounts
+    revisiting: RevisitStatus | None
+    clock: ClockStatus
     connections_refused: int
     events_dropped: int
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from replicator.config import VALUE_BYTES_MAX
 from replicator.core.dots import Dot
 from replicator.core.record import Version
 
@@ -17,6 +18,11 @@ Resolver = Callable[[Version, Version], "bool | bytes"]
 """``resolver(a, b)``: True accepts `a`, False keeps `b`, bytes are both merged."""
 
 ResolverMode = Literal["concurrent", "equal-clock"]
+
+Reason = Literal["clock", "timestamp", "dot", "resolver", "merged", "fault"]
+"""Why a conflict shows what it shows: the first of the default order's criteria in which the winner
+differs from the next in that order; the resolver's choice; what the resolver merged; the default
+order because the resolver failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,14 @@ class Resolution:
         merged: whether `visible` is such a merged version.
         conflict: whether the versions differ in operation or value.
         fault: what the resolver raised or did wrong; then the default order decided.
+        reason: why, where there is a conflict.
     """
 
     visible: Version
     merged: bool
     conflict: bool
     fault: Exception | None = None
+    reason: Reason | None = None
 
 
 def default_order(version: Version) -> tuple[int, int, Dot]:
@@ -55,8 +63,9 @@ def resolve(
 
     Args:
         versions: all live versions, at least one, in any order, values loaded.
-        resolver: called once per further distinct version; anything it raises and any answer
-            other than True, False or bytes makes the default order decide for this key.
+        resolver: called once per further distinct version, tombstones among them; anything it
+            raises, and any answer other than True, False, or bytes that can be stored, makes the
+            default order decide for this key.
         mode: "concurrent": the resolver settles every conflict; "equal-clock": a higher clock
             wins by itself.
     """
@@ -64,11 +73,14 @@ def resolve(
     if len(distinct) == 1:
         return Resolution(distinct[0], merged=False, conflict=False)
     try:
-        visible = _fold(distinct, resolver, mode)
+        visible, asked = _fold(distinct, resolver, mode)
     except Exception as error:  # whatever a user's function raises must not stop replication
-        return Resolution(max(distinct, key=default_order), False, True, error)
-    merged = all(visible is not version for version in distinct)
-    return Resolution(visible, merged, conflict=True)
+        return Resolution(max(distinct, key=default_order), False, True, error, "fault")
+    if all(visible is not version for version in distinct):
+        return Resolution(visible, True, True, reason="merged")
+    if asked and resolver is not default_resolver:
+        return Resolution(visible, False, True, reason="resolver")
+    return Resolution(visible, False, True, reason=_reason(visible, distinct))
 
 
 def is_conflict(versions: Sequence[Version]) -> bool:
@@ -87,12 +99,22 @@ def _distinct(versions: Sequence[Version]) -> list[Version]:
     return sorted(groups.values(), key=lambda version: version.dot)
 
 
-def _fold(versions: list[Version], resolver: Resolver, mode: ResolverMode) -> Version:
-    winner = versions[0]
+def _reason(winner: Version, versions: list[Version]) -> Reason:
+    """What of the default order decided."""
+    second = max((one for one in versions if one is not winner), key=default_order)
+    if winner.clock != second.clock:
+        return "clock"
+    return "timestamp" if winner.timestamp != second.timestamp else "dot"
+
+
+def _fold(versions: list[Version], resolver: Resolver, mode: ResolverMode) -> tuple[Version, bool]:
+    """The winner, and whether the resolver was asked."""
+    winner, asked = versions[0], False
     for version in versions[1:]:
         if mode == "equal-clock" and version.clock != winner.clock:
             answer: object = version.clock > winner.clock
         else:
+            asked = True
             answer = resolver(version, winner)
         if answer is True:
             winner = version
@@ -103,20 +125,28 @@ def _fold(versions: list[Version], resolver: Resolver, mode: ResolverMode) -> Ve
                 f"the resolver answered {type(answer).__name__}; "
                 "it must answer True, False or bytes"
             )
-    return winner
+    return winner, asked
 
 
 def _merged(a: Version, b: Version, value: bytes) -> Version:
     """Highest clock, latest timestamp, greatest dot, last expiry of the parts; no delete.
 
-    The checksum is left to whoever stores the value."""
+    The checksum is left to whoever stores the value.
+
+    Raises:
+        ValueError: no put could have that value.
+    """
+    if len(value) > VALUE_BYTES_MAX:
+        raise ValueError(
+            f"the resolver merged to {len(value)} bytes; a value has at most {VALUE_BYTES_MAX}"
+        )
     return replace(
         a,
         dot=max(a.dot, b.dot),
         clock=max(a.clock, b.clock),
         timestamp=max(a.timestamp, b.timestamp),
         is_delete=False,
-        value=value,
+        value=bytes(value),
         expiry_ms=_last_expiry(a, b),
         checksum=0,
     )

@@ -9,6 +9,10 @@ REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; k
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
                                        {written, unchanged}
 REPL.VERSIONS key                      live versions, tombstones included, winner first
+REPL.RESOLVE key dot | DOT dot |       settle a conflict by a live version, written anew, by a new
+VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, or those SEEN: its dot
+REPL.REEVALUATE [timeout-ms]           let all conflicts show what the resolver makes of them now:
+                                       {complete, deferred, keys, changed}
 REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
 REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
 REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
@@ -21,15 +25,16 @@ REPL.STATUS                            everything `status()` knows, as maps
 They run in worker threads and may block, for the disk or for a peer.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
-from replicator.core.record import Version
+from replicator.core.clock import to_ms
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
 from replicator.release import software_version
+from replicator.store.conflicts import Choice, Standing
 
 OK: Final = Status("OK")
 
@@ -144,14 +149,44 @@ def _load(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
 
 
 def _versions(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    return _shown(replica.versions(arguments[0]))
+    return _shown(replica._standing(arguments[0]), replica._names())
+
+
+def _resolve(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    key, kind, *rest = arguments
+    choice: Choice = None
+    if kind.upper() in (b"DOT", b"VALUE"):
+        if not rest:
+            raise CommandError("ERR syntax error")
+        word, *rest = rest
+        choice = word if kind.upper() == b"VALUE" else _text(word)
+    elif kind.upper() != b"DELETE":
+        choice = _text(kind)
+    if rest and (rest[0].upper() != b"SEEN" or len(rest) < 2):
+        raise CommandError("ERR syntax error")
+    seen = [*map(_text, rest[1:])] if rest else None
+    return str(replica.resolve(key, choice, seen=seen))
+
+
+def _reevaluate(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    timeout = _number(arguments[0]) / 1000 if arguments else None
+    complete = replica.reevaluate(timeout)
+    revisit = replica._engine.store.revisit
+    keys, changed = revisit.counts()
+    return {
+        "complete": complete,
+        "deferred": revisit.is_foreign,
+        "keys": keys,
+        "changed": changed,
+    }
 
 
 def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     options = _options(arguments, (b"AFTER", b"COUNT"))
-    conflicts = replica.conflicts(after=options.get(b"AFTER"))
+    conflicts = replica._standings(options.get(b"AFTER"))
     page, more = _page(conflicts, _count(options), _conflict_bytes)
-    return [page[-1][0] if more else None, [[key, _shown(versions)] for key, versions in page]]
+    names = replica._names()
+    return [page[-1].key if more else None, [[found.key, _shown(found, names)] for found in page]]
 
 
 def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
@@ -194,6 +229,8 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.SCAN": Command(_scan),
     b"REPL.LOAD": Command(_load, 2),
     b"REPL.VERSIONS": Command(_versions, 1, 1),
+    b"REPL.RESOLVE": Command(_resolve, 2),
+    b"REPL.REEVALUATE": Command(_reevaluate, 0, 1),
     b"REPL.CONFLICTS": Command(_conflicts),
     b"REPL.DIGEST": Command(_digest, 0, 0),
     b"REPL.SYNC": Command(_sync, 0, 1),
@@ -242,22 +279,28 @@ def _page(
     return page, False
 
 
-def _conflict_bytes(conflict: tuple[bytes, Sequence[Version]]) -> int:
-    key, versions = conflict
-    return sum(len(key) + len(version.value or b"") for version in versions)
+def _conflict_bytes(found: Standing) -> int:
+    return sum(len(found.key) + len(version.value or b"") for version in found.versions)
 
 
-def _shown(versions: Sequence[Version]) -> list[Reply]:
+def _text(word: bytes) -> str:
+    return word.decode(errors="backslashreplace")
+
+
+def _shown(found: Standing, names: Mapping[int, str]) -> list[Reply]:
     return [
         {
             "dot": str(version.dot),
+            "node": names.get(version.dot.origin),
+            "wins": place == 0 and not found.is_merged,
             "clock": version.clock,
             "timestamp": version.timestamp,
+            "time_ms": to_ms(version.timestamp),
             "operation": "delete" if version.is_delete else "put",
             "value": version.value,
             "expiry_ms": version.expiry_ms,
         }
-        for version in versions
+        for place, version in enumerate(found.versions)
     ]
 
 

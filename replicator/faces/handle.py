@@ -13,6 +13,7 @@ from replicator.faces.shape import Handle
 from replicator.net.address import Address
 from replicator.peers.replicated import check_timeout
 from replicator.status import MemberStatus, Status
+from replicator.store.conflicts import Choice, SeenVersions, Standing
 from replicator.store.growth import wait_until_known
 
 Conflict = tuple[bytes, list[Version]]
@@ -74,28 +75,93 @@ class Replica(Handle):
 
     @leased
     def versions(self, key: bytes) -> list[Version]:
-        """All live versions of a key, winner first, tombstones included."""
+        """All live versions of a key, winner first, tombstones included.
+
+        Where the resolver merges, the key shows what none of them holds; then they are in dot
+        order.
+        """
         return self._engine.store.versions(key)
+
+    @leased
+    def resolve(
+        self, key: bytes, choice: Choice, *, seen: SeenVersions = None, sync: bool | None = None
+    ) -> Dot:
+        """Settle a conflict, by a write like any other: at every node that gets it the conflict is
+        over.
+
+        Args:
+            choice: the dot of a live version (`Version.dot`, or ``"origin:seq"`` as text), which is
+                written anew with its value and expiry, or deletes where it is a tombstone; or
+                bytes, a new value; or None, which deletes.
+            seen: what you have looked at: versions, as `versions` gave them, or their dots. Only
+                these are superseded, and the chosen one; a version that has come since stays beside
+                the new one, in conflict with it. None supersedes whatever is live at this moment.
+            sync: see `put`.
+
+        Returns:
+            The dot of the new version; where the chosen one is the only one anyway, its own, and
+            nothing is written.
+
+        Raises:
+            NotLiveError: no live version has this dot (any more); the message names those that are.
+            UsageError: a text is no dot.
+            What `put` raises.
+        """
+        check_flag("sync", sync)
+        return self._engine.store.resolve(key, choice, seen=seen, sync=sync)
+
+    def reevaluate(self, timeout: float | None = None) -> bool:
+        """Let every key in conflict show what the resolver makes of it now.
+
+        Happens by itself when a store is opened with a resolver of another name or mode. Call it
+        when the code of one has changed, or when it has failed for a while. It runs in the
+        background, also after the timeout, and across restarts; `status` tells how far it is.
+
+        Args:
+            timeout: seconds; None waits to the end, 0 does not wait.
+
+        Returns:
+            Whether it is complete.
+
+        Raises:
+            UsageError: called in the function given to `update`.
+            RuntimeError: the handle is closed.
+        """
+        self._check_open()
+        return self._engine.store.reevaluate(timeout)
 
     def conflicts(self, *, after: bytes | None = None) -> Iterator[Conflict]:
         """Every key in conflict, in key order, with its live versions, winner first.
 
-        As of the first step. A later write of the key settles it.
+        As of the first step. A later write of the key settles it, as `resolve` does.
 
         Args:
             after: only keys behind this one.
         """
-        found = self._engine.store.conflicts(after)
+        for found in self._standings(after):
+            yield found.key, list(found.versions)
+
+    def _standings(self, after: bytes | None) -> Iterator[Standing]:
+        found = self._engine.store.standings(after)
         assert isinstance(found, Generator)  # it holds a snapshot until it is closed
         try:
-            while (conflict := self._next_conflict(found)) is not None:
-                yield conflict
+            while (standing := self._next_standing(found)) is not None:
+                yield standing
         finally:
             self._release(found)
 
     @leased
-    def _next_conflict(self, found: Iterator[Conflict]) -> Conflict | None:
+    def _next_standing(self, found: Iterator[Standing]) -> Standing | None:
         return next(found, None)
+
+    @leased
+    def _standing(self, key: bytes) -> Standing:
+        return self._engine.store.standing(key)
+
+    def _names(self) -> dict[int, str]:
+        """What the nodes behind origins call themselves."""
+        self._check_open()
+        return self._engine.node.names()
 
     @leased
     def digest(self) -> str:

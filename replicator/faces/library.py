@@ -100,7 +100,36 @@ def replicate(
         **tuning,
     )
     store = _open_store(db, settings, resolver, resolver_mode, adoption_progress)
-    events = Events(name or "")
+    return _run(db, store, settings)
+
+
+def visit(
+    db: plyvel.DB | PrefixedDB,
+    *,
+    resolver: Resolver | None = None,
+    resolver_mode: ResolverMode = "concurrent",
+    **keywords: Unpack[Keywords],
+) -> Replica:
+    """Wrap a LevelDB that belongs to another program, for a moment and without peers.
+
+    What its keys show stands for that program's resolver, which the store remembers by name, and
+    stays as it is.
+
+    Args:
+        keywords: as for `replicate`; where to listen and whom to dial is left out of account.
+
+    Raises:
+        What `replicate` raises.
+    """
+    alone: Keywords = {"port": None, "peers": (), "discovery": (), "dial_members": False}
+    settings = make_settings(**keywords | alone)
+    store = _open_store(db, settings, resolver, resolver_mode, None, visiting=True)
+    return _run(db, store, settings)
+
+
+def _run(db: plyvel.DB | PrefixedDB, store: Store, settings: Settings) -> Replica:
+    """A handle with its node in a thread of its own; closes the store where that fails."""
+    events = Events(settings.name or "")
     try:
         node = Node(store, settings, events, tls=_tls_of(settings))
         thread = NodeThread(node)
@@ -202,6 +231,8 @@ def _open_store(
     resolver: Resolver | None,
     resolver_mode: ResolverMode,
     adoption_progress: AdoptionProgress | None,
+    *,
+    visiting: bool = False,
 ) -> Store:
     if isinstance(db, Writable):
         raise DoubleWrapError(f"{db!r} is replicated already: use it as it is")
@@ -212,4 +243,5 @@ def _open_store(
         resolver=resolver,
         resolver_mode=resolver_mode,
         adoption_progress=adoption_progress,
+        visiting=visiting,
     )

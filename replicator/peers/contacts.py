@@ -95,6 +95,7 @@ class Contact:
         newest: the last conversation with it, open or over.
         known: what it has announced, as of that.
         lag: how far it is behind.
+        clock_ahead_seconds: how far its clock was ahead of this node's when it greeted last.
     """
 
     origin: int
@@ -108,6 +109,7 @@ class Contact:
     records_in: int = 0
     records_out: int = 0
     lag: Lag = field(default_factory=Lag)
+    clock_ahead_seconds: float = 0.0
 
     def count(self, report: Report) -> None:
         """A round from it, or for it, is complete."""
@@ -272,7 +274,9 @@ def _row(
     address: str, contact: Contact | None, error: str | None, ours: KnownSet, now: float
 ) -> PeerStatus:
     if contact is None:
-        return PeerStatus(address, None, None, False, None, "", None, None, error, False, 0, 0, 0)
+        return PeerStatus(
+            address, None, None, False, None, "", None, None, error, False, 0, 0, 0, None
+        )
     session = contact.sessions[-1] if contact.sessions else None
     entries, seconds = contact.lag.measure(ours, contact.known, now)
     direction: Direction | None = None
@@ -292,4 +296,5 @@ def _row(
         rounds=contact.rounds,
         records_in=contact.records_in,
         records_out=contact.records_out,
+        clock_ahead_seconds=contact.clock_ahead_seconds,
     )

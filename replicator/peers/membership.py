@@ -84,8 +84,10 @@ class Membership:
 
     def begin(self, name: str, listening: Address | None) -> None:
         """The node runs: take up the own account."""
-        self._name, self._listening = name, listening
         own = self.roster.get(self._store.origin)
+        if listening is None and own is not None and name == format_origin(own.origin):
+            name = own.name  # a visit that gives it no name
+        self._name, self._listening = name, listening
         if own is not None and not own.is_forgotten:
             # Without a port this is a visit, and the node listens where it did when it runs again.
             port = "" if listening is None else f":{listening.port}"

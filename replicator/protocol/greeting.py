@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 
 from replicator.config import CLUSTER_DEFAULT
+from replicator.core.clock import roughly
 from replicator.core.dots import format_origin
 from replicator.core.known import BLOCKS, KnownSet
 from replicator.errors import (
@@ -187,6 +188,6 @@ def warnings(mine: Hello, theirs: Hello, skew_max: float) -> Iterator[Report]:
     if abs(skew) > skew_max:
         yield Report(
             "skew",
-            f"the clock of node {theirs.node!r} is {abs(skew):.0f} s "
+            f"the clock of node {theirs.node!r} is about {roughly(abs(skew))} "
             f"{'ahead of' if skew > 0 else 'behind'} this one's: set the wrong one right",
         )

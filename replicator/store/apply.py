@@ -24,6 +24,7 @@ from replicator.store.plan import Conflict, Knows, Plan, forked
 from replicator.store.received import checked
 from replicator.store.resolving import Settler
 from replicator.store.state import State
+from replicator.store.tally import Tally
 
 WRITTEN_FACTOR = 2
 """Bytes that reach the memtable per byte of a chunk, roughly: log and index beside the data."""
@@ -31,11 +32,19 @@ WRITTEN_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one apply did: records looked at, records changed, conflicts that arose."""
+    """What one apply did.
+
+    Attributes:
+        records: looked at.
+        changed: of them.
+        conflicts: that arose.
+        skewed: origins whose timestamps were too far ahead to be adopted.
+    """
 
     records: int
     changed: int
     conflicts: tuple[Conflict, ...]
+    skewed: tuple[int, ...] = ()
 
 
 class Applier:
@@ -44,6 +53,7 @@ class Applier:
     Attributes:
         applied: records changed so far.
         conflicts: conflicts that arose so far.
+        tally: who won them, and why.
     """
 
     def __init__(self, state: State, settler: Settler, pace: Pace) -> None:
@@ -53,6 +63,7 @@ class Applier:
         self._pace = pace
         self.applied = 0
         self.conflicts = 0
+        self.tally = Tally()
 
     def apply(self, chunk: Chunk, remote_known: KnownSet) -> Applied:
         """See `Store.apply`."""
@@ -97,6 +108,7 @@ class Applier:
                     total.records + step.records,
                     total.changed + step.changed,
                     total.conflicts + step.conflicts,
+                    total.skewed + step.skewed,
                 )
             return total
 
@@ -143,7 +155,9 @@ class Applier:
                 state.dirty = None
         self._remove_stale(stale)
         self.conflicts += len(plan.conflicts)
-        return Applied(plan.records, plan.changed, tuple(plan.conflicts))
+        for conflict in plan.conflicts:
+            self.tally.note(conflict.reason, conflict.versions[0].dot.origin)
+        return Applied(plan.records, plan.changed, tuple(plan.conflicts), tuple(plan.skewed))
 
     def _remove_stale(self, stale: list[bytes]) -> None:
         """Remove known-set rows that a larger range swallowed, in bounded batches."""

@@ -31,7 +31,9 @@ Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, director
 inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
 known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
 present until adoption is complete; ``fork`` [number, shown, fresh origin], present until a fork is
-mended.
+mended; ``resolver`` [name, mode], what the shown values of all keys stand for, those behind the key
+in ``revisit`` perhaps not yet: the last key looked at again since the resolver changed, or nil,
+present until all were (`replicator.store.revisit`).
 
 Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
 

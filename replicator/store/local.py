@@ -20,14 +20,14 @@ from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
-from replicator.core.record import Record, Version
+from replicator.core.record import Version
 from replicator.core.resolve import Resolution, default_resolver
 from replicator.errors import ClosedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
 from replicator.store.keyspace import INDEX, RESERVED, SEQ
 from replicator.store.level import Level
 from replicator.store.resolving import Settler
-from replicator.store.state import State
+from replicator.store.state import State, winner_first
 
 _pack_seq = SEQ.pack
 _pack_single = rows.SINGLE_ROW.pack
@@ -102,8 +102,8 @@ class LocalWrites(State):
                     bits[octet] |= bit
                     clock = self.clock
                     now = time.time_ns() // 1_000_000 << 16
-                    if now <= clock.last:
-                        now = clock.last + 1
+                    if now <= (last := clock.last):
+                        now = last + 1 if last - now <= clock.lead_max else clock.set_back(now)
                     clock.last = now
                     seq = _pack_seq(self.seq + 1)
                     batch.put(key, value)
@@ -191,7 +191,7 @@ class LocalWrites(State):
             self._admit()
         with self._lock:
             self.refuse_closed()
-            value = self._run(fn, self.ordered(self.read(key)))
+            value = self._run(fn, list(winner_first(*self.read_shown(key))))
             if value is not None:
                 value = bytes(memoryview(value))
                 check_value(key, value)
@@ -246,7 +246,7 @@ class LocalWrites(State):
         log_prefix, number, seq = self.log_prefix, self.number, self.seq
         now = time.time_ns() // 1_000_000 << 16
         if now <= clock.last:
-            now = clock.last + 1
+            now = clock.tick(time.time_ns() // 1_000_000)
         for key, value in folded.items():
             seq += 1
             place = hash(key)
@@ -339,13 +339,6 @@ class LocalWrites(State):
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.found_cluster()
-
-    def ordered(self, record: Record) -> list[Version]:
-        """The versions of a record, values loaded, winner first."""
-        if not record.versions:
-            return []
-        visible = self.settler.resolve(record.versions).visible
-        return sorted(record.versions, key=lambda version: (version is not visible, version.dot))
 
 
 def check_key(key: object) -> None:

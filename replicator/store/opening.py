@@ -43,6 +43,7 @@ from replicator.store.level import Level, read_registry
 from replicator.store.migration import migrate
 from replicator.store.recovery import recover
 from replicator.store.resolving import Settler
+from replicator.store.revisit import Revisit
 from replicator.store.state import State
 
 
@@ -84,11 +85,18 @@ def check_format(db: plyvel.DB | PrefixedDB, level: Level, prefix: bytes) -> Non
         level.commit(batch)
 
 
-def load(state: State, settler: Settler, progress: Callable[[int], None] | None) -> None:
+def load(
+    state: State,
+    settler: Settler,
+    progress: Callable[[int], None] | None,
+    revisit: Revisit,
+    visiting: bool,
+) -> None:
     """Read everything a store keeps in memory, and mend what has to be mended.
 
     Args:
         progress: told the number of existing keys adopted, now and then.
+        revisit, visiting: see `Revisit.take_up`.
 
     Raises:
         FormatError: rows are malformed.
@@ -116,6 +124,9 @@ def load(state: State, settler: Settler, progress: Callable[[int], None] | None)
     _mark_open(state, now, left)
     _own(state)
     _start_clock(state)
+    revisit.take_up(
+        is_new=before is None, crashed=crashed, visiting=visiting, mends=fork is not None
+    )
     if fork is not None:
         Fork(state, settler).resume(*fork)
     if state.db.get(meta_key("adopt")) is not None:
@@ -219,12 +230,17 @@ def _last_seq(state: State, origin: int) -> int:
 
 
 def _start_clock(state: State) -> None:
-    """Begin behind the newest own write, so that timestamps go on rising after a step back."""
-    key = state.db.get(log_key(state.number, state.seq)) if state.seq else None
+    """Begin behind the newest own write that is live, so that timestamps go on rising after a small
+    step back. A peer's beside it says nothing: it may be years ahead."""
+    with state.db.iterator(
+        start=log_key(state.number, 0), stop=log_key(state.number + 1, 0), reverse=True
+    ) as log:
+        key = next((key for _, key in log), None) if state.number else None
     row = None if key is None else state.db.get(INDEX + key)
     if key is not None and row is not None:
         record, _ = rows.unpack(row, key, state.origins.by_number)
-        state.clock.last = max(version.timestamp for version in record.versions)
+        own = [one.timestamp for one in record.versions if one.dot.origin == state.origin]
+        state.clock.last = max(own, default=0)
 
 
 def _meta(db: plyvel.DB | PrefixedDB, name: str) -> Any:

@@ -13,12 +13,13 @@ from zlib import crc32
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core import rows
 from replicator.core.chunk import Chunk
-from replicator.core.clock import TIMESTAMP_MAX
+from replicator.core.clock import TIMESTAMP_MAX, to_ms
 from replicator.core.dots import SEQ_MAX, Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import merge
 from replicator.core.ranges import Bounds
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
+from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
 from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key
 from replicator.store.knowledge import OriginChange
@@ -40,21 +41,25 @@ class Conflict:
         key: the user's key.
         versions: its live versions, the winner first.
         fault: what the resolver did wrong, where the default order decided instead.
+        reason: why the key shows what it shows.
     """
 
     key: bytes
     versions: tuple[Version, ...]
     fault: Exception | None
+    reason: Reason
 
 
 @dataclass(slots=True)
 class _Origin:
-    """One origin of a chunk: its number here, what is known of it, what is learnt."""
+    """One origin of a chunk: its number here, what is known of it, what is learnt, the timestamps
+    of what is new."""
 
     origin: int
     number: int
     bounds: Bounds
     seqs: list[int] = field(default_factory=list)
+    stamps: list[int] = field(default_factory=list)
 
 
 class Knows:
@@ -76,6 +81,7 @@ class Plan:
         records: how many records it was made of.
         changed: how many of them change something.
         conflicts: what comes into conflict by it.
+        skewed: origins whose timestamps were too far ahead to be adopted, once it is committed.
     """
 
     def __init__(self, state: State, settler: Settler, knows: Knows) -> None:
@@ -85,12 +91,12 @@ class Plan:
         self._batch = state.db.write_batch()
         self._learnt: dict[int, _Origin] = {}
         self._floor: dict[int, int] = {}
-        self._stamps: list[int] = []
         self._fresh: list[bytes] = []
         self._own_went = False
         self.records = 0
         self.changed = 0
         self.conflicts: list[Conflict] = []
+        self.skewed: list[int] = []
 
     def add_chunk(self, chunk: Chunk, remote_known: KnownSet) -> None:
         """Merge every record of a chunk.
@@ -105,7 +111,7 @@ class Plan:
             raise ProtocolError("a chunk names a key twice, or has not one row per key")
         values = iter(chunk.values)
         get, absent = state.db.get, state.absent
-        batch, stamps = self._batch, self._stamps
+        batch = self._batch
         for key, row in zip(chunk.keys, chunk.rows, strict=True):
             if key >= RESERVED or len(key) > KEY_BYTES_MAX:
                 raise bad_key(key)
@@ -157,7 +163,7 @@ class Plan:
                 _pack_single(_SINGLE, flags, origin.number, seq, clock, timestamp, checksum),
             )
             origin.seqs.append(seq)
-            stamps.append(timestamp)
+            origin.stamps.append(timestamp)
             self.changed += 1
         if next(values, None) is not None:
             raise ProtocolError("a chunk has more values than its rows have puts")
@@ -200,8 +206,10 @@ class Plan:
             if version.dot not in here and version.dot in self._knows:
                 self._refuse_elsewhere(key, version.dot)
             if version.dot.origin != state.origin:
-                self._origin(version.dot.origin).seqs.append(version.dot.seq)
-            self._stamps.append(version.timestamp)
+                origin = self._origin(version.dot.origin)
+                origin.seqs.append(version.dot.seq)
+                if version.dot not in here:
+                    origin.stamps.append(version.timestamp)
         if _dots(merged) == here and merged.context == local.context:
             return
         if merged.versions:
@@ -238,10 +246,10 @@ class Plan:
             merged = _with_values(merged, state.load(local, state.db.get))
         resolution = self._settler.resolve(merged.versions)
         self._own_went |= state.install(self._batch, key, local, merged, resolution)
-        if resolution.conflict and _dots(merged) != ours:
+        if resolution.reason is not None and _dots(merged) != ours:
             shown = resolution.visible
             order = sorted(merged.versions, key=lambda one: (one is not shown, one.dot))
-            self.conflicts.append(Conflict(key, tuple(order), resolution.fault))
+            self.conflicts.append(Conflict(key, tuple(order), resolution.fault, resolution.reason))
 
     def _origin(self, origin: int) -> _Origin:
         entry = self._learnt.get(origin)
@@ -299,12 +307,16 @@ class Plan:
         return changes
 
     def _observe(self) -> None:
-        """Let the hybrid clock see what was applied."""
-        clock = self._state.clock
-        if max(self._stamps, default=0) > clock.last:
-            wall_ms = time.time_ns() // 1_000_000
-            for timestamp in self._stamps:
-                clock.observe(timestamp, wall_ms)
+        """Let the hybrid clock see what was applied, and note whose clocks are too far ahead."""
+        state = self._state
+        for entry in self._learnt.values():
+            latest = max(entry.stamps, default=0)
+            if latest > state.clock.last:
+                wall_ms = time.time_ns() // 1_000_000
+                count = state.clock.observe_all(entry.stamps, wall_ms)
+                if count:
+                    state.ahead.note(entry.origin, count, to_ms(latest) - wall_ms)
+                    self.skewed.append(entry.origin)
 
 
 def _overwritten(local: bytes, origin: _Origin, seq: int) -> int | None:

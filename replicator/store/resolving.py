@@ -8,9 +8,13 @@ from collections.abc import Callable, Sequence
 from replicator.core.record import Version
 from replicator.core.resolve import Resolution, Resolver, ResolverMode, resolve
 from replicator.core.resolvers import is_trusted
+from replicator.errors import UsageError
 
 logger = logging.getLogger("replicator")
 
+
+_here = threading.local()
+"""Whether this thread runs a resolver."""
 
 HUNG_MAX = 8
 """Calls of a resolver that may be left behind, each in its thread; beyond that the resolver is
@@ -21,7 +25,9 @@ class Settler:
     """Resolves siblings with the node's resolver. Thread-safe.
 
     Ready-made resolvers run in place; a user's runs in a thread of its own with a time limit. One
-    that takes too long is left behind in its thread, and the default order decides for that key.
+    that takes too long is left behind in its thread, and the default order decides for that key. A
+    resolver may read through the handle; one that makes the store settle a conflict in turn would
+    call itself without end, and is refused.
 
     Attributes:
         resolver, mode: see `replicator.core.resolve`.
@@ -37,9 +43,18 @@ class Settler:
         self._hung_lock = threading.Lock()
 
     def resolve(self, versions: Sequence[Version]) -> Resolution:
-        """What the key of these live versions shows, whatever the resolver does."""
+        """What the key of these live versions shows, whatever the resolver does.
+
+        Raises:
+            UsageError: called from within the resolver.
+        """
         if len(versions) == 1:
             return Resolution(versions[0], merged=False, conflict=False)
+        if getattr(_here, "is_resolving", False):
+            raise UsageError(
+                f"the resolver wrote key {versions[0].key[:40]!r}, which has to be settled by the "
+                "resolver: it must decide from the two versions alone"
+            )
         if is_trusted(self.resolver):
             resolution = resolve(versions, self.resolver, self.mode)
         else:
@@ -104,6 +119,7 @@ class _Call:
         then()
 
     def _run(self) -> None:
+        _here.is_resolving = True
         try:
             self.answer.put(self._function())
         except BaseException as error:  # SystemExit and the like end nothing here

@@ -22,7 +22,7 @@ import plyvel
 from plyvel._plyvel import PrefixedDB, WriteBatch
 
 from replicator.core import rows
-from replicator.core.clock import HybridClock
+from replicator.core.clock import AheadTable, HybridClock
 from replicator.core.known import KnownSet
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
@@ -62,7 +62,9 @@ class State:
         former: the origin that this directory had before and that nobody has any more; 0 for none.
         cluster_id: which cluster the store belongs to, once it does (R15).
         is_bound: whether it took that id from a peer with data.
+        ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
+        becoming: what the sync point that was begun last makes durable.
         closed: why nothing is accepted any more, or None.
         armed: whether somebody is to be told of the next commit.
         on_change: how the node is told, where it `is_node_armed`.
@@ -89,9 +91,10 @@ class State:
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
         self.clock = HybridClock(0)
+        self.ahead = AheadTable()
         self.cluster_id: bytes | None = None
         self.is_bound = False
-        self.durable = KnownSet()
+        self.durable = self.becoming = KnownSet()
         self.closed: str | None = None
         self.armed = self.is_node_armed = False
         self.on_change: Callable[[], None] | None = None
@@ -223,12 +226,16 @@ class State:
 
     def read(self, key: bytes, get: Reader | None = None) -> Record:
         """The record of a key with its values, from the handle or a snapshot's ``get``."""
+        return self.read_shown(key, get)[0]
+
+    def read_shown(self, key: bytes, get: Reader | None = None) -> tuple[Record, int]:
+        """The same, and the place of the version that the key shows, or `rows.MERGED`."""
         get = get or self.db.get
         row = get(INDEX + key)
         if row is None:
-            return ABSENT
-        record, _ = rows.unpack(row, key, self.origins.by_number)
-        return self.load(record, get)
+            return ABSENT, 0
+        record, visible = rows.unpack(row, key, self.origins.by_number)
+        return self.load(record, get), visible
 
     def load(self, record: Record, get: Reader) -> Record:
         """The record with its values.
@@ -303,3 +310,16 @@ class State:
             if len(old.versions) > 1 and (gone or len(stays) == 1):
                 batch.delete(value_key(*place))
         return own_went
+
+
+def winner_first(record: Record, visible: int) -> tuple[Version, ...]:
+    """The versions of a record, the one that the key shows first; in dot order where it shows what
+    the resolver merged.
+
+    Args:
+        visible: as `State.read_shown` gives it.
+    """
+    versions = record.versions
+    if visible == rows.MERGED:
+        return versions
+    return versions[visible : visible + 1] + versions[:visible] + versions[visible + 1 :]

@@ -1,15 +1,15 @@
 """The store: one replicated namespace of an open LevelDB.
 
-What it is made of: local writes (`local`, `careful`), merging what peers send (`apply`), sources
-that peers are served from (`source`), and what happens at opening (`opening`) and after a fork
-(`fork`).
+What it is made of: local writes (`local`, `careful`), conflicts (`conflicts`, `revisit`), merging
+what peers send (`apply`), sources that peers are served from (`source`), and what happens at
+opening (`opening`) and after a fork (`fork`).
 """
 
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,23 +18,23 @@ from plyvel._plyvel import Iterator as PlyvelIterator
 from plyvel._plyvel import PrefixedDB
 
 from replicator.config import Settings
-from replicator.core import rows
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Watermark
-from replicator.core.record import Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
-from replicator.store.careful import CarefulWrites
 from replicator.store.collect import Collector, Step
+from replicator.store.conflicts import Conflicts
 from replicator.store.digest import digest
 from replicator.store.fork import Fork
 from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
 from replicator.store.members import read_members, write_members
 from replicator.store.pace import Pace
+from replicator.store.revisit import Revisit
 from replicator.store.source import Source
+from replicator.store.tally import ConflictCounts
 
 FILTER_KEYS_AT_OPEN = 20_000
 """An index up to this size is read into the filter before opening returns."""
@@ -58,7 +58,7 @@ class StoreCounters:
     collecting_passes: int
 
 
-class Store(CarefulWrites):
+class Store(Conflicts):
     """One replicated namespace of an open LevelDB. Made by `Store.open`; thread-safe.
 
     Attributes:
@@ -73,6 +73,7 @@ class Store(CarefulWrites):
         self.sync_points = 0
         self._filler: threading.Thread | None = None
         self._sync_point_turn = threading.Lock()
+        self.revisit = Revisit(self, self.settler)
         pace = Pace(level)
         self._applier = Applier(self, self.settler, pace)
         self._collector = Collector(self, pace)
@@ -87,6 +88,7 @@ class Store(CarefulWrites):
         resolver: Resolver | None = None,
         resolver_mode: ResolverMode = "concurrent",
         adoption_progress: Callable[[int], None] | None = None,
+        visiting: bool = False,
     ) -> "Store":
         """Open the store in `db`, or make one of what is there.
 
@@ -95,6 +97,8 @@ class Store(CarefulWrites):
             settings: see `Settings`.
             resolver, resolver_mode: see `replicator.core.resolve`.
             adoption_progress: called now and then with the number of existing keys adopted.
+            visiting: whether it is opened for a command, which must not change what keys show: the
+                resolver that the store remembers counts, and conflicts are not looked at again.
 
         Raises:
             UsageError, DoubleWrapError: `db` is no open handle, or wrapped already.
@@ -109,49 +113,17 @@ class Store(CarefulWrites):
             store = cls(db, level, prefix, settings)
             store.settler.resolver = resolver or default_resolver
             store.settler.mode = resolver_mode
-            opening.load(store, store.settler, adoption_progress)
+            opening.load(store, store.settler, adoption_progress, store.revisit, visiting)
         except BaseException:
             level.release(prefix)
             raise
         _stores.add(store)
         store._fill_filter_in_background()
+        if not visiting:
+            store.revisit.begin()
         return store
 
     # Reads
-
-    def record(self, key: bytes) -> Record:
-        """All of one key, values loaded; without versions where there is none."""
-        self.refuse_closed()
-        with self.db.snapshot() as snapshot:
-            return self.read(key, snapshot.get)
-
-    def versions(self, key: bytes) -> list[Version]:
-        """The live versions of a key, tombstones included, winner first."""
-        return self.ordered(self.record(key))
-
-    def conflicts(self, after_key: bytes | None = None) -> Iterator[tuple[bytes, list[Version]]]:
-        """Every key in conflict, in key order, with its versions, winner first.
-
-        As of the moment of the first step; closes its snapshot at the end or when dropped.
-
-        Args:
-            after_key: only keys behind this one.
-        """
-        self.refuse_closed()
-        start = INDEX if after_key is None else INDEX + after_key + b"\0"
-        with (
-            self.db.snapshot() as snapshot,
-            snapshot.iterator(start=start, stop=after(INDEX)) as index,
-        ):
-            for row_key, row in index:
-                if row[0] == rows.SINGLE:
-                    continue
-                key = row_key[len(INDEX) :]
-                record, _ = rows.unpack(row, key, self.origins.by_number)
-                if len(record.versions) > 1:
-                    record = self.load(record, snapshot.get)
-                    if self.settler.resolve(record.versions).conflict:
-                        yield key, self.ordered(record)
 
     def digest(self, moment_ms: int | None = None) -> str:
         """A hash that is equal on nodes that hold the same (R16), as hex.
@@ -163,6 +135,10 @@ class Store(CarefulWrites):
         with self.db.snapshot() as snapshot:
             moment_ms = time.time_ns() // 1_000_000 if moment_ms is None else moment_ms
             return digest(snapshot, self.origins.by_number, moment_ms)
+
+    def conflict_counts(self) -> ConflictCounts:
+        """Who won the conflicts that arose since opening, and why."""
+        return self._applier.tally.counts()
 
     def known(self) -> KnownSet:
         """The known set, own seqs included, as of now."""
@@ -301,6 +277,7 @@ class Store(CarefulWrites):
             with self._lock:
                 self.refuse_closed()
                 known, origin = self.known_now(), self.origin
+                self.becoming = known
             self.level.sync()
             if known == self.durable:
                 return
@@ -339,6 +316,7 @@ class Store(CarefulWrites):
             self._slow = True
         self.gate.shut()
         self._tell()
+        self.revisit.stop()
         if self._filler is not None:
             self._filler.join()
         try:

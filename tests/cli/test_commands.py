@@ -241,7 +241,12 @@ def test_status_and_sync(replica: Replica) -> None:
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
     run(replica, b"SET", b"k", b"v")
-    arguments = {b"REPL.LOAD": [b"k", b"v"], b"SET": [b"k", b"v"], b"REPL.SYNC": [b"100"]}
+    arguments = {
+        b"REPL.LOAD": [b"k", b"v"],
+        b"REPL.RESOLVE": [b"k", b"VALUE", b"v"],
+        b"REPL.SYNC": [b"100"],
+        b"SET": [b"k", b"v"],
+    }
     for name, command in COMMANDS.items():
         request = [name, *arguments.get(name, [b"k"] * command.arguments_min)]
         reader = hiredis.Reader()

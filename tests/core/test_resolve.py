@@ -148,7 +148,7 @@ def test_a_version_that_beats_a_merged_one_is_no_merged_one() -> None:
         return True if a.value == b"c" else b"merged"
 
     versions = [put(b"a", 1), put(b"b", 2), put(b"c", 3)]
-    assert resolve(versions, resolver) == Resolution(versions[2], merged=False, conflict=True)
+    assert resolve(versions, resolver) == Resolution(versions[2], False, True, reason="resolver")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,8 @@ def test_an_interrupt_is_not_the_resolvers_fault() -> None:
 
 def test_in_equal_clock_mode_a_higher_clock_wins_by_itself() -> None:
     versions = [put(b"a", 1, clock=1), put(b"b", 2), put(b"c", 3, clock=2)]
-    assert resolve(versions, failing, "equal-clock") == Resolution(versions[2], False, True)
+    resolution = resolve(versions, failing, "equal-clock")
+    assert resolution == Resolution(versions[2], False, True, reason="clock")
     assert resolve(versions, failing, "concurrent").fault is not None
 
 

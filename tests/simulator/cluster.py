@@ -10,6 +10,7 @@ from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
 from .disk import Batch
+from .guarantees import Desk, Guarantees, Reader
 from .loop import Loop
 from .membership import Membership
 from .model_store import ModelStore
@@ -33,6 +34,8 @@ class Parts:
     conversation: type[Conversation] = Conversation
     roster: type[Roster] = Roster
     membership: type[Membership] = Membership
+    guarantees: type[Guarantees] = Guarantees
+    reader: type[Reader] = Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Cluster:
         self._values = 0
         self._random = plan.random
         self.versions = Versions(self)
+        self.desk = Desk(self)
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):
@@ -103,6 +107,7 @@ class Cluster:
             raise Violation("an idle conversation does not end")
         self._judge_members()
         self.oracle.judge([node.store for node in self._staying()])
+        self.desk.judge(self._staying())
 
     def _staying(self) -> list[Node]:
         """All nodes but those that are gone for good."""
@@ -111,6 +116,7 @@ class Cluster:
     def _schedule(self) -> None:
         seconds, random = self.plan.profile.seconds, self._random
         self._start()
+        self.desk.plan()
         if "burst" in self.plan.faults:
             self._burst(random.choice(self.plan.names))
         for _ in range(self.plan.writes):
@@ -157,7 +163,7 @@ class Cluster:
         first, *others = (node.store.known_now() for node in nodes)
         return (
             all(known == first for known in others)
-            and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
+            and all(node.is_quiet and not self.is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
         )
 
@@ -263,7 +269,7 @@ class Cluster:
     def _down(self, power: bool) -> None:
         """Now, or behind one of the next commits."""
         node = self._some_node()
-        if node is None or (power and self._is_quarantined(node)):
+        if node is None or (power and self.is_quarantined(node)):
             return
         if self._random.random() < 0.3:
             self.crash(node, power)
@@ -334,7 +340,7 @@ class Cluster:
             or self._healed
             or not self._is_connected_without(node)
             or not any(self._has_from(other, node) for other in self._staying())
-            or any(self._is_quarantined(other) for other in self._staying())
+            or any(self.is_quarantined(other) for other in self._staying())
         ):
             return
         self.count("nodes gone for good")
@@ -417,7 +423,7 @@ class Cluster:
         """Lay a copy of a node aside; some time later, put it in place."""
 
         def lay_aside() -> None:
-            if not node.up or self._is_quarantined(node):
+            if not node.up or self.is_quarantined(node):
                 return
             node.say("is copied")
             self.oracle.copied(node.store)
@@ -453,6 +459,8 @@ class Cluster:
         self._rollbacks[node.name] = (copy.number, self.next_number())
         self._replace(node, copy, "a rollback", copied=False)
         self.oracle.rolled_back(origin, node.store.seq)
+        for reader in self.desk.readers:
+            reader.rolled_back(node.name)
         node.quarantine = origin if forked else None
 
     def _is_void(self, copy: _Copy) -> bool:
@@ -470,7 +478,7 @@ class Cluster:
         known = self.nodes[peer].store.known_now()
         return bool(known.highest(image["origin"]) > image["shown"])
 
-    def _is_quarantined(self, node: Node) -> bool:
+    def is_quarantined(self, node: Node) -> bool:
         """Whether a fork is yet to be noticed, and somebody is left to notice it."""
         return node.quarantine == node.store.origin and any(
             self.can_tell(node, other.name) for other in self._staying() if other is not node
@@ -498,7 +506,7 @@ class Cluster:
         if not (link.up and peer.up) or node.forking or peer.forking:
             return
         for one, other in ((node, peer), (peer, node)):
-            if self._is_quarantined(one) and not self.can_tell(one, other.name):
+            if self.is_quarantined(one) and not self.can_tell(one, other.name):
                 return
         connection = link.connect()
         ends = node.join(peer_name, connection, 0), peer.join(node.name, connection, 1)

@@ -91,6 +91,7 @@ class Membership:
         """A peer has said what it knows of members."""
         for member in members:
             self._take(member)
+        self.node.guarantees.roster_changed([member.origin for member in members])
         session.tell_later(RosterChanged())
         self.node.later(self.node.tempt_to_collect)
         own = self.roster.get(self.node.store.origin)

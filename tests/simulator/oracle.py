@@ -105,8 +105,8 @@ class Oracle:
 
     # The books
 
-    def issued(self, node: str, version: Version, record: Record) -> None:
-        """A write over `record` is about to be committed at `node`."""
+    def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
+        """A write that has seen these is about to be committed at `node`."""
         dot = version.dot
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
@@ -116,7 +116,7 @@ class Oracle:
                 drops = self._collected.get(other.version.key, [])
                 drops[:] = [drop for drop in drops if dot not in drop[0]]
         key = version.key
-        past = self._closure(record) | self._gone_for(key, self._known_of(node))
+        past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
         self._enter(node, version, past)
 
     def _known_of(self, node: str) -> KnownSet:
@@ -219,6 +219,32 @@ class Oracle:
                 f"{account.name} acknowledges {missing!r}, which a power cut would take (R7)"
             )
         self._said.setdefault((account.origin, account.revision), []).append(account.known)
+
+    def said_durable(self, node: str, known: KnownSet, safe: KnownSet) -> None:
+        """A node tells a peer what it holds durably.
+
+        Raises:
+            Violation: it says too much.
+        """
+        missing = known.difference(safe)
+        if missing:
+            raise Violation(
+                f"{node} says that it holds {missing!r} durably, which a power cut would take (R11)"
+            )
+
+    def check_promised(self, store: ModelStore, version: Version) -> None:
+        """At quiet, of a write that a user was told to be on the disk of somebody who is left.
+
+        Raises:
+            Violation: it is lost.
+        """
+        key, write = version.key, self._write(version)
+        held = self.held(store).get(key, 0)
+        if not write.bit & (held | self._again(key, held)):
+            raise Violation(
+                f"the {write} is lost at {store.habits.node}, although a peer that is left had it "
+                "on disk when its user was told so"
+            )
 
     def check_roster(self, node: str, roster: Roster, seen: dict[int, int]) -> None:
         """A roster has changed.
@@ -475,8 +501,11 @@ class Oracle:
         return mask
 
     def _closure(self, record: Record) -> int:
+        return self._closure_of(record.versions)
+
+    def _closure_of(self, versions: Iterable[Version]) -> int:
         mask = 0
-        for version in record.versions:
+        for version in versions:
             write = self._write(version)
             mask |= write.bit | write.past
         return mask

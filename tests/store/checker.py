@@ -165,4 +165,4 @@ def _check_meta(store: Store, raw: Rows) -> None:
     )
     assert durable == store.durable_known()
     assert store.known().issuperset(durable), "called durable and not known"
-    assert set(meta) <= {"format", "identity", "cluster", "shown", "durable"}
+    assert set(meta) <= {"format", "identity", "cluster", "shown", "durable", "resolver", "revisit"}

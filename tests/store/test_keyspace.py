@@ -50,6 +50,7 @@ META = {
     _text(b"format"): "02",
     _text(b"cluster"): "43" * 16,
     _text(b"shown"): "00",
+    _text(b"resolver"): "92" + "ad" + b"highest_clock".hex() + "aa" + b"concurrent".hex(),
     "R ": "91c400",
 }
 

@@ -15,10 +15,11 @@ from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
-from replicator.faces.cli.inspection import conflicts, digest, status
+from replicator.faces.cli.inspection import digest, status
 from replicator.faces.cli.load import load
 from replicator.faces.cli.output import complain
 from replicator.faces.cli.serve import serve
+from replicator.faces.cli.settling import conflicts, reevaluate, resolve, versions
 from replicator.faces.cli.strip import strip
 from replicator.faces.leveldb import words_of
 from replicator.faces.logs import log_to_stderr
@@ -99,6 +100,9 @@ for _command in (
     status,
     digest,
     conflicts,
+    versions,
+    resolve,
+    reevaluate,
     members,
     join,
     forget,

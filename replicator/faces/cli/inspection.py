@@ -1,20 +1,27 @@
-"""``status``, ``digest`` and ``conflicts``."""
+"""``status`` and ``digest``."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from replicator.core.clock import to_ms
+from replicator.core.clock import roughly
 from replicator.faces.cli.codes import Exit
-from replicator.faces.cli.door import Door, open_door
+from replicator.faces.cli.door import open_door
 from replicator.faces.cli.options import DIRECTORY, Where, json_option, store_options
 from replicator.faces.cli.output import escaped, jsonable, print_json
 
-VALUE_CHARACTERS_MAX = 60
-"""How much of a value `conflicts` shows to people."""
+WINNERS_SHOWN = 5
+
+_REASONS = {
+    "clock": "by clock",
+    "timestamp": "by timestamp",
+    "dot": "by dot",
+    "resolver": "by the resolver",
+    "merged": "merged",
+    "fault": "by the default order, as the resolver failed",
+}
 
 
 @click.command()
@@ -66,55 +73,6 @@ def digest(where: Where, others: tuple[Path, ...], as_json: bool) -> int:
     return Exit.OK if len(set(digests)) == 1 else Exit.NO
 
 
-@click.command()
-@store_options()
-@click.option("--limit", type=click.IntRange(min=0), help="Print that many, at most.")
-@json_option
-def conflicts(where: Where, limit: int | None, as_json: bool) -> int:
-    """Print the keys whose versions conflict.
-
-    Several nodes wrote them without knowing of each other. The version marked with > is shown
-    by every node; the others stay readable here until the key is written again, which settles
-    the conflict. A version is named by its dot, origin:seq.
-    """
-    with where.open() as door:
-        for count, (key, versions) in enumerate(_conflicts(door)):
-            if count == limit:
-                break
-            if as_json:
-                print_json({"key": key, "versions": versions})
-            else:
-                click.echo("\n".join(_conflict_lines(key, versions)))
-    return Exit.OK
-
-
-def _conflicts(door: Door) -> Iterator[tuple[bytes, list[Any]]]:
-    after: list[bytes] = []
-    while True:
-        last, page = door.call(b"REPL.CONFLICTS", *after)
-        yield from page
-        if last is None:
-            return
-        after = [b"AFTER", last]
-
-
-def _conflict_lines(key: bytes, versions: list[Any]) -> Iterator[str]:
-    yield escaped(key)
-    for place, version in enumerate(versions):
-        when = datetime.fromtimestamp(to_ms(version[b"timestamp"]) / 1000, UTC)
-        value = version[b"value"]
-        shown = "(deleted)" if value is None else _shortened(escaped(value))
-        yield (
-            f"  {'>' if place == 0 else ' '} {shown}\n"
-            f"      {version[b'dot'].decode()}, clock {version[b'clock']}, "
-            f"{when.isoformat(' ', 'milliseconds')}"
-        )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"
-
-
 def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
     facts = {
         "name": escaped(found["name"]),
@@ -132,10 +90,44 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
     )
     for name, text in facts.items():
         yield f"{name:<11} {text}"
+    yield from _conflict_lines(found)
+    yield from _clock_lines(found["clock"])
     for name, text in found["discovery"].items():
         yield f"discovery   {escaped(name)}: {escaped(text)}"
     for peer in found["peers"]:
         yield from _peer_lines(peer)
+
+
+def _conflict_lines(found: dict[str, Any]) -> Iterator[str]:
+    counts = found["conflicts"]
+    reasons = [f"{_REASONS[why]} {count:,}" for why, count in counts["by_reason"].items()]
+    if reasons:
+        yield f"conflicts   settled {', '.join(reasons)}"
+    names = {peer["origin"]: peer["name"] for peer in found["peers"]}
+    names[found["origin"]] = found["name"]
+    winners = [
+        f"{escaped(names.get(origin) or origin)} {count:,}"
+        for origin, count in list(counts["by_origin"].items())[:WINNERS_SHOWN]
+    ]
+    if winners:
+        yield f"            won by {', '.join(winners)}"
+    revisiting = found["revisiting"]
+    if revisiting is not None:
+        yield (
+            f"revisiting  conflicts, for another resolver: {revisiting['keys']:,} keys, about "
+            f"{100 * revisiting['share']:.0f} %"
+        )
+
+
+def _clock_lines(clock: dict[str, Any]) -> Iterator[str]:
+    if clock["set_backs"]:
+        yield f"clock       this node's was set back too far, {clock['set_backs']:,} times"
+    for origin, ahead in clock["ahead"].items():
+        who = origin if ahead["name"] is None else f"{escaped(ahead['name'])} ({origin})"
+        yield (
+            f"clock       {who} is about {roughly(ahead['seconds'])} ahead: {ahead['writes']:,} "
+            "writes, kept; its clock is not followed"
+        )
 
 
 def _peer_lines(peer: dict[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from replicator.faces.commands import Session
 from replicator.faces.configfile import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
-from replicator.faces.library import replicate
+from replicator.faces.library import visit
 
 
 class LocalDoor(Door):
@@ -20,7 +20,7 @@ class LocalDoor(Door):
         create: whether to make the store where there is none.
 
     Raises:
-        UsageError, StorageError: as `open_leveldb` and `replicate`.
+        UsageError, StorageError: as `open_leveldb` and `visit`.
     """
 
     running = False
@@ -29,14 +29,7 @@ class LocalDoor(Door):
         super().__init__()
         db = open_leveldb(data, create=create)
         try:
-            alone = {
-                **config.keywords,
-                "port": None,
-                "peers": (),
-                "discovery": (),
-                "dial_members": False,
-            }
-            self._replica = replicate(db, **alone)
+            self._replica = visit(db, **config.keywords)
         except BaseException:
             db.close()
             raise
