@@ -18,6 +18,7 @@ from .cluster import Parts
 from .disk import Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source
+from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
 
@@ -339,5 +340,6 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

@@ -1,0 +1,114 @@
+"""Bugs in what programs are promised (`guarantees`); see `planted`."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from replicator.core.dots import Dot
+from replicator.core.feeding import can_walk
+from replicator.core.known import KnownSet, below_floor
+from replicator.core.merge import Seen
+from replicator.core.record import Record, Version
+from replicator.protocol.acknowledging import Acknowledgements
+from replicator.protocol.effects import MadeDurable, MakeDurable
+
+from .cluster import Parts
+from .guarantees import Guarantees, Reader
+from .model_store import ModelStore
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class SaysDurableBeforeSync(Guarantees):
+    """R11: what a peer waits for is called durable before the sync point"""
+
+    def make_durable(self, session: "Session", effect: MakeDurable) -> None:
+        self._later(lambda: session.tell(MadeDurable(effect.dots)))
+
+
+class CountsAnyAccount(Guarantees):
+    """R13: an account that holds own dots which were never shown counts as an acknowledgement"""
+
+    def begin(self) -> None:
+        super().begin()
+        assert self._acknowledgements is not None
+        self._acknowledgements._shown = lambda: 2**62
+
+
+class CountsTheOldDots(Acknowledgements):
+    """R13: after a fork it goes on waiting for what was given up"""
+
+    def _current(self, dots: KnownSet) -> KnownSet:
+        return dots
+
+
+class WaitsForTheOldDots(Guarantees):
+    """R13: after a fork it is waited for the dots that were given up"""
+
+    def begin(self) -> None:
+        super().begin()
+        node = self._node
+        self._acknowledgements = CountsTheOldDots(
+            node.membership.roster,
+            lambda: node.store.origin,
+            lambda: 2**62,
+            node.store.known,
+        )
+
+
+class SupersedesTheUnseen(ModelStore):
+    """R1: of what a write has not seen, only the versions of other origins stay"""
+
+    def written(self, record: Record, version: Version, seen: Seen) -> Record:
+        after = super().written(record, version, seen)
+        kept = (one for one in after.versions if one.dot.origin != version.dot.origin)
+        return Record(tuple(sorted((*kept, version), key=lambda one: one.dot)), after.context)
+
+
+class LeavesCollectableUnseen(ModelStore):
+    """R8: a delete that others may have collected stays beside a write that did not see it"""
+
+    def saw(self, record: Record, seen: set[Dot]) -> Collection[tuple[int, int]]:
+        return seen
+
+
+class SkipsGaps(Reader):
+    """A token stands for the highest seqs, so what is in a gap never comes"""
+
+    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        highest = {origin: known.highest(origin) for origin in known.origins()}
+        return all(
+            self._position.highest(origin) <= highest.get(origin, 0)
+            for origin in self._position.origins()
+        ) and not below_floor(self._position, floor)
+
+    def advance(self, known: KnownSet, origin: int, seq: int) -> None:
+        super().advance(known, origin, seq)
+        self._position.add_range(origin, 1, self._position.highest(origin) + 1)
+
+
+class KeepsWhatWasLost(Reader):
+    """R11, R13: a reader goes on although the node has lost what it was shown"""
+
+    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        return not below_floor(self._position, floor)
+
+
+class ReadsBelowTheFloor(Reader):
+    """R8: a reader goes on although deletes that it has not seen were collected"""
+
+    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        return can_walk(self._position, known, {})
+
+
+PROMISES: Mapping[str, tuple[type, Parts]] = {
+    "durable-before-sync": (SaysDurableBeforeSync, Parts(guarantees=SaysDurableBeforeSync)),
+    "any-account-counts": (CountsAnyAccount, Parts(guarantees=CountsAnyAccount)),
+    "old-dots-count": (WaitsForTheOldDots, Parts(guarantees=WaitsForTheOldDots)),
+    "unseen-own-superseded": (SupersedesTheUnseen, Parts(store=SupersedesTheUnseen)),
+    "collectable-beside-unseen": (LeavesCollectableUnseen, Parts(store=LeavesCollectableUnseen)),
+    "feed-skips-gaps": (SkipsGaps, Parts(reader=SkipsGaps)),
+    "feed-keeps-what-was-lost": (KeepsWhatWasLost, Parts(reader=KeepsWhatWasLost)),
+    "feed-below-the-floor": (ReadsBelowTheFloor, Parts(reader=ReadsBelowTheFloor)),
+}
+"""Name → the class whose docstring says which rule is broken, and the parts that have it."""
