@@ -7,9 +7,32 @@ reader that has walked everything shows what the node shows, unless the log cann
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from replicator.core import ranges
 from replicator.core.known import KnownSet, below_floor
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a reader stands. Its parts are not to be changed.
+
+    Attributes:
+        known: what it has dealt with.
+        listing: while it gets all keys, what the node knew when that began: it has dealt with that
+            once it has got them. None when it walks the log.
+        after: the last key that it got then; None before the first.
+    """
+
+    known: KnownSet = field(default_factory=KnownSet)
+    listing: KnownSet | None = None
+    after: bytes | None = None
+
+    def completed(self) -> "Position":
+        """All keys were given."""
+        return Position(
+            KnownSet({**dict(self.known.items()), **dict((self.listing or KnownSet()).items())})
+        )
 
 
 def can_walk(position: KnownSet, known: KnownSet, floor: Mapping[int, int]) -> bool:

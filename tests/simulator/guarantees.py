@@ -7,15 +7,15 @@ Which dots count as held where is decided by the code of production
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from replicator.core.dots import Dot
-from replicator.core.feeding import behind, can_walk
+from replicator.core.feeding import Position, behind, can_walk
 from replicator.core.known import KnownSet
 from replicator.core.record import Version
-from replicator.core.token import read_token, write_token
+from replicator.core.token import read_position, write_token
 from replicator.errors import ReplicatorError
 from replicator.protocol.acknowledging import Acknowledgements, Waiter
 from replicator.protocol.effects import MadeDurable, MakeDurable, SecureWanted, StoreFailed
@@ -230,11 +230,8 @@ class Reader:
         self._dice = dice
         self._name = name
         self._mirror: dict[bytes, bytes] = {}
-        self._position = KnownSet()
-        self._saved: tuple[dict[bytes, bytes], str] = ({}, write_token(KnownSet()))
-        self._store: ModelStore | None = None
-        self._listing: KnownSet | None = None
-        self._after = b""
+        self.position = Position()
+        self._saved: tuple[dict[bytes, bytes], str] = ({}, write_token(Position()))
         self._turn = -1
 
     def begin(self) -> None:
@@ -250,19 +247,18 @@ class Reader:
         elif node.up and not self._cluster.is_quarantined(node):
             self.read(node.store, self._dice.randint(1, 4))
             if self._dice.random() < 0.5:
-                self._saved = (dict(self._mirror), write_token(self._position))
+                self._saved = (dict(self._mirror), self.token())
         if self._dice.random() < 0.1:
             self._crash()
 
     def _crash(self) -> None:
-        self._mirror, token = dict(self._saved[0]), self._saved[1]
-        self._position, self._store = read_token(token), None
+        self._mirror, self.position = dict(self._saved[0]), read_position(self._saved[1])
 
     def rolled_back(self, name: str) -> None:
         """The machine of a node went back: what it issues again a reader may have seen as something
         else, which no token can tell (R13). So the reader begins anew."""
-        self._mirror, self._position, self._store = {}, KnownSet(), None
-        self._saved = ({}, write_token(KnownSet()))
+        self._mirror, self.position = {}, Position()
+        self._saved = ({}, write_token(Position()))
 
     def judge(self, staying: Sequence["Node"]) -> None:
         """At quiet, read all there is."""
@@ -281,22 +277,20 @@ class Reader:
 
     def read(self, store: ModelStore, most: int) -> bool:
         """A batch; whether there may be more."""
-        if store is not self._store:
-            self._store, self._listing = store, None
         known = store.known_now()
-        if self._listing is not None:
-            self._list(store, most)
-            return True
-        if not self.can_walk(known, store.floor()):
+        if not self.can_go_on(known, store.floor()):
             self._cluster.count("resets of readers")
-            self._mirror, self._listing, self._after = {}, known, b""
-            return True
-        lack = known.difference(self._position)
-        if lack:
+            self._mirror, self.position = {}, self.reset(known)
+        elif self.position.listing is not None:
+            self._list(store, most)
+        else:
+            lack = known.difference(self.position.known)
+            if not lack:
+                return False
             origins = sorted(lack.origins())
             self._turn = next((one for one in origins if one > self._turn), origins[0])
             self._walk(store, known, lack, most)
-        return bool(lack)
+        return True
 
     def _walk(self, store: ModelStore, known: KnownSet, lack: KnownSet, most: int) -> None:
         keys = {v.dot: key for key, record in store.records().items() for v in record.versions}
@@ -314,13 +308,13 @@ class Reader:
         self.advance(known, origin, upto)
 
     def _list(self, store: ModelStore, most: int) -> None:
-        assert self._listing is not None
-        keys = sorted(key for key in store.visible() if key > self._after)
+        after = self.position.after
+        keys = sorted(key for key in store.visible() if after is None or key > after)
         for key in keys[:most]:
             self._show(key, store.visible()[key])
-            self._after = key
+            self.position = replace(self.position, after=key)
         if len(keys) <= most:
-            self._position, self._listing = self._listing, None
+            self.position = self.position.completed()
 
     def _show(self, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -330,8 +324,16 @@ class Reader:
 
     # What planted bugs change
 
-    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        return can_walk(self._position, known, floor)
+    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        if self.position.listing is not None:
+            return known.issuperset(self.position.listing)
+        return can_walk(self.position.known, known, floor)
+
+    def reset(self, known: KnownSet) -> Position:
+        return Position(listing=known)
+
+    def token(self) -> str:
+        return write_token(self.position)
 
     def advance(self, known: KnownSet, origin: int, seq: int) -> None:
-        self._position = behind(self._position, known, origin, seq)
+        self.position = Position(behind(self.position.known, known, origin, seq))

@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from replicator.core.dots import Dot
-from replicator.core.feeding import can_walk
+from replicator.core.feeding import Position
 from replicator.core.known import KnownSet, below_floor
 from replicator.core.merge import Seen
 from replicator.core.record import Record, Version
+from replicator.core.token import write_token
 from replicator.protocol.acknowledging import Acknowledgements
 from replicator.protocol.effects import MadeDurable, MakeDurable
 
@@ -75,30 +76,44 @@ class LeavesCollectableUnseen(ModelStore):
 class SkipsGaps(Reader):
     """A token stands for the highest seqs, so what is in a gap never comes"""
 
-    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        highest = {origin: known.highest(origin) for origin in known.origins()}
-        return all(
-            self._position.highest(origin) <= highest.get(origin, 0)
-            for origin in self._position.origins()
-        ) and not below_floor(self._position, floor)
+    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        position = self.position.known
+        return self.position.listing is not None or (
+            all(position.highest(origin) <= known.highest(origin) for origin in position.origins())
+            and not below_floor(position, floor)
+        )
 
     def advance(self, known: KnownSet, origin: int, seq: int) -> None:
         super().advance(known, origin, seq)
-        self._position.add_range(origin, 1, self._position.highest(origin) + 1)
+        position = self.position.known
+        position.add_range(origin, 1, position.highest(origin) + 1)
 
 
 class KeepsWhatWasLost(Reader):
     """R11, R13: a reader goes on although the node has lost what it was shown"""
 
-    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        return not below_floor(self._position, floor)
+    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        return self.position.listing is not None or not below_floor(self.position.known, floor)
 
 
 class ReadsBelowTheFloor(Reader):
     """R8: a reader goes on although deletes that it has not seen were collected"""
 
-    def can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        return can_walk(self._position, known, {})
+    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
+        return super().can_go_on(known, {})
+
+
+class ListsUnderTheOldToken(Reader):
+    """A reader that is cut while it gets all keys goes on where it was before"""
+
+    _before = Position()
+
+    def reset(self, known: KnownSet) -> Position:
+        self._before = self.position
+        return super().reset(known)
+
+    def token(self) -> str:
+        return write_token(self.position if self.position.listing is None else self._before)
 
 
 PROMISES: Mapping[str, tuple[type, Parts]] = {
@@ -110,5 +125,6 @@ PROMISES: Mapping[str, tuple[type, Parts]] = {
     "feed-skips-gaps": (SkipsGaps, Parts(reader=SkipsGaps)),
     "feed-keeps-what-was-lost": (KeepsWhatWasLost, Parts(reader=KeepsWhatWasLost)),
     "feed-below-the-floor": (ReadsBelowTheFloor, Parts(reader=ReadsBelowTheFloor)),
+    "feed-list-under-old-token": (ListsUnderTheOldToken, Parts(reader=ListsUnderTheOldToken)),
 }
 """Name → the class whose docstring says which rule is broken, and the parts that have it."""
