@@ -53,6 +53,6 @@ def behind(position: KnownSet, known: KnownSet, origin: int, seq: int) -> KnownS
     Returns:
         A new set, which shares with `position` what has not changed.
     """
-    done = ranges.intersection(known.bounds(origin), [1, seq + 1])
+    done = ranges.intersection(known.bounds(origin), [1, seq + 1] if seq else [])
     bounds = ranges.union(position.bounds(origin), done)
     return KnownSet({**dict(position.items()), **({origin: bounds} if bounds else {})})

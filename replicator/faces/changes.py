@@ -92,6 +92,10 @@ class Changes(_Reading):
     def __iter__(self) -> Self:
         return self
 
+    def wait_no_more(self) -> None:
+        """End at the end of what there is."""
+        self._follow = False
+
     def __next__(self) -> Change:
         """The next item.
 

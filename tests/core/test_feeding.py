@@ -1,0 +1,48 @@
+"""Where a reader stands: exact, and never past a gap."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replicator.core.feeding import Position, behind, can_walk
+from replicator.core.known import KnownSet
+from tests.protocol.samples import known_sets
+
+
+@given(known_sets(), known_sets(), st.integers(0, 3), st.integers(0, 60))
+def test_behind_is_what_is_known_up_to_there(
+    position: KnownSet, known: KnownSet, origin: int, seq: int
+) -> None:
+    before = position.copy()
+    after = behind(position, known, origin, seq)
+    assert position == before, "nothing that is shared changes"
+    assert after.issuperset(position)
+    new = after.difference(position)
+    assert known.issuperset(new)
+    assert all(one == origin for one in new.origins())
+    assert new.highest(origin) <= seq
+    for number in range(1, 61):
+        if number <= seq and (origin, number) in known:
+            assert (origin, number) in after
+
+
+def test_a_gap_is_not_passed() -> None:
+    known = KnownSet({1: [1, 3, 5, 8]})
+    assert behind(KnownSet(), known, 1, 6) == KnownSet({1: [1, 3, 5, 7]})
+    assert behind(KnownSet(), known, 2, 6) == KnownSet()
+
+
+def test_when_the_log_tells_all() -> None:
+    known = KnownSet({1: [1, 9], 2: [1, 4]})
+    assert can_walk(KnownSet(), known, {})
+    assert can_walk(KnownSet({1: [1, 5]}), known, {1: 4})
+    assert not can_walk(KnownSet({1: [1, 5]}), known, {1: 5}), "a delete may be collected"
+    assert not can_walk(KnownSet({1: [1, 3, 4, 6]}), known, {1: 4}), "beyond a gap"
+    assert not can_walk(KnownSet({1: [1, 10]}), known, {}), "the node has lost something"
+    assert not can_walk(KnownSet({3: [1, 2]}), known, {})
+
+
+def test_a_completed_list_is_what_was_known_when_it_began() -> None:
+    before, listing = KnownSet({1: [1, 9]}), KnownSet({2: [1, 4]})
+    assert Position(before, listing, b"z").completed() == Position(
+        KnownSet({1: [1, 9], 2: [1, 4]})
+    )
