@@ -1,9 +1,9 @@
-"""Where a reader of a feed stands: its *position* is the known set that it has dealt with.
+"""Where a reader of a feed stands.
 
-What is known at a node beyond it is told by walking the node's log over just those dots, each
-origin in its order. A superseded dot has no log entry: its superseder comes in its own turn. So a
-reader that has walked everything shows what the node shows, unless the log cannot tell it all
-(`can_walk`).
+What is known at a node beyond what the reader has dealt with is told by walking the node's log over
+just those dots, each origin in its order. A superseded dot has no log entry: its superseder comes
+in its own turn. So a reader that has walked everything shows what the node shows, unless the log
+cannot tell it all (`can_go_on`).
 """
 
 from collections.abc import Mapping
@@ -19,30 +19,41 @@ class Position:
 
     Attributes:
         known: what it has dealt with.
+        shown: what the node knew when it was last read from: the state of a key that the reader was
+            given may come of any of it.
         listing: while it gets all keys, what the node knew when that began: it has dealt with that
             once it has got them. None when it walks the log.
         after: the last key that it got then; None before the first.
     """
 
     known: KnownSet = field(default_factory=KnownSet)
+    shown: KnownSet = field(default_factory=KnownSet)
     listing: KnownSet | None = None
     after: bytes | None = None
 
     def completed(self) -> "Position":
         """All keys were given."""
-        return Position(
-            KnownSet({**dict(self.known.items()), **dict((self.listing or KnownSet()).items())})
-        )
+        listing = self.listing or KnownSet()
+        known = KnownSet({**dict(self.known.items()), **dict(listing.items())})
+        return Position(known, self.shown)
 
 
-def can_walk(position: KnownSet, known: KnownSet, floor: Mapping[int, int]) -> bool:
-    """Whether the log of a node tells a reader all that it lacks. If not, it needs all keys.
+def at(known: KnownSet) -> Position:
+    """Where whoever stands that has dealt with all that a node knows."""
+    return Position(known, known)
 
-    It does not where deletes that the reader has not seen may be collected (R8: the position lies
-    below the purge floor), nor where the reader knows what the node does not: what a power cut or
-    a fork took there (R11, R13), the reader may show for ever.
+
+def can_go_on(position: Position, known: KnownSet, floor: Mapping[int, int]) -> bool:
+    """Whether what a reader has is sound, and a node can tell it what it lacks. If not, it needs
+    all keys.
+
+    It is not sound where the node does not know what the reader was shown: what a power cut or a
+    fork took there (R11, R13) the reader would show for ever. The node cannot tell where deletes
+    that the reader has not seen may be collected (R8): its position lies below the purge floor.
     """
-    return known.issuperset(position) and not below_floor(position, floor)
+    if not known.issuperset(position.shown):
+        return False
+    return position.listing is not None or not below_floor(position.known, floor)
 
 
 def behind(position: KnownSet, known: KnownSet, origin: int, seq: int) -> KnownSet:

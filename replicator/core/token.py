@@ -7,14 +7,14 @@ characters each; a cluster in steady state has one range an origin.
 
 The bytes behind the URL-safe base64 (without padding)::
 
-    01 | CRC-32 of what follows u32 | known set
-    02 | CRC-32 of what follows u32 | known set | known set at the listing | key
+    01 | CRC-32 of what follows u32 | known
+    02 | CRC-32 of what follows u32 | known | shown beyond that
+    03 | CRC-32 of what follows u32 | known | shown beyond that | listing | after
 
 A known set is ``origins | (origin u64 | bounds | difference …) …``. Numbers without a size are
 varints: seven bits a byte, lowest first, the high bit set but in the last. Origins ascend; bounds
-are those of `replicator.core.ranges`, each as the difference to the one before. The second kind
-stands for a reader that gets all keys (`replicator.core.feeding`); the key, the last that it got,
-is 00 for none, or 01 and its bytes.
+are those of `replicator.core.ranges`, each as the difference to the one before. The parts are those
+of `replicator.core.feeding.Position`; the key `after` is 00 for none, or 01 and its bytes.
 """
 
 import binascii
@@ -26,11 +26,11 @@ from zlib import crc32
 from replicator.config import TOKEN_BYTES_MAX
 from replicator.core import ranges
 from replicator.core.dots import SEQ_MAX
-from replicator.core.feeding import Position
+from replicator.core.feeding import Position, at
 from replicator.core.known import KnownSet
 from replicator.errors import UsageError
 
-_KNOWN, _LISTING = 1, 2
+_KNOWN, _SHOWN, _LISTING = 1, 2, 3
 _HEAD = struct.Struct(">BI")
 _ORIGIN = struct.Struct(">Q")
 
@@ -42,13 +42,17 @@ def write_token(position: KnownSet | Position) -> str:
         UsageError: it would be larger than `TOKEN_BYTES_MAX`.
     """
     if isinstance(position, KnownSet):
-        position = Position(position)
-    body = bytearray()
+        position = at(position)
+    kind, body = _KNOWN, bytearray()
     _put_known(body, position.known)
+    shown = position.shown.difference(position.known)
+    if shown or position.listing is not None:
+        kind = _SHOWN
+        _put_known(body, shown)
     if position.listing is not None:
+        kind = _LISTING
         _put_known(body, position.listing)
         body += b"\0" if position.after is None else b"\1" + position.after
-    kind = _KNOWN if position.listing is None else _LISTING
     if len(body) > TOKEN_BYTES_MAX:
         raise UsageError(
             f"a token of all that is known here would have {len(body)} bytes, more than "
@@ -64,8 +68,7 @@ def read_token(token: str | bytes) -> KnownSet:
     Raises:
         UsageError: see `read_position`.
     """
-    position = read_position(token)
-    return position.known if position.listing is None else position.known.union(position.listing)
+    return read_position(token).shown
 
 
 def read_position(token: str | bytes) -> Position:
@@ -79,7 +82,7 @@ def read_position(token: str | bytes) -> Position:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         kind, checksum = _HEAD.unpack_from(data)
         body = data[_HEAD.size :]
-        if kind not in (_KNOWN, _LISTING) or crc32(body) != checksum:
+        if not _KNOWN <= kind <= _LISTING or crc32(body) != checksum:
             raise ValueError("another version, or another checksum")
         position = _read(kind, body)
         if len(body) > TOKEN_BYTES_MAX or write_token(position) != text:
@@ -112,7 +115,10 @@ def _put(body: bytearray, number: int) -> None:
 
 def _read(kind: int, body: bytes) -> Position:
     known, place = _read_known(body, 0)
-    listing, after = None, None
+    shown, listing, after = known, None, None
+    if kind != _KNOWN:
+        more, place = _read_known(body, place)
+        shown = known.union(more)
     if kind == _LISTING:
         listing, place = _read_known(body, place)
         if body[place] == 1:
@@ -122,7 +128,7 @@ def _read(kind: int, body: bytes) -> Position:
             place += 1
     if place != len(body):
         raise ValueError("bytes follow")
-    return Position(known, listing, after)
+    return Position(known, shown, listing, after)
 
 
 def _read_known(body: bytes, place: int) -> tuple[KnownSet, int]:

@@ -26,7 +26,7 @@ from plyvel._plyvel import Snapshot
 from replicator.config import FEED_BATCH_BYTES, FEED_BATCH_ITEMS, FEED_LOOKED_AT_MAX
 from replicator.core import ranges, rows
 from replicator.core.dots import Dot
-from replicator.core.feeding import Position, behind, can_walk
+from replicator.core.feeding import Position, behind, can_go_on
 from replicator.core.known import KnownSet
 from replicator.core.token import write_token
 from replicator.store.keyspace import INDEX, RESERVED, after, log_key, number_seq
@@ -70,7 +70,8 @@ class Change:
         """
         if self.dot is None:
             return write_token(self._position)
-        return write_token(behind(self._position.known, self._walked, *self.dot))
+        known = behind(self._position.known, self._walked, *self.dot)
+        return write_token(replace(self._position, known=known))
 
 
 class Feed:
@@ -108,7 +109,7 @@ class Feed:
                 known, floor = state.known_now(), dict(state.floor)
                 snapshot = state.db.snapshot()
             try:
-                items = self._read(snapshot, self._part(known), floor)
+                items = self._read(snapshot, known, floor)
             finally:
                 snapshot.close()
             if items is not None:
@@ -131,14 +132,16 @@ class Feed:
         self, snapshot: Snapshot, known: KnownSet, floor: dict[int, int]
     ) -> list[Change] | None:
         """The next items; None where there are none in what was looked at, and there is more."""
+        wanted = self._part(known)
         if not self._can_go_on(known, floor):
             # Nothing of the old position is kept: whoever is cut from here on has given up its
             # copy, and the log may be able by then to tell what lies behind that position alone.
-            self.position = Position(self._unwanted(), known)
+            self.position = Position(self._unwanted(), known, wanted)
             return [Change("reset", _position=self.position)]
+        self.position = replace(self.position, shown=known)
         if self.position.listing is not None:
             return self._list(snapshot)
-        lack = known.difference(self.position.known)
+        lack = wanted.difference(self.position.known)
         if not lack:
             return []
         origins = sorted(lack.origins())
@@ -146,12 +149,12 @@ class Feed:
         return self._walk(snapshot, self._turn, lack.bounds(self._turn)) or None
 
     def _can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        """Whether what the reader has is sound, and it gets what it lacks."""
-        if self.position.listing is not None:
-            # What is lost here may come again: keys read in between would lack it for ever.
-            return known.issuperset(self._part(self.position.listing))
-        floor = {o: seq for o, seq in floor.items() if self._wanted is None or self._wanted(o)}
-        return can_walk(self._part(self.position.known), known, floor)
+        """See `replicator.core.feeding`; deletes by those who are not wanted are not told."""
+        position = self.position
+        if self._wanted is not None:
+            position = replace(position, known=self._part(position.known))
+            floor = {origin: seq for origin, seq in floor.items() if self._wanted(origin)}
+        return can_go_on(position, known, floor)
 
     # By the log
 
@@ -177,7 +180,8 @@ class Feed:
                     walked,
                 )
             )
-        self.position = Position(behind(self.position.known, walked, origin, upto - 1))
+        known = behind(self.position.known, walked, origin, upto - 1)
+        self.position = replace(self.position, known=known)
         return items
 
     def _entries(

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from replicator.core.dots import Dot
-from replicator.core.feeding import Position, behind, can_walk
+from replicator.core.feeding import Position, behind, can_go_on
 from replicator.core.known import KnownSet
 from replicator.core.record import Version
 from replicator.core.token import read_position, write_token
@@ -281,7 +281,9 @@ class Reader:
         if not self.can_go_on(known, store.floor()):
             self._cluster.count("resets of readers")
             self._mirror, self.position = {}, self.reset(known)
-        elif self.position.listing is not None:
+            return True
+        self.position = replace(self.position, shown=self.showing(known))
+        if self.position.listing is not None:
             self._list(store, most)
         else:
             lack = known.difference(self.position.known)
@@ -325,15 +327,17 @@ class Reader:
     # What planted bugs change
 
     def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        if self.position.listing is not None:
-            return known.issuperset(self.position.listing)
-        return can_walk(self.position.known, known, floor)
+        return can_go_on(self.position, known, floor)
 
     def reset(self, known: KnownSet) -> Position:
-        return Position(listing=known)
+        return Position(KnownSet(), known, known)
+
+    def showing(self, known: KnownSet) -> KnownSet:
+        return known
 
     def token(self) -> str:
         return write_token(self.position)
 
     def advance(self, known: KnownSet, origin: int, seq: int) -> None:
-        self.position = Position(behind(self.position.known, known, origin, seq))
+        behind_it = behind(self.position.known, known, origin, seq)
+        self.position = replace(self.position, known=behind_it)

@@ -96,6 +96,13 @@ class KeepsWhatWasLost(Reader):
         return self.position.listing is not None or not below_floor(self.position.known, floor)
 
 
+class ForgetsWhatItShowed(Reader):
+    """A token stands for what a reader has dealt with alone, not for what it was shown"""
+
+    def showing(self, known: KnownSet) -> KnownSet:
+        return self.position.listing or self.position.known
+
+
 class ReadsBelowTheFloor(Reader):
     """R8: a reader goes on although deletes that it has not seen were collected"""
 
@@ -124,6 +131,7 @@ PROMISES: Mapping[str, tuple[type, Parts]] = {
     "collectable-beside-unseen": (LeavesCollectableUnseen, Parts(store=LeavesCollectableUnseen)),
     "feed-skips-gaps": (SkipsGaps, Parts(reader=SkipsGaps)),
     "feed-keeps-what-was-lost": (KeepsWhatWasLost, Parts(reader=KeepsWhatWasLost)),
+    "feed-forgets-what-it-showed": (ForgetsWhatItShowed, Parts(reader=ForgetsWhatItShowed)),
     "feed-below-the-floor": (ReadsBelowTheFloor, Parts(reader=ReadsBelowTheFloor)),
     "feed-list-under-old-token": (ListsUnderTheOldToken, Parts(reader=ListsUnderTheOldToken)),
 }

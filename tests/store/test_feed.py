@@ -149,7 +149,9 @@ class TestTheLog:
         (item,) = told(store, None, [peer.origin])
         assert item.key == b"b"
         rest = told(store, item.token)
-        assert sorted(one.key for one in rest) == [b"a", b"c"], "what was left out is not dealt with"
+        assert sorted(one.key for one in rest) == [b"a", b"c"], (
+            "what was left out is not dealt with"
+        )
 
 
 class TestAllKeys:
@@ -192,9 +194,7 @@ class TestAllKeys:
         mirror.read(store)
         assert (mirror.copy, mirror.resets) == (contents(store), 1)
 
-    def test_a_key_that_a_full_state_round_has_taken_away(
-        self, store: Store, peer: Store
-    ) -> None:
+    def test_a_key_that_a_full_state_round_has_taken_away(self, store: Store, peer: Store) -> None:
         store.put(b"a", b"v")
         store.put(b"b", b"v")
         exchange(store, peer)
@@ -237,7 +237,8 @@ class TestAllKeys:
 
     def test_a_list_begins_anew_where_something_was_lost_meanwhile(self, store: Store) -> None:
         store.put(b"a", b"v")
-        listing = Position(KnownSet(), store.known().union(KnownSet.of((7, 1))), b"a")
+        shown = store.known().union(KnownSet.of((7, 1)))
+        listing = Position(KnownSet(), shown, store.known(), b"a")
         kinds = [item.kind for item in told(store, write_token(listing))]
         assert kinds == ["reset", "key", "complete"]
 

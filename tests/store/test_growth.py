@@ -61,9 +61,7 @@ class TestWaiting:
 
     def test_closing_wakes_who_waits(self, place: Place) -> None:
         store = place.open()
-        thread, results = in_thread(
-            lambda: wait_until_known(store, KnownSet.of((7, 1)), None)
-        )
+        thread, results = in_thread(lambda: wait_until_known(store, KnownSet.of((7, 1)), None))
         until_armed(store)
         place.close()
         thread.join(30)
