@@ -2,10 +2,10 @@
 
     python -m benchmarks.bench_collect [--keys 200000] [--live 200000] [--directory DIR]
 
-One store: `--keys` random 16-byte keys put and deleted, among `--live` more that stay. The watermark
-covers everything, as in a cluster that is at rest. Printed: tombstones dropped per second of a pass,
-the longest commit of it, and what a `put` takes meanwhile from another thread; then what a pass
-costs that finds nothing.
+One store: `--keys` random 16-byte keys put and deleted, among `--live` more that stay. The
+watermark covers everything, as in a cluster that is at rest. Printed: tombstones dropped per second
+of a pass, the longest commit of it, and what a `put` takes meanwhile from another thread; then what
+a pass costs that finds nothing.
 """
 
 import argparse

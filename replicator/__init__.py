@@ -36,6 +36,7 @@ from replicator.errors import (
 if TYPE_CHECKING:
     from replicator.faces.handle import Replica
     from replicator.faces.library import open_replica, replicate
+    from replicator.faces.restoring import check_backup, restore
     from replicator.status import MemberStatus, PeerStatus, Round, Status
     from replicator.store.feed import Change
 
@@ -66,9 +67,11 @@ __all__ = [
     "UsageError",
     "Version",
     "__version__",
+    "check_backup",
     "open_replica",
     "replicate",
     "resolvers",
+    "restore",
 ]
 
 # Looked up when first used: they import trio, which takes longer than all the rest together, and a
@@ -80,8 +83,10 @@ _LAZY = {
     "Replica": "replicator.faces.handle",
     "Round": "replicator.status",
     "Status": "replicator.status",
+    "check_backup": "replicator.faces.restoring",
     "open_replica": "replicator.faces.library",
     "replicate": "replicator.faces.library",
+    "restore": "replicator.faces.restoring",
 }
 
 

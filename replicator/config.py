@@ -142,6 +142,36 @@ LOAD_BATCH_RECORDS = 500
 
 LOAD_BATCH_BYTES = 1 << 20
 
+REVISIT_ROWS_MAX = 2000
+"""Index rows that are read for one commit when conflicts are looked at again."""
+
+REVISIT_KEYS_MAX = 100
+REVISIT_BYTES_MAX = 256 << 10
+"""Keys in conflict that one such commit rewrites, and their values, give or take one key."""
+
+REVISIT_RETRY_SECONDS = 5.0
+"""Pause after such a commit has failed."""
+
+BACKUP_BLOCK_BYTES = 256 << 10
+"""What a backup puts into one block before it begins the next."""
+
+BACKUP_PIECE_ROWS = 32
+"""Rows that a backup reads at once: with values of the largest size, half a gigabyte."""
+
+BACKUP_BLOCK_BYTES_MAX = 1 << 30
+"""Largest block of a backup, unpacked."""
+
+BACKUP_STEP_BYTES = 4 << 20
+"""What a backup writes between two moments at which whoever asked for it hears of it."""
+
+BACKUP_WALK_DOTS_MAX = 100_000
+BACKUP_WALK_KEYS_BYTES = 64 << 20
+"""An increment with at most so many new dots, whose keys take no more, is found in the log; a
+larger one in the index."""
+
+RESTORE_BUFFER_BYTES = 32 << 20
+"""LevelDB's memtable during a restore."""
+
 TOKEN_BYTES_MAX = 1 << 20
 """A token, before it is written as text."""
 
@@ -153,16 +183,6 @@ FEED_BATCH_BYTES = 1 << 20
 
 FEED_LOOKED_AT_MAX = 10_000
 """Rows that it looks at in one snapshot, whether they make an item or not."""
-
-REVISIT_ROWS_MAX = 2000
-"""Index rows that are read for one commit when conflicts are looked at again."""
-
-REVISIT_KEYS_MAX = 100
-REVISIT_BYTES_MAX = 256 << 10
-"""Keys in conflict that one such commit rewrites, and their values, give or take one key."""
-
-REVISIT_RETRY_SECONDS = 5.0
-"""Pause after such a commit has failed."""
 
 READ_AHEAD_ITEMS_MAX = 128
 """Entries that an iterator of a handle reads from LevelDB at once."""

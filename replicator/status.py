@@ -121,6 +121,8 @@ class Status:
         origin: who issues its writes, 16 hex digits; a new one after a fork (R13).
         cluster: the cluster name.
         cluster_id: in hex; None before the first write or peer (R15).
+        format: of the store's rows on the disk; a version of this package opens those up to its
+            own (`docs/UPGRADE.md`).
         running: whether the node runs; without it the store works, alone.
         write_gate: how the attempt to replicate before the first own write ended (R13).
         address: ``host:port`` it listens on, None where it does not.
@@ -142,6 +144,7 @@ class Status:
     origin: str
     cluster: str
     cluster_id: str | None
+    format: int
     running: bool
     write_gate: GateOutcome
     address: str | None

@@ -43,17 +43,24 @@ def at(known: KnownSet) -> Position:
     return Position(known, known)
 
 
-def can_go_on(position: Position, known: KnownSet, floor: Mapping[int, int]) -> bool:
+def can_go_on(
+    position: Position, known: KnownSet, floor: Mapping[int, int], closed: KnownSet
+) -> bool:
     """Whether what a reader has is sound, and a node can tell it what it lacks. If not, it needs
     all keys.
 
     It is not sound where the node does not know what the reader was shown: what a power cut or a
     fork took there (R11, R13) the reader would show for ever. The node cannot tell where deletes
     that the reader has not seen may be collected (R8): its position lies below the purge floor.
+
+    Args:
+        closed: the closed set (R10): what nobody has, no reader lacks.
     """
     if not known.issuperset(position.shown):
         return False
-    return position.listing is not None or not below_floor(position.known, floor)
+    if position.listing is not None:
+        return True
+    return not below_floor(position.known.union(closed), floor)
 
 
 def behind(position: KnownSet, known: KnownSet, origin: int, seq: int) -> KnownSet:

@@ -29,9 +29,16 @@ REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
 REPL.FORGET node                       take a node off the members, by name or origin (R10)
 REPL.STATUS                            everything `status()` knows, as maps
+REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {keys, size_bytes,
+[SINCE path]                           is_done}; REPL.MORE until it is done
+REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, value, versions,
+[STOP k] [VERSIONS 1]                  context] …, a page of one snapshot; REPL.MORE until a page
+                                       is empty
+REPL.MORE                              the next step of what this client has begun
 =====================================  ===========================================================
 
-They run in worker threads and may block, for the disk or for a peer.
+They run in worker threads and may block, for the disk or for a peer. What takes several requests
+(REPL.MORE) is a client's own, one thing at a time, and is given up when that one goes away.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +47,7 @@ from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES
 from replicator.core.clock import to_ms
+from replicator.core.dots import format_origin
 from replicator.faces.handle import Replica
 from replicator.faces.promises import (
     changes,
@@ -49,25 +57,18 @@ from replicator.faces.promises import (
     wait_for,
 )
 from replicator.faces.resp import Reply, Status
-from replicator.faces.words import CommandError as CommandError
+from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
 from replicator.faces.words import count as _count
 from replicator.faces.words import number as _number
 from replicator.faces.words import options as _options
 from replicator.faces.words import text as _text
 from replicator.release import software_version
 from replicator.store.conflicts import Choice, Standing
+from replicator.store.listing import Listed
 
 OK: Final = Status("OK")
 
 Item = TypeVar("Item")
-
-
-@dataclass(slots=True)
-class Session:
-    """What one client has set for itself."""
-
-    protocol: int = 2
-    closing: bool = False
 
 
 Run = Callable[[Replica, Session, list[bytes]], Reply]
@@ -234,6 +235,34 @@ def _forget(replica: Replica, _session: Session, arguments: list[bytes]) -> Repl
     return OK
 
 
+def _backup(replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
+    options = _options(arguments[1:], (b"COMPRESS", b"SINCE"))
+    since = options.get(b"SINCE")
+    steps = replica.backup_steps(
+        absolute(arguments[0]),
+        compress=_flag(options, b"COMPRESS"),
+        since=None if since is None else absolute(since),
+    )
+    return session.begin(map(_maps, steps), steps)
+
+
+def _export(replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
+    options = _options(arguments, (b"PREFIX", b"START", b"STOP", b"VERSIONS"))
+    prefix = options.get(b"PREFIX", b"")
+    ends = [end for end in (options.get(b"STOP"), successor(prefix)) if end is not None]
+    bounds = max(prefix, options.get(b"START", b"")), min(ends, default=None)
+    if _flag(options, b"VERSIONS"):
+        records = replica.records(*bounds)
+        names = replica._names()
+        return session.begin(pages(_listed(record, names) for record in records), records)
+    items = replica.iterator(start=bounds[0], stop=bounds[1])
+    return session.begin(pages(map(_item, items)), items)
+
+
+def _more(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply:
+    return session.step()
+
+
 COMMANDS: Final[Mapping[bytes, Command]] = {
     b"HELLO": Command(_hello, 0, 1),
     b"PING": Command(_ping, 0, 1),
@@ -260,6 +289,9 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.JOIN": Command(_join, 1, 2),
     b"REPL.FORGET": Command(_forget, 1, 1),
     b"REPL.STATUS": Command(_status, 0, 0),
+    b"REPL.BACKUP": Command(_backup, 1, 5),
+    b"REPL.EXPORT": Command(_export, 0, 8),
+    b"REPL.MORE": Command(_more, 0, 0),
 }
 
 
@@ -267,6 +299,10 @@ def successor(prefix: bytes) -> bytes | None:
     """The first key behind all that begin with `prefix`; None where there is none."""
     head = prefix.rstrip(b"\xff")
     return head[:-1] + bytes([head[-1] + 1]) if head else None
+
+
+def _flag(options: Mapping[bytes, bytes], name: bytes) -> bool:
+    return _number(options.get(name, b"0")) > 0
 
 
 def _page(
@@ -302,6 +338,17 @@ def _shown(found: Standing, names: Mapping[int, str]) -> list[Reply]:
         }
         for place, version in enumerate(found.versions)
     ]
+
+
+def _item(item: tuple[bytes, bytes]) -> Sized:
+    key, value = item
+    return [key, value], len(key) + len(value)
+
+
+def _listed(found: Listed, names: Mapping[int, str]) -> Sized:
+    context = {format_origin(origin): seq for origin, seq in found.context.items()}
+    reply = [found.standing.key, found.value, _shown(found.standing, names), context]
+    return reply, _conflict_bytes(found.standing)
 
 
 def _maps(value: object) -> Reply:

@@ -22,10 +22,11 @@ from replicator.errors import (
     ReplicatorError,
     StorageError,
 )
-from replicator.faces.commands import COMMANDS, CommandError, Session
+from replicator.faces.commands import COMMANDS
 from replicator.faces.handle import Replica
 from replicator.faces.leveldb import words_of
 from replicator.faces.resp import Failure, Reply, Request, encode
+from replicator.faces.stepwise import CommandError, Session
 
 logger = logging.getLogger("replicator")
 

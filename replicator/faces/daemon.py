@@ -4,18 +4,19 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import trio
 
 from replicator.config import RESP_CONNECTIONS_MAX, RESP_READ_BYTES
 from replicator.faces import unixsocket
-from replicator.faces.commands import Session
 from replicator.faces.configfile import Config
 from replicator.faces.control import answer
 from replicator.faces.handle import Replica
 from replicator.faces.library import open_replica
 from replicator.faces.resp import Failure, Request, RequestReader, encode
+from replicator.faces.stepwise import Session
 
 logger = logging.getLogger("replicator")
 
@@ -95,7 +96,10 @@ class Clients:
             self._count -= 1
 
     async def _converse(self, stream: trio.SocketStream) -> None:
-        session = Session()
+        with closing(Session()) as session:
+            await self._converse_in(session, stream)
+
+    async def _converse_in(self, session: Session, stream: trio.SocketStream) -> None:
         reader = RequestReader()
         while data := await stream.receive_some(RESP_READ_BYTES):
             requests = deque(reader.feed(data))

@@ -1,26 +1,32 @@
 """The handle that `replicate` gives: plyvel's shape, and what replication adds to it."""
 
+import os
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TypeVar
 
-from replicator.core.dots import Dot, format_origin
+from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.record import Version
 from replicator.core.token import read_token, write_token
 from replicator.faces.batch import check_flag
 from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
-from replicator.faces.shape import Handle
-from replicator.net.address import Address
+from replicator.faces.peering import Peering
 from replicator.peers.replicated import check_timeout
-from replicator.status import MemberStatus, Status
+from replicator.release import software_version
+from replicator.store.backup import BackupProgress, back_up
 from replicator.store.conflicts import Choice, SeenVersions, Standing
 from replicator.store.growth import wait_until_known
+from replicator.store.listing import Listed, listed
+
+Item = TypeVar("Item")
 
 Conflict = tuple[bytes, list[Version]]
 """A key and its live versions, winner first."""
 
 
-class Replica(Handle):
+class Replica(Peering):
     """A replicated ``plyvel.DB`` or ``PrefixedDB``. Made by `replicate`; thread-safe.
 
     It has all methods of ``plyvel.DB``, also where it wraps a ``PrefixedDB``: those that
@@ -145,13 +151,85 @@ class Replica(Handle):
         found = self._engine.store.standings(after)
         assert isinstance(found, Generator)  # it holds a snapshot until it is closed
         try:
-            while (standing := self._next_standing(found)) is not None:
+            while (standing := self._next(found)) is not None:
                 yield standing
         finally:
             self._release(found)
 
+    def records(self, start: bytes = b"", stop: bytes | None = None) -> Generator[Listed]:
+        """Every record of a range of keys, deleted ones included, in key order.
+
+        As of the first step.
+
+        Args:
+            start, stop: the first key, and the first one that does not belong to it.
+        """
+        found = listed(self._engine.store, start, stop)
+        assert isinstance(found, Generator)
+        try:
+            while (record := self._next(found)) is not None:
+                yield record
+        finally:
+            self._release(found)
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compress: bool = False,
+        since: str | os.PathLike[str] | None = None,
+        progress: Callable[[BackupProgress], object] | None = None,
+    ) -> BackupProgress:
+        """Write a backup of this moment into one file; nobody waits meanwhile.
+
+        `replicator.restore` and ``replicator restore`` make a directory out of it.
+
+        Args:
+            path: of the file. Nothing may be there; it appears when it is complete.
+            compress: whether to deflate it.
+            since: an earlier backup, full or an increment; then the file holds what has changed.
+            progress: told now and then how far it is. What it raises ends the backup.
+
+        Returns:
+            What was written.
+
+        Raises:
+            UsageError: `path` is taken or lies in the LevelDB's directory; `since` is of another
+                store, or of writes that this one has lost.
+            StorageError: the file cannot be written, or `since` not read.
+            RuntimeError: the handle is closed.
+        """
+        steps = self.backup_steps(path, compress=compress, since=since)
+        for step in steps:
+            if progress is not None:
+                progress(step)
+        return step
+
+    def backup_steps(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compress: bool = False,
+        since: str | os.PathLike[str] | None = None,
+    ) -> Generator[BackupProgress]:
+        """`backup` in steps of bounded length; closed before the last, it leaves nothing."""
+        steps = back_up(
+            self._engine.store,
+            Path(path),
+            node=self._engine.node.name,
+            version=software_version(),
+            compress=compress,
+            since=None if since is None else Path(since),
+        )
+        assert isinstance(steps, Generator)
+        try:
+            while (step := self._next(steps)) is not None:
+                yield step
+        finally:
+            self._release(steps)
+
     @leased
-    def _next_standing(self, found: Iterator[Standing]) -> Standing | None:
+    def _next(self, found: Iterator[Item]) -> Item | None:
         return next(found, None)
 
     @leased
@@ -237,130 +315,3 @@ class Replica(Handle):
         """
         self._check_open()
         return Changes(self, since, origins, follow, timeout)
-
-    @property
-    def origin(self) -> str:
-        """Who issues this handle's writes: 16 hex digits. A copied directory takes a new one."""
-        return format_origin(self._engine.store.origin)
-
-    @property
-    def cluster_id(self) -> str | None:
-        """The cluster this store belongs to, in hex; None before its first write or peer."""
-        cluster_id = self._engine.store.cluster_id
-        return None if cluster_id is None else cluster_id.hex()
-
-    # Peers
-
-    @property
-    def address(self) -> Address | None:
-        """Where peers reach this node: host and port; None where it does not listen."""
-        return self._engine.node.address
-
-    def add_peer(self, address: str) -> None:
-        """Dial ``host:port`` from now on. Idempotent.
-
-        Stores that both hold data are merged by that, as by `peers` of `replicate`.
-
-        Raises:
-            ConfigError: it is no address.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        self._engine.node.add_peer(address)
-
-    def remove_peer(self, address: str) -> None:
-        """Dial it no more, and end the conversation with it. Idempotent. Raises as `add_peer`."""
-        self._check_open()
-        self._engine.node.remove_peer(address)
-
-    def join(self, address: str, timeout: float | None = None) -> None:
-        """Merge with the cluster of the node at ``host:port``, for good, and get into step with it.
-
-        Nodes that only find each other never merge data by themselves.
-
-        Args:
-            timeout: seconds; None waits as long as there is progress.
-
-        When it returns, each of the two nodes holds what the other one held.
-
-        Raises:
-            ConfigError: it is no address.
-            PeerError: it did not come to that; the message says why.
-            UsageError: called in the trio thread of `open_replica`.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        self._engine.node.join(address, timeout)
-
-    def members(self) -> tuple[MemberStatus, ...]:
-        """Every node of the cluster as this one knows it, in the order of names.
-
-        Raises:
-            UsageError: called in the function given to `update`, or in a resolver.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        return self._engine.node.members()
-
-    def forget(self, node: str) -> None:
-        """Take a node that is gone for good off the list of members.
-
-        Should it come back, it joins as a new one, with its data.
-
-        Args:
-            node: its name or its origin.
-
-        Raises:
-            UsageError: it is no member, it lives, it is this node, or several have that name.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        self._engine.node.forget(node)
-
-    def sync(self, timeout: float | None = None) -> bool:
-        """Have a round with every known peer now: each side gets what the other one holds.
-
-        Args:
-            timeout: seconds for all of them; None waits as long as they make progress.
-
-        Returns:
-            Whether that succeeded with all of them; True where there is none.
-
-        Raises:
-            UsageError: called in the trio thread of `open_replica`: await `synchronize` there.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        return self._engine.node.sync(timeout)
-
-    def status(self) -> Status:
-        """This node and its peers at this moment.
-
-        Raises:
-            UsageError: called in the function given to `update`, or in a resolver.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        return self._engine.node.status()
-
-    def on(self, event: str, callback: Callable[..., object]) -> None:
-        """Call `callback` whenever `event` happens.
-
-        Callbacks run in a thread of their own, one after the other; what they raise is logged.
-
-        Args:
-            event: "connect" (host and port: this node dialled), "connection" (host and port: it
-                was dialled), "round" (a `replicator.status.Round`), "conflict" (key and versions,
-                winner first), "error" (an exception).
-
-        Raises:
-            UsageError: there is no such event.
-            RuntimeError: the handle is closed.
-        """
-        self._check_open()
-        self._engine.events.on(event, callback)
-
-    def off(self, event: str, callback: Callable[..., object]) -> None:
-        """Take back one `on` of the same event and callback. Raises as that."""
-        self._check_open()
-        self._engine.events.off(event, callback)

@@ -3,45 +3,43 @@
 The table is in `replicator.faces.commands`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from replicator.config import PAGE_BYTES
 from replicator.core.dots import parse_dot
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
-from replicator.faces.words import CommandError, count, number, options, text
-
-if TYPE_CHECKING:
-    from replicator.faces.commands import Session
+from replicator.faces.stepwise import CommandError, Session
+from replicator.faces.words import count, number, options, text
 
 
-def put_with(replica: Replica, _session: "Session", arguments: list[bytes]) -> Reply:
+def put_with(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     """``REPL.PUT``"""
     key, value, *rest = arguments
     replica.put(key, value, **_guarantees(rest))
     return Status("OK")
 
 
-def delete_with(replica: Replica, _session: "Session", arguments: list[bytes]) -> Reply:
+def delete_with(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     """``REPL.DELETE``"""
     key, *rest = arguments
     replica.delete(key, **_guarantees(rest))
     return Status("OK")
 
 
-def token(replica: Replica, _session: "Session", arguments: list[bytes]) -> Reply:
+def token(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     """``REPL.TOKEN``"""
     if arguments and arguments[0].upper() != b"OWN":
         raise CommandError("ERR syntax error")
     return replica.token(own=bool(arguments))
 
 
-def wait_for(replica: Replica, _session: "Session", arguments: list[bytes]) -> Reply:
+def wait_for(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     """``REPL.WAITFOR``"""
     return replica.wait_for(text(arguments[0]), number(arguments[1]) / 1000)
 
 
-def changes(replica: Replica, _session: "Session", arguments: list[bytes]) -> Reply:
+def changes(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     """``REPL.CHANGES``: a bounded page, which waits for its first item alone."""
     given = options(arguments, (b"SINCE", b"COUNT", b"ORIGINS", b"WAIT"))
     since, origins = given.get(b"SINCE"), given.get(b"ORIGINS")

@@ -3,10 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from replicator.config import PAGE_ITEMS_MAX
-
-
-class CommandError(Exception):
-    """A request that cannot be run as it stands. Its text is the reply's, code included."""
+from replicator.faces.stepwise import CommandError
 
 
 def options(arguments: list[bytes], known: Collection[bytes]) -> dict[bytes, bytes]:
@@ -18,14 +15,17 @@ def options(arguments: list[bytes], known: Collection[bytes]) -> dict[bytes, byt
 
 
 def count(given: Mapping[bytes, bytes]) -> int:
+    """How many items a page may have."""
     return max(1, min(number(given.get(b"COUNT", b"%d" % PAGE_ITEMS_MAX)), PAGE_ITEMS_MAX))
 
 
 def number(text: bytes) -> int:
+    """A whole number from 0 on."""
     if not text.isdigit() or len(text) > 15:
         raise CommandError("ERR value is not an integer or out of range")
     return int(text)
 
 
 def text(word: bytes) -> str:
+    """What is text, whatever its bytes."""
     return word.decode(errors="backslashreplace")

@@ -62,7 +62,7 @@ class Conflicts(CarefulWrites):
         """A key with its live versions; without any where it was never written."""
         self.refuse_closed()
         with self.db.snapshot() as snapshot:
-            return _standing(key, *self.read_shown(key, snapshot.get))
+            return standing_of(key, *self.read_shown(key, snapshot.get))
 
     def versions(self, key: bytes) -> list[Version]:
         """The live versions of a key, tombstones included, winner first."""
@@ -90,7 +90,7 @@ class Conflicts(CarefulWrites):
                 if len(record.versions) > 1:
                     record = self.load(record, snapshot.get)
                     if is_conflict(record.versions):
-                        yield _standing(key, record, visible)
+                        yield standing_of(key, record, visible)
 
     def conflicts(self, after_key: bytes | None = None) -> Iterator[tuple[bytes, list[Version]]]:
         """As `standings`: each key with its versions."""
@@ -162,7 +162,8 @@ class Conflicts(CarefulWrites):
         return self.revisit.status()
 
 
-def _standing(key: bytes, record: Record, visible: int) -> Standing:
+def standing_of(key: bytes, record: Record, visible: int) -> Standing:
+    """A record, values loaded, as people are shown it."""
     return Standing(key, winner_first(record, visible), visible == rows.MERGED)
 
 

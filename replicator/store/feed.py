@@ -106,10 +106,10 @@ class Feed:
         while True:
             with state.level.lock:
                 state.refuse_closed()
-                known, floor = state.known_now(), dict(state.floor)
+                known, floor, closed = state.known_now(), dict(state.floor), state.closed_dots
                 snapshot = state.db.snapshot()
             try:
-                items = self._read(snapshot, known, floor)
+                items = self._read(snapshot, known, floor, closed)
             finally:
                 snapshot.close()
             if items is not None:
@@ -129,11 +129,11 @@ class Feed:
         )
 
     def _read(
-        self, snapshot: Snapshot, known: KnownSet, floor: dict[int, int]
+        self, snapshot: Snapshot, known: KnownSet, floor: dict[int, int], closed: KnownSet
     ) -> list[Change] | None:
         """The next items; None where there are none in what was looked at, and there is more."""
         wanted = self._part(known)
-        if not self._can_go_on(known, floor):
+        if not self._can_go_on(known, floor, closed):
             # Nothing of the old position is kept: whoever is cut from here on has given up its
             # copy, and the log may be able by then to tell what lies behind that position alone.
             self.position = Position(self._unwanted(), known, wanted)
@@ -148,13 +148,13 @@ class Feed:
         self._turn = next((one for one in origins if one > self._turn), origins[0])
         return self._walk(snapshot, self._turn, lack.bounds(self._turn)) or None
 
-    def _can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
+    def _can_go_on(self, known: KnownSet, floor: dict[int, int], closed: KnownSet) -> bool:
         """See `replicator.core.feeding`; deletes by those who are not wanted are not told."""
         position = self.position
         if self._wanted is not None:
             position = replace(position, known=self._part(position.known))
             floor = {origin: seq for origin, seq in floor.items() if self._wanted(origin)}
-        return can_go_on(position, known, floor)
+        return can_go_on(position, known, floor, closed)
 
     # By the log
 

@@ -4,6 +4,8 @@ An origin's row is synced before any row uses its number: a power cut may lose a
 keep a newer one (R11), and a number that nothing explains would make rows unreadable.
 """
 
+from collections.abc import Iterable
+
 import plyvel
 from plyvel._plyvel import PrefixedDB
 
@@ -11,6 +13,20 @@ from replicator.config import ORIGINS_MAX
 from replicator.errors import FormatError, ProtocolError
 from replicator.store.keyspace import NUMBER, ORIGIN, SEQ, after, origin_key
 from replicator.store.level import Level
+
+
+def origins_of(rows: Iterable[tuple[bytes, bytes]]) -> dict[int, int]:
+    """What origin rows say: number → origin.
+
+    Raises:
+        FormatError: one is malformed.
+    """
+    found = {}
+    for row_key, row in rows:
+        if len(row_key) != len(ORIGIN) + NUMBER.size or len(row) != SEQ.size:
+            raise FormatError(f"the origin row {row_key!r} is malformed")
+        found[NUMBER.unpack(row_key[len(ORIGIN) :])[0]] = SEQ.unpack(row)[0]
+    return found
 
 
 class Origins:
@@ -22,10 +38,8 @@ class Origins:
         self.by_number: dict[int, int] = {}
         self.numbers: dict[int, int] = {}
         with db.iterator(start=ORIGIN, stop=after(ORIGIN)) as rows:
-            for row_key, row in rows:
-                if len(row_key) != len(ORIGIN) + NUMBER.size or len(row) != SEQ.size:
-                    raise FormatError(f"the origin row {row_key!r} is malformed")
-                self._note(NUMBER.unpack(row_key[5:])[0], SEQ.unpack(row)[0])
+            for number, origin in origins_of(rows).items():
+                self._note(number, origin)
 
     def number(self, origin: int) -> int:
         """The number of a known origin.

@@ -65,6 +65,8 @@ class State:
         ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
         becoming: what the sync point that was begun last makes durable.
+        closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
+        wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
         armed: whether somebody is to be told of the next commit.
         on_change: how the node is told, where it `is_node_armed`.
@@ -95,6 +97,8 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = self.becoming = KnownSet()
+        self.closed_dots = KnownSet()
+        self.wants_full = False
         self.closed: str | None = None
         self.armed = self.is_node_armed = False
         self.on_change: Callable[[], None] | None = None

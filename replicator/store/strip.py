@@ -8,9 +8,10 @@ from pathlib import Path
 
 import plyvel
 
-from replicator.errors import FormatError, StorageError, UsageError
+from replicator.errors import FormatError, StorageError
+from replicator.store.directory import open_stopped
 from replicator.store.keyspace import RESERVED, ROOT, meta_key
-from replicator.store.level import check_comparator, read_registry
+from replicator.store.level import read_registry
 
 ROWS_PER_COMMIT = 5000
 
@@ -34,17 +35,7 @@ def strip(path: str | os.PathLike[str], progress: Callable[[int], None] | None =
         StorageError: LevelDB failed.
     """
     path = Path(path)
-    if not (path / "CURRENT").exists():
-        raise UsageError(f"{path} is no LevelDB directory")
-    check_comparator(path)
-    try:
-        db = plyvel.DB(str(path))
-    except plyvel.IOError as error:
-        raise UsageError(
-            f"{path} cannot be opened ({error}): stop the program that uses it"
-        ) from error
-    except plyvel.Error as error:
-        raise StorageError(f"{path} cannot be opened: {error}") from error
+    db = open_stopped(path)
     try:
         prefixes = read_registry(db)
         if not prefixes:

@@ -1,6 +1,7 @@
 """Records out of lines: what is a record, what is none, and where the mistake stands."""
 
 import io
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -9,17 +10,17 @@ from hypothesis import strategies as st
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.errors import UsageError
 from replicator.faces.cli.output import escaped
-from replicator.faces.cli.tsv import Record, Records
+from replicator.faces.cli.tsv import Record, Records, parse
 from replicator.store.keyspace import RESERVED
 
 
 def read(data: bytes, *, with_escapes: bool = False) -> list[Record]:
-    return list(Records(io.BytesIO(data), with_escapes=with_escapes))
+    return list(Records(io.BytesIO(data), partial(parse, with_escapes=with_escapes)))
 
 
 def read_good(data: bytes) -> tuple[list[Record], list[str], Records]:
     complaints: list[str] = []
-    records = Records(io.BytesIO(data), on_bad=complaints.append)
+    records = Records(io.BytesIO(data), parse, on_bad=complaints.append)
     return list(records), complaints, records
 
 

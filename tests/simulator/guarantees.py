@@ -278,7 +278,7 @@ class Reader:
     def read(self, store: ModelStore, most: int) -> bool:
         """A batch; whether there may be more."""
         known = store.known_now()
-        if not self.can_go_on(known, store.floor()):
+        if not self.can_go_on(known, store.floor(), store.closed_now()):
             self._cluster.count("resets of readers")
             self._mirror, self.position = {}, self.reset(known)
             return True
@@ -326,8 +326,8 @@ class Reader:
 
     # What planted bugs change
 
-    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        return can_go_on(self.position, known, floor)
+    def can_go_on(self, known: KnownSet, floor: dict[int, int], closed: KnownSet) -> bool:
+        return can_go_on(self.position, known, floor, closed)
 
     def reset(self, known: KnownSet) -> Position:
         return Position(KnownSet(), known, known)

@@ -7,7 +7,8 @@ leaves every key that it names consistent, whatever older batch a power cut took
 
 Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
 seqs included), ``"floor"``, ``"durable"``, ``"full"`` (what peers of full-state
-rounds knew that began here and were not completed), ``("member", origin)``.
+rounds knew that began here and were not completed), ``"closed"``, ``"want full"`` (this node was
+forgotten and has to begin with a full-state round), ``("member", origin)``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from replicator.core import ranges, rows
 from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
-from replicator.core.known import KnownSet
+from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
 from replicator.core.merge import Seen, counted_as_seen, merge, next_clock, raise_context
 from replicator.core.merge import write as write_record
@@ -68,6 +69,21 @@ class Outcome:
     records: int
     changed: int
     conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A record that is damaged.
+
+    Attributes:
+        key: whose.
+        intact: the versions that can still be read; None where not even the index row decodes.
+        value: then what the key shows, if that can be read.
+    """
+
+    key: bytes
+    intact: tuple[Version, ...] | None
+    value: bytes | None
 
 
 @dataclass(slots=True)
@@ -148,6 +164,7 @@ class ModelStore:
         self.ledger = ledger
         self.touched: dict[bytes, None] = {}
         self.former = 0
+        self._reissues = 0
         self._clock = HybridClock(SKEW_MAX_MS)
 
     # Opening
@@ -180,12 +197,61 @@ class ModelStore:
         lost would, raised into the contexts of a full-state round, deny what is not known here.
         """
         known = _recovered(self.disk.rows)
+        held = known.union(self.closed_now())
         floor = {
-            origin: min(seq, known.contiguous(origin))
+            origin: min(seq, held.contiguous(origin))
             for origin, seq in self.floor().items()
-            if known.contiguous(origin)
+            if held.contiguous(origin)
         }
         self.disk.commit({"known": known, "floor": floor})
+
+    def repair(self, losses: Sequence[Lost]) -> None:
+        """What `replicator verify --repair` does before it opens the store, which is stopped, as
+        after a power cut: see `replicator.store.verify.repair`."""
+        doubtful: set[int] = set()
+        for lost in losses:
+            doubtful |= self.doubted(lost)
+        durable = self.still_known(doubtful, losses)
+        fresh = self.habits.random.getrandbits(64) or 1
+        former = [
+            account.forgotten() for account in self.members() if account.origin == self.origin
+        ]
+        self.disk.commit({"origin": fresh, "shown": 0, "durable": durable})
+        self.disk.sync()
+        for lost in losses:
+            self.disk.commit({lost.key: self.entry(self._again(lost, fresh))})
+        self.disk.commit({("member", account.origin): account for account in former})
+        self.disk.sync()
+
+    def doubted(self, lost: Lost) -> set[int]:
+        """The origins of which only live dots may stay known."""
+        if lost.intact is None:
+            return set(self.known_now().origins())
+        return {*self.record(lost.key).context, *self.floor()}
+
+    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+        """What the durable row is to say."""
+        known = self.known()
+        for origin in doubtful:
+            known.replace(origin, [])
+        return known
+
+    def _again(self, lost: Lost, fresh: int) -> Record:
+        """What is left of a record, issued again: it knows nothing of what was before."""
+        if lost.intact is not None:
+            left = list(lost.intact)
+        elif lost.value is not None:
+            left = [Version(lost.key, Dot(fresh, 1), 0, 0, False, lost.value, None, 0)]
+        else:
+            left = []
+        versions = []
+        for version in left:
+            self._reissues += 1
+            checksum = 0 if version.value is None else crc32(version.value)
+            again = replace(version, dot=Dot(fresh, self._reissues), checksum=checksum)
+            self.ledger.issued(self.habits.node, again, ABSENT)
+            versions.append(again)
+        return Record(tuple(versions), {fresh: self._reissues} if versions else {})
 
     def take_new_origin(self) -> None:
         origin = self.habits.random.getrandbits(64) or 1
@@ -220,6 +286,15 @@ class ModelStore:
         """Whether records were dropped for what is not known yet: a full-state round is open, or
         was cut and nobody has said since what its peer knew."""
         return "full" in self.disk.rows
+
+    def closed_now(self) -> KnownSet:
+        """The closed set itself (R10); never to be changed."""
+        return self.disk.rows.get("closed") or KnownSet()
+
+    @property
+    def wants_full(self) -> bool:
+        """Whether this node was forgotten and has had no full-state round since (R10)."""
+        return "want full" in self.disk.rows
 
     def unexplained(self) -> KnownSet:
         """What was known where the records lacked that made this store drop some of its own."""
@@ -377,8 +452,13 @@ class ModelStore:
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
-        """The last or only piece, with the claim and the floor that goes with it (R3)."""
+        """The last or only piece, with the claim and the floor that goes with it (R3).
+
+        Args:
+            full: whether a full-state round is complete with that.
+        """
         self.refuse_fork(remote_known)
         remote = dict(chunk.records())
         batch, outcome = self.merged(remote, list(remote), remote_known, {})
@@ -388,6 +468,8 @@ class ModelStore:
             batch["floor"] = _maximum(self.floor(), floor)
             if batch["known"].issuperset(self.unexplained()):
                 batch["full"] = None
+        if full:
+            batch["want full"] = None
         self.commit(batch)
         return outcome
 
@@ -407,10 +489,16 @@ class ModelStore:
             key for key in keys if (after is None or key > after) and (upto is None or key <= upto)
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
-        batch, outcome = self.merged(remote, stretch, remote_known, floor)
+        within = self.vouched(floor, remote_known)
+        batch, outcome = self.merged(remote, stretch, remote_known, within)
         batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
+
+    def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
+        """How far a peer's floor may be raised into contexts: as far as it knows without gaps.
+        Closed dots do not count, for a live version of one may yet turn up (R10)."""
+        return within_known(floor, remote_known)
 
     def merged(
         self,
@@ -465,8 +553,9 @@ class ModelStore:
             raise ClusterChangedError("taken meanwhile")
         self.commit({"cluster": effect.cluster_id})
 
-    def fork(self) -> None:
-        """Take a new origin; issue again what was never shown (R13), in one batch.
+    def fork(self, was_forgotten: bool = False) -> None:
+        """Take a new origin; issue again what was never shown (R13), in one batch. Who was
+        forgotten has to begin with a full-state round (R10).
 
         The durable row and the floor forget the dots above `shown` too: what those numbers
         stand for is the other fork's.
@@ -488,6 +577,8 @@ class ModelStore:
             "durable": durable,
             "floor": floor,
         }
+        if was_forgotten:
+            batch["want full"] = True
         again: list[Version] = []
         for key, record in sorted(self.records().items()):
             if record.context.get(old, 0) > shown:
@@ -512,6 +603,45 @@ class ModelStore:
                 version = again
             versions.append(version)
         return Record(tuple(sorted(versions, key=lambda version: version.dot)), context)
+
+    # Closed sets
+
+    def close(self, dots: KnownSet) -> None:
+        """These count as known where it is asked how far a known set is contiguous (R10). On disk
+        before they are used: a purge floor may rely on them."""
+        if not self.closed_now().issuperset(dots):
+            self.commit({"closed": self.closed_now().union(dots)})
+            self.disk.sync()
+
+    def closed_versions(self) -> list[Version]:
+        """Live versions of closed dots, which have to be issued again."""
+        closed = self.closed_now()
+        versions = [v for record in self.records().values() for v in record.versions] * bool(closed)
+        return [v for v in versions if v.dot in closed and v.dot.origin != self.origin]
+
+    def reissue_closed(self) -> int:
+        """Issue live versions of closed dots again (R10). Returns how many there were."""
+        closed = self.closed_now()
+        known = self.known()
+        batch: Batch = {"known": known}
+        again: list[Version] = []
+        for key, record in sorted(self.records().items()):
+            versions = list(record.versions)
+            context = dict(record.context)
+            for place, version in enumerate(versions):
+                if version.dot in closed and version.dot.origin != self.origin:
+                    dot = Dot(self.origin, known.highest(self.origin) + 1)
+                    versions[place] = replace(version, dot=dot)
+                    self.ledger.issued(self.habits.node, versions[place], Record((version,), {}))
+                    again.append(versions[place])
+                    known.add(*dot)
+                    context[dot.origin] = dot.seq
+            if tuple(versions) != record.versions:
+                versions.sort(key=lambda version: version.dot)
+                batch[key] = self.entry(Record(tuple(versions), context))
+        if again:
+            self._commit_issued(batch, again)
+        return len(again)
 
     # Durability and collecting
 

@@ -4,12 +4,13 @@ A simulator that finds nothing may be blind. `BUGS` names each bug, with the rul
 and the parts of a cluster that have it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
+from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
@@ -17,7 +18,7 @@ from replicator.protocol.pulls import ConversationId, Pulls
 from .cluster import Parts
 from .disk import Disk
 from .membership import Membership
-from .model_store import Entry, Habits, Ledger, ModelStore, Outcome, Source
+from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
 from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
@@ -38,9 +39,10 @@ class ClaimsScannedRange(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
         self.scanned = remote_known
-        return super().finish(chunk, remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor, full)
 
     scanned: KnownSet = KnownSet()
 
@@ -80,10 +82,11 @@ class SavesCursorFirst(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
         if claim is not None:
             super().finish(Chunk(), remote_known, claim, floor)
-        return super().finish(chunk, remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor, full)
 
 
 class LeavesFloorBehind(ModelStore):
@@ -95,8 +98,9 @@ class LeavesFloorBehind(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
-        return super().finish(chunk, remote_known, claim, {})
+        return super().finish(chunk, remote_known, claim, {}, full)
 
 
 class CatchesUpByLogOnly(ModelStore):
@@ -113,6 +117,29 @@ class DoesNotRaiseContexts(ModelStore):
 
     def raised(self, record: Record, floor: Context) -> Record:
         return record
+
+
+class MergesByClosedDots(ModelStore):
+    """R10: a closed dot counts as known where records are merged."""
+
+    def merge(self, ours: Record, theirs: Record, remote_known: KnownSet) -> Record:
+        closed = self.closed_now()
+        known = self.known_now().union(closed)
+        return merge(ours, known, theirs, remote_known.union(closed))
+
+
+class RaisesContextsOverClosedDots(ModelStore):
+    """R9, R10: contexts are raised to a floor that only closed dots reach."""
+
+    def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
+        return dict(floor)
+
+
+class KeepsClosedVersions(ModelStore):
+    """R10: a live version of a closed dot is not issued again."""
+
+    def reissue_closed(self) -> int:
+        return 0
 
 
 class ReusesDots(ModelStore):
@@ -190,9 +217,9 @@ class LooksForIssuedOnly(ModelStore):
 class ForkKeepsDurableRow(ModelStore):
     """R11, R13: a fork takes its dots back from the known set, and not from the durable row."""
 
-    def fork(self) -> None:
+    def fork(self, was_forgotten: bool = False) -> None:
         durable = self.durable_known()
-        super().fork()
+        super().fork(was_forgotten)
         self.commit({"durable": durable})
 
 
@@ -288,6 +315,24 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class RepairKeepsKnown(ModelStore):
+    """R2, R3: a repair drops what is damaged and goes on knowing it."""
+
+    def doubted(self, lost: Lost) -> set[int]:
+        return set()
+
+
+class RepairForgetsLiveOnly(ModelStore):
+    """R3: a repair forgets what was live in a damaged record, not what that had superseded."""
+
+    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+        known = self.known()
+        for lost in losses:
+            live = [version.dot for version in self.record(lost.key).versions]
+            known = known.difference(KnownSet.of(*live))
+        return known
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """A planted bug: which rule it breaks, in a sentence, and the parts that have it."""
@@ -323,6 +368,9 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "closed-in-merge": _store(MergesByClosedDots),
+    "closed-in-contexts": _store(RaisesContextsOverClosedDots),
+    "closed-not-reissued": _store(KeepsClosedVersions),
     "dot-reused": _store(ReusesDots),
     "copy-keeps-origin": _store(CopyKeepsOrigin),
     "known-survives-power-cut": _store(TrustsKnownAfterPowerCut),
@@ -331,6 +379,8 @@ BUGS: Mapping[str, Bug] = {
     "torn-log-kept": _store(GoesOnBehindTornCommit),
     "no-fork-detection": _store(SeesNoForks),
     "fork-by-issued": _store(LooksForIssuedOnly),
+    "repair-keeps-known": _store(RepairKeepsKnown),
+    "repair-forgets-live-only": _store(RepairForgetsLiveOnly),
     "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
     "acknowledges-known": Bug(_rule(AcknowledgesKnown), Parts(membership=AcknowledgesKnown)),
     "watermark-of-neighbours": Bug(

@@ -76,11 +76,11 @@ class LeavesCollectableUnseen(ModelStore):
 class SkipsGaps(Reader):
     """A token stands for the highest seqs, so what is in a gap never comes"""
 
-    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
+    def can_go_on(self, known: KnownSet, floor: dict[int, int], closed: KnownSet) -> bool:
         position = self.position.known
         return self.position.listing is not None or (
             all(position.highest(origin) <= known.highest(origin) for origin in position.origins())
-            and not below_floor(position, floor)
+            and not below_floor(position.union(closed), floor)
         )
 
     def advance(self, known: KnownSet, origin: int, seq: int) -> None:
@@ -92,8 +92,9 @@ class SkipsGaps(Reader):
 class KeepsWhatWasLost(Reader):
     """R11, R13: a reader goes on although the node has lost what it was shown"""
 
-    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        return self.position.listing is not None or not below_floor(self.position.known, floor)
+    def can_go_on(self, known: KnownSet, floor: dict[int, int], closed: KnownSet) -> bool:
+        position = self.position.known.union(closed)
+        return self.position.listing is not None or not below_floor(position, floor)
 
 
 class ForgetsWhatItShowed(Reader):
@@ -106,8 +107,8 @@ class ForgetsWhatItShowed(Reader):
 class ReadsBelowTheFloor(Reader):
     """R8: a reader goes on although deletes that it has not seen were collected"""
 
-    def can_go_on(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        return super().can_go_on(known, {})
+    def can_go_on(self, known: KnownSet, floor: dict[int, int], closed: KnownSet) -> bool:
+        return super().can_go_on(known, {}, closed)
 
 
 class ListsUnderTheOldToken(Reader):

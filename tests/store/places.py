@@ -83,6 +83,7 @@ class Place:
         if self.db is None or self.db.closed:
             return
         if self._store is not None and self._store.closed is None:
+            self._store.revisit.stop()  # a thread of a killed process does not outlive it either
             self._store.abandon("killed by a test")
             self._store.level.release(self._store.prefix)
         self.db.close()

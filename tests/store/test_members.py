@@ -9,7 +9,7 @@ from replicator.core.known import KnownSet
 from replicator.core.members import FORGOTTEN, HEARD_OF, Member
 from replicator.errors import ClosedError, CommitError, FormatError
 from replicator.store.keyspace import MEMBER, RESERVED, after, member_key
-from replicator.store.members import _pack, _unpack
+from replicator.store.members import _pack, unpack_member
 from replicator.store.store import Store
 from tests.protocol.samples import members
 
@@ -49,12 +49,12 @@ def test_the_bytes_of_a_row() -> None:
         "c408b0000000000000029401030506"
         "cf0000018bcfe56805"  # when it was heard
     )
-    assert _unpack(member_key(ORIGIN), row) == (ACCOUNT, 1_700_000_000_005)
+    assert unpack_member(member_key(ORIGIN), row) == (ACCOUNT, 1_700_000_000_005)
 
 
 @given(members(), st.integers(0, 2**63 - 1))
 def test_what_is_packed_is_read_again(member: Member, heard_ms: int) -> None:
-    assert _unpack(member_key(member.origin), _pack(member, heard_ms)) == (member, heard_ms)
+    assert unpack_member(member_key(member.origin), _pack(member, heard_ms)) == (member, heard_ms)
 
 
 def test_a_new_store_knows_of_nobody(store: Store) -> None:
@@ -114,7 +114,7 @@ def row(**changes: object) -> bytes:
 
 
 def test_the_plain_row_is_well_formed() -> None:
-    member, heard_ms = _unpack(member_key(ORIGIN), row())
+    member, heard_ms = unpack_member(member_key(ORIGIN), row())
     assert (member.name, member.addresses, heard_ms) == ("b", ("host:1",), 4)
 
 
@@ -158,7 +158,7 @@ def test_a_row_under_a_malformed_key_is_said_to_be_one(store: Store) -> None:
 @given(st.binary(max_size=60))
 def test_rubbish_is_a_row_or_a_format_error(rubbish: bytes) -> None:
     try:
-        member, _ = _unpack(member_key(ORIGIN), rubbish)
+        member, _ = unpack_member(member_key(ORIGIN), rubbish)
     except FormatError:
         return
     assert member.origin == ORIGIN

@@ -24,6 +24,7 @@ from replicator.protocol.messages import Hello, Message
 from tests.upgrades.earlier import WHEEL
 
 NAMES = (
+    "config",
     "core.chunk",
     "core.known",
     "core.members",
@@ -35,6 +36,7 @@ NAMES = (
     "protocol.me",
     "protocol.messages",
     "protocol.pulls",
+    "store.store",
 )
 
 
@@ -94,7 +96,8 @@ def _translated(value: Any, twin: Callable[[type], Any]) -> Any:
         if isinstance(value, Exception):
             return other(*value.args)
         assert is_dataclass(value), value
-        names = [field.name for field in fields(other)]
+        said = {field.name for field in fields(value)}
+        names = [field.name for field in fields(other) if field.name in said]
         return other(**{name: _translated(getattr(value, name), twin) for name in names})
     if isinstance(value, Mapping):
         return {key: _translated(item, twin) for key, item in value.items()}
@@ -107,6 +110,11 @@ def translated_to_ours(value: object) -> Any:
     """A value of the version before as one of this version; what it has no word for is as it is
     where nobody says anything."""
     return _translated(value, _ours)
+
+
+def translated_to_theirs(value: object) -> Any:
+    """A value of this version as one of the version before."""
+    return _translated(value, _theirs)
 
 
 def to_earlier(message: Message) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.store.conftest import directory as directory
 from tests.upgrades.earlier import Earlier
 
 

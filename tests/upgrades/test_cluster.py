@@ -159,6 +159,8 @@ def test_either_command_line_drives_either_daemon(cluster: Cluster, earlier: Ear
         words = [new.data.name if word == "KEY" else word for word in command]
         then = earlier.replicator(*words, "--data", str(new.data))
         assert (then.returncode, then.stderr) == (0, ""), words
+    assert replicator("status", "--data", str(new.data)).stdout.count("\nformat      2\n") == 1
+    assert "format" not in replicator("status", "--data", str(old.data)).stdout
     lines = cluster.path("lines")
     lines.write_bytes(b"loaded\tv\n")
     assert replicator("load", str(lines), "--data", str(old.data)).exit_code == 0

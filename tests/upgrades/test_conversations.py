@@ -16,7 +16,7 @@ from tests.protocol.test_random_conversations import Story, check_converged, pla
 from tests.protocol.world import Party
 from tests.upgrades.aside import EarlierConversation, package
 
-SEEDS = range(80)
+SEEDS = range(50)
 
 LATER = [message for message, _ in GOLDEN if type(message) in SINCE]
 

@@ -3,9 +3,11 @@ books of what was acknowledged."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from random import Random
 from socket import socket
@@ -37,16 +39,20 @@ class Ledger:
         """Whether a key may show this value, None for nothing."""
         return value in (self.acknowledged.get(key), *self.unsure.get(key, ()))
 
-    def longest_pause(self) -> float:
-        """Seconds between two answers, at most."""
+    def longest_pause(self, since: float) -> float:
+        """Seconds between two answers, at most, where the later one came after a moment."""
+        times = self.times[:]
         return max(
-            (later - sooner for sooner, later in zip(self.times, self.times[1:], strict=False)),
-            default=0.0,
+            (later - sooner for sooner, later in pairwise(times) if later > since), default=0.0
         )
 
     def during(self, since: float, until: float) -> int:
         """How many answers came between two moments."""
-        return sum(since <= moment <= until for moment in self.times)
+        return sum(since <= moment <= until for moment in self.times[:])
+
+    def taken_since(self, since: float) -> int:
+        """How many answers have come from a moment on."""
+        return self.during(since, inf)
 
 
 class Writer:
@@ -56,12 +62,13 @@ class Writer:
         ledger: what it was told.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, name: str) -> None:
         self.ledger = Ledger()
         self._data = data
-        self._dice = Random(data.name)
+        self._name = name.encode()
+        self._dice = Random(name)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._write, name=f"writer of {data.name}")
+        self._thread = threading.Thread(target=self._write, name=f"writer {name}")
         self._thread.start()
 
     def stop(self) -> None:
@@ -86,7 +93,7 @@ class Writer:
 
     def _write_once(self, connection: socket, reader: hiredis.Reader, count: int) -> None:
         """Write one key of its own, and now and then one that all write."""
-        key = b"%s/%d" % (self._data.name.encode(), self._dice.randrange(KEYS))
+        key = b"%s/%d" % (self._name, self._dice.randrange(KEYS))
         value = None if self._dice.random() < 0.2 else b"%d" % count
         self.ledger.unsure.setdefault(key, []).append(value)
         request = (
@@ -113,11 +120,15 @@ class Writer:
 
 
 @contextmanager
-def writing(directories: list[Path]) -> Iterator[dict[str, Ledger]]:
-    """A writer beside each daemon, for as long as the context is open; gives their books."""
-    writers = [Writer(data) for data in directories]
+def writing(directories: Mapping[str, Path], count: int) -> Iterator[dict[str, list[Ledger]]]:
+    """So many writers beside each daemon, for as long as the context is open; gives their books."""
+    writers = {
+        name: [Writer(data, f"{name}/{number}") for number in range(count)]
+        for name, data in directories.items()
+    }
     try:
-        yield {data.name: writer.ledger for data, writer in zip(directories, writers, strict=True)}
+        yield {name: [writer.ledger for writer in some] for name, some in writers.items()}
     finally:
-        for writer in writers:
-            writer.stop()
+        for some in writers.values():
+            for writer in some:
+                writer.stop()

@@ -11,10 +11,12 @@ import plyvel
 
 from replicator.errors import ReplicatorError
 from replicator.faces.cli import EXTRA, missing
+from replicator.faces.cli.backup import backup, restore
 from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
+from replicator.faces.cli.exchange import export, import_
 from replicator.faces.cli.feed import changes, token, wait_for
 from replicator.faces.cli.inspection import digest, status
 from replicator.faces.cli.load import load
@@ -110,6 +112,10 @@ for _command in (
     members,
     join,
     forget,
+    backup,
+    restore,
+    export,
+    import_,
     strip,
     certs,
 ):

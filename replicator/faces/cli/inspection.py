@@ -83,6 +83,9 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
         "members": f"{found['members']}; {found['held_by_all']:,} of {found['entries']:,} writes "
         "are on the disk of all",
     }
+    is_of_now = "format" in found  # a daemon of version 0.1.0 says less
+    if is_of_now:
+        facts["format"] = str(found["format"])
     counters = {name: count for name, count in found["counters"].items() if count}
     facts["counters"] = (
         ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counters.items())
@@ -90,8 +93,9 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
     )
     for name, text in facts.items():
         yield f"{name:<11} {text}"
-    yield from _conflict_lines(found)
-    yield from _clock_lines(found["clock"])
+    if is_of_now:
+        yield from _conflict_lines(found)
+        yield from _clock_lines(found["clock"])
     for name, text in found["discovery"].items():
         yield f"discovery   {escaped(name)}: {escaped(text)}"
     for peer in found["peers"]:

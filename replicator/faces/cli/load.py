@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
 import click
@@ -14,7 +15,7 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door
 from replicator.faces.cli.options import Where, escaped_option, json_option, store_options
 from replicator.faces.cli.output import complain, print_json
-from replicator.faces.cli.tsv import Records
+from replicator.faces.cli.tsv import Records, parse
 
 
 class Loader:
@@ -26,28 +27,42 @@ class Loader:
 
     Attributes:
         written, unchanged: records written, and records that were there already.
+        deleted: keys deleted.
     """
 
     def __init__(self, door: Door, show: Callable[["Loader"], object]) -> None:
         self._door = door
         self._show = show
-        self._batch: list[bytes] = []
+        self._batch: dict[bytes, bytes | None] = {}
+        self._count = 0
         self._size = 0
         self.written = 0
         self.unchanged = 0
+        self.deleted = 0
 
-    def add(self, key: bytes, value: bytes) -> None:
-        self._batch += (key, value)
-        self._size += len(key) + len(value)
-        if len(self._batch) >= 2 * LOAD_BATCH_RECORDS or self._size >= LOAD_BATCH_BYTES:
+    def add(self, key: bytes, value: bytes | None) -> None:
+        """Write a record, or delete a key."""
+        self._batch[key] = value
+        self._count += 1
+        self._size += len(key) + len(value or b"")
+        if self._count >= LOAD_BATCH_RECORDS or self._size >= LOAD_BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        if self._batch:
-            reply = self._door.call(b"REPL.LOAD", *self._batch)
-            self.written += reply[b"written"]
-            self.unchanged += reply[b"unchanged"]
-            self._batch, self._size = [], 0
+        puts: list[bytes] = []
+        gone: list[bytes] = []
+        for key, value in self._batch.items():
+            if value is None:
+                gone.append(key)
+            else:
+                puts += (key, value)
+        written = self._door.call(b"REPL.LOAD", *puts)[b"written"] if puts else 0
+        deleted = self._door.call(b"DEL", *gone) if gone else 0
+        self.written += written
+        self.deleted += deleted
+        self.unchanged += self._count - written - deleted
+        if self._count:
+            self._batch, self._count, self._size = {}, 0, 0
             self._show(self)
 
 
@@ -70,7 +85,22 @@ def load(file: BinaryIO, where: Where, skip_bad: bool, with_escapes: bool, as_js
         zcat big.tsv.gz | replicator load --data ./a -
         replicator scan --data ./a | replicator load --data ./b --escaped -
     """
-    records = Records(file, with_escapes=with_escapes, on_bad=complain if skip_bad else None)
+    on_bad = complain if skip_bad else None
+    load_records(
+        Records(file, partial(parse, with_escapes=with_escapes), on_bad=on_bad),
+        file,
+        where,
+        as_json,
+    )
+    return Exit.OK
+
+
+def load_records(records: Records, file: BinaryIO, where: Where, as_json: bool) -> None:
+    """Write the records of a file, and tell how far it is and what became of it.
+
+    Raises:
+        UsageError: a line is no record; those before it are written.
+    """
     started = time.monotonic()
     with where.open(create=True) as door, _progress(file, records, as_json) as show:
         loader = Loader(door, show)
@@ -85,7 +115,6 @@ def load(file: BinaryIO, where: Where, skip_bad: bool, with_escapes: bool, as_js
             ) from error
         loader.flush()
     _conclude(records, loader, time.monotonic() - started, as_json)
-    return Exit.OK
 
 
 @contextmanager
@@ -135,6 +164,7 @@ def _counts(records: Records, loader: Loader) -> dict[str, int]:
         "lines": records.lines,
         "written": loader.written,
         "unchanged": loader.unchanged,
+        "deleted": loader.deleted,
         "skipped": records.skipped,
     }
 
@@ -143,9 +173,10 @@ def _conclude(records: Records, loader: Loader, seconds: float, as_json: bool) -
     if as_json:
         print_json({"done": True, **_counts(records, loader), "seconds": round(seconds, 3)})
         return
-    rate = (loader.written + loader.unchanged) / max(seconds, 1e-6)
+    rate = (loader.written + loader.unchanged + loader.deleted) / max(seconds, 1e-6)
     skipped = f", {records.skipped:,} bad lines skipped" if records.skipped else ""
+    deleted = f", {loader.deleted:,} deleted" if loader.deleted else ""
     click.echo(
-        f"{loader.written:,} records written, {loader.unchanged:,} unchanged{skipped} "
+        f"{loader.written:,} records written, {loader.unchanged:,} unchanged{deleted}{skipped} "
         f"({seconds:.1f} s, {rate:,.0f} records/s)"
     )

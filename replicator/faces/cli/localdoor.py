@@ -4,11 +4,11 @@ from collections import deque
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
-from replicator.faces.commands import Session
 from replicator.faces.configfile import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
 from replicator.faces.library import visit
+from replicator.faces.stepwise import Session
 
 
 class LocalDoor(Door):
@@ -36,6 +36,7 @@ class LocalDoor(Door):
         self._session = Session(protocol=3)
 
     def close(self) -> None:
+        self._session.close()
         self._replica.close()
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:

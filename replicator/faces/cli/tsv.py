@@ -1,4 +1,4 @@
-"""Records out of a file of lines: KEY, a tab, VALUE."""
+"""Records out of a file of lines: KEY, a tab, VALUE; or as any other format has them."""
 
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -11,7 +11,8 @@ from replicator.store.local import check_key, check_value
 LINE_BYTES_MAX = 4 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 2
 """The longest line that can be a record: each byte of it an escape."""
 
-Record = tuple[bytes, bytes]
+Record = tuple[bytes, bytes | None]
+"""A key and its value; None where it is to be deleted."""
 
 
 class Records:
@@ -19,7 +20,8 @@ class Records:
 
     Args:
         file: read from where it stands.
-        with_escapes: whether keys and values are written with escapes.
+        parse: the record that a line writes; raises UsageError where it writes none.
+        line_bytes_max: the longest line.
         on_bad: called with the message for a line that is no record, and its line is skipped;
             None raises the message as UsageError.
 
@@ -32,27 +34,29 @@ class Records:
     def __init__(
         self,
         file: BinaryIO,
+        parse: Callable[[bytes], Record],
+        line_bytes_max: int = LINE_BYTES_MAX,
         *,
-        with_escapes: bool = False,
         on_bad: Callable[[str], object] | None = None,
     ) -> None:
         self._file = file
         self._name = getattr(file, "name", "input")
-        self._with_escapes = with_escapes
+        self._parse = parse
+        self._line_bytes_max = line_bytes_max
         self._on_bad = on_bad
         self.lines = 0
         self.skipped = 0
         self.size_bytes = 0
 
     def __iter__(self) -> Iterator[Record]:
-        while line := self._file.readline(LINE_BYTES_MAX):
+        while line := self._file.readline(self._line_bytes_max):
             self.lines += 1
             self.size_bytes += len(line)
             content = line.removesuffix(b"\n").removesuffix(b"\r")
             if not content:
                 continue
             try:
-                yield parse(content, self._with_escapes)
+                yield self._parse(content)
             except UsageError as error:
                 self._bad(error)
                 self._skip_rest(line)
@@ -66,12 +70,15 @@ class Records:
 
     def _skip_rest(self, line: bytes) -> None:
         while line and not line.endswith(b"\n"):
-            line = self._file.readline(LINE_BYTES_MAX)
+            line = self._file.readline(self._line_bytes_max)
             self.size_bytes += len(line)
 
 
-def parse(line: bytes, with_escapes: bool) -> Record:
+def parse(line: bytes, with_escapes: bool = False) -> tuple[bytes, bytes]:
     """The record that a line writes.
+
+    Args:
+        with_escapes: whether key and value are written with escapes.
 
     Raises:
         UsageError: it writes none.
