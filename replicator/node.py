@@ -35,7 +35,6 @@ from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
 from replicator.status import AheadStatus, ClockStatus, MemberStatus, Status
-from replicator.store.keyspace import FORMAT_VERSION
 from replicator.store.store import Store
 
 DRAIN_SECONDS = 5.0
@@ -375,7 +374,6 @@ class Node:
             origin=format_origin(store.origin),
             cluster=self._settings.cluster,
             cluster_id=None if store.cluster_id is None else store.cluster_id.hex(),
-            format=FORMAT_VERSION,
             running=self._running,
             write_gate=store.gate.outcome,
             address=None if self.address is None else str(self.address),
