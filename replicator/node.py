@@ -14,7 +14,6 @@ import trio
 
 from replicator.config import HOST_DEFAULT, Settings
 from replicator.core.dots import format_origin
-from replicator.core.known import KnownSet
 from replicator.errors import PeerError, UsageError
 from replicator.events import Events
 from replicator.net.address import Address, is_numeric, parse_address
@@ -31,10 +30,11 @@ from replicator.peers.journal import Journal
 from replicator.peers.loopcalls import LoopCalls
 from replicator.peers.membership import Membership
 from replicator.peers.replicated import Replicated
+from replicator.peers.reporting import Reporting
 from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
-from replicator.status import AheadStatus, ClockStatus, MemberStatus, Status
+from replicator.status import MemberStatus, Status
 from replicator.store.store import Store
 
 DRAIN_SECONDS = 5.0
@@ -81,6 +81,15 @@ class Node:
         self.replicated = Replicated(self._hosting.waiting)
         self._patience = SILENCES_MAX * settings.keepalive
         self._accepting = Accepting(settings, self._hosting, self._journal, self._patience, tls)
+        self._reporting = Reporting(
+            store,
+            settings,
+            self._contacts,
+            self._membership,
+            self._hosting,
+            self._accepting,
+            events,
+        )
         self._stopping = trio.Event()
         self._calls: LoopCalls | None = None
         self._running = False
@@ -170,6 +179,7 @@ class Node:
             self._membership,
             self._hosting.workers.common,
             self._hosting.complain,
+            self._hosting.closed,
         )
         nursery.start_soon(self._accepting.serve)
         for task in (
@@ -365,35 +375,9 @@ class Node:
             self._dialling.remove(address)
 
     def _status(self) -> Status:
-        store, known = self._store, self._store.known()
-        watermark = KnownSet()
-        for origin, seq in self._membership.watermark().covered.items():
-            watermark.add_range(origin, 1, seq + 1)
-        return Status(
-            name=self.name,
-            origin=format_origin(store.origin),
-            cluster=self._settings.cluster,
-            cluster_id=None if store.cluster_id is None else store.cluster_id.hex(),
-            running=self._running,
-            write_gate=store.gate.outcome,
-            address=None if self.address is None else str(self.address),
-            peers=self._contacts.status(known, time.monotonic()),
-            members=max(1, len(self._membership.roster.members())),
-            entries=known.count(),
-            held_by_all=known.intersection(watermark).count(),
-            discovery=self._discovering.summaries() if self._running else {},
-            counters=store.counters(),
-            conflicts=store.conflict_counts(),
-            revisiting=store.revisiting(),
-            clock=ClockStatus(store.clock.set_backs, self._ahead()),
-            connections_refused=self._accepting.admission.refused,
-            events_dropped=self._events.dropped,
+        return self._reporting.status(
+            self.name,
+            self.address,
+            self._discovering.summaries() if self._running else {},
+            is_running=self._running,
         )
-
-    def _ahead(self) -> dict[str, AheadStatus]:
-        roster, found = self._membership.roster, {}
-        for origin, ahead in self._store.ahead:
-            account = roster.get(origin)
-            name = None if account is None else account.name
-            found[format_origin(origin)] = AheadStatus(name, ahead.writes, ahead.seconds)
-        return found

@@ -36,6 +36,8 @@ class Member:
         version: of the software.
         addresses: where peers have reached it, ``host:port``, the newest first.
         known: the durable known set that it acknowledges; not to be changed.
+        seen: of forgotten origins, all that it knows, durable or not, where that has gaps: said
+            once it hears nothing of them any more (R10); not to be changed.
     """
 
     origin: int
@@ -46,6 +48,7 @@ class Member:
     version: str = ""
     addresses: tuple[str, ...] = ()
     known: KnownSet = field(default_factory=KnownSet)
+    seen: KnownSet = field(default_factory=KnownSet)
 
     @property
     def is_forgotten(self) -> bool:

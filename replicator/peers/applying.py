@@ -60,7 +60,7 @@ def _apply(store: Store, effect: ApplyEffect) -> Applied:
     match effect:
         case Apply(chunk, remote_known):
             return store.apply(chunk, remote_known)
-        case Finish(chunk, remote_known, claim, floor):
-            return store.finish(chunk, remote_known, claim, floor)
+        case Finish(chunk, remote_known, claim, floor, full):
+            return store.finish(chunk, remote_known, claim, floor, full)
         case ApplyFull(chunk, remote_known, floor, after, upto):
             return store.apply_full(chunk, remote_known, floor, after, upto)

@@ -1,4 +1,4 @@
-"""Collecting while the node runs (R8): when a pass is worth its while, and at which rate.
+"""Collecting while the node runs (R8, R10): when a pass is worth its while, and at which rate.
 
 A watermark is taken, and used once this node knows every dot in the acknowledgements that it was
 taken from; under steady writing that comes a little later. A pass goes on in steps, each in a
@@ -32,6 +32,7 @@ class Collecting:
     Args:
         limiter: bounds the threads.
         complain: takes what a pass raised.
+        closed: called when dots were closed.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Collecting:
         membership: Membership,
         limiter: trio.CapacityLimiter,
         complain: Callable[[str, Exception], None],
+        closed: Callable[[], None],
     ) -> None:
         self._store = store
         self._membership = membership
         self._limiter = limiter
         self._complain = complain
+        self._closed = closed
         self._used = Watermark({}, Watermark.of([]).needs)
         self._left = 0
         self._expires_ms: int | None = None
@@ -53,13 +56,22 @@ class Collecting:
         """Collect whenever there may be something to collect; never ends."""
         while True:
             await trio.sleep(COLLECT_SECONDS)
-            origin, watermark = self._store.origin, self._membership.watermark()
-            if not self._is_due(watermark) or not await self._knows(watermark):
-                continue
             try:
-                await self._pass(watermark, origin)
+                await self._close()
+                origin, watermark = self._store.origin, self._membership.watermark()
+                if self._is_due(watermark) and await self._knows(watermark):
+                    await self._pass(watermark, origin)
             except Exception as error:
                 self._complain("collecting", error)
+
+    async def _close(self) -> None:
+        """Close what nobody will ever hold, and issue again what turns up of it (R10)."""
+        closing, dots = self._store.closing, self._membership.closable()
+        if dots:
+            await trio.to_thread.run_sync(partial(closing.close, dots), limiter=self._limiter)
+            self._closed()
+        if self._store.closed_dots:
+            await trio.to_thread.run_sync(closing.reissue, limiter=self._limiter)
 
     def _is_due(self, watermark: Watermark) -> bool:
         """Whether a pass may find something: there is something new, or what the last one left can

@@ -34,6 +34,9 @@ class Host(Protocol):
     def learned(self, session: "Session", members: tuple[Member, ...]) -> None:
         """The peer has said what it knows of members (R7)."""
 
+    def closed(self) -> None:
+        """Dots have been closed (R10)."""
+
     def make_durable(self, session: "Session", effect: MakeDurable) -> None:
         """Make a sync point (R11) and `post` the answer."""
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 
 import trio
@@ -218,7 +219,22 @@ class Hosting:
 
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self._membership.learn(self._subject(session), members)
+        self._part_with_forgotten()
         self.waiting.roster_changed({member.origin for member in members})
+
+    def _part_with_forgotten(self) -> None:
+        """Nothing more is heard of who was forgotten; it is told so (R10)."""
+        for session in self:
+            peer = session.conversation.peer
+            if peer is not None and self._membership.roster.is_forgotten(peer.origin):
+                session.stop(
+                    "forgotten",
+                    f"the cluster has forgotten node {peer.node!r}: it takes a new origin",
+                )
+
+    def closed(self) -> None:
+        for session in self:
+            session.roster_changed()
 
     def make_durable(self, session: Session, effect: MakeDurable) -> None:
         if self.nursery is not None:
@@ -260,7 +276,9 @@ class Hosting:
         self._is_forking = True
         try:
             await self._end_others(session)
-            await trio.to_thread.run_sync(self._store.fork, limiter=self.workers.common)
+            await trio.to_thread.run_sync(
+                partial(self._store.fork, was_forgotten), limiter=self.workers.common
+            )
             self._contacts.origin = self._store.origin
             self._membership.speak()
             self.waiting.forked()
@@ -369,6 +387,8 @@ class Hosting:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             roster=self._membership.roster,
             port=self.port,
+            closed=lambda: store.closed_dots,
+            wants_full=lambda: store.wants_full,
         )
 
 

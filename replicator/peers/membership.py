@@ -12,6 +12,7 @@ from dataclasses import replace
 import trio
 
 from replicator.config import ADDRESSES_PER_MEMBER_MAX
+from replicator.core.closing import closable, seen
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
@@ -73,6 +74,7 @@ class Membership:
         self._lags: dict[int, Lag] = {}
         self._unsaved: set[int] = set()
         self._told = KnownSet()
+        self._told_seen = KnownSet()
         self._spoke_at = 0.0
         self._is_news = True
         self._event = trio.Event()
@@ -193,6 +195,7 @@ class Membership:
             self.on_forgotten()
             return
         self._told = self._store.durable_known()
+        self._told_seen = self.seen()
         newest_first = sorted(self._reached, key=lambda text: -self._reached[text])
         self.roster.take(
             Member(
@@ -204,6 +207,7 @@ class Membership:
                 version=software_version(),
                 addresses=tuple(newest_first),
                 known=self._told,
+                seen=self._told_seen,
             )
         )
         self._touch(origin)
@@ -224,7 +228,7 @@ class Membership:
     def _speaks_at(self) -> float:
         if self._is_news:
             return self._spoke_at
-        has_grown = self._store.durable != self._told
+        has_grown = self._store.durable != self._told or self.seen() != self._told_seen
         return self._spoke_at + self._stretched(ACK_SECONDS if has_grown else HEARTBEAT_SECONDS)
 
     def _stretched(self, seconds: float) -> float:
@@ -310,8 +314,19 @@ class Membership:
     def watermark(self) -> Watermark:
         """What every member holds durably."""
         return self.roster.watermark(
-            self._store.origin, self._store.durable_known(), None, _wall_ms()
+            self._store.origin, self._store.durable_known(), self._store.closed_dots, _wall_ms()
         )
+
+    def seen(self) -> KnownSet:
+        """What this node has seen of forgotten origins that it hears nothing of any more, where
+        that has gaps (R10)."""
+        contacts = self._contacts.by_origin.items()
+        connected = {origin for origin, contact in contacts if contact.sessions}
+        return seen(self.roster, self._store.known(), self._store.closed_dots, connected)
+
+    def closable(self) -> KnownSet:
+        """The dots that no member holds and none will ever hold."""
+        return closable(self.roster, self._store.origin, self.seen(), self._store.closed_dots)
 
     def status(self, ours: KnownSet, now: float) -> tuple[MemberStatus, ...]:
         """Every member, in the order of names.

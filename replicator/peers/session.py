@@ -42,6 +42,7 @@ from replicator.protocol.effects import (
     Heard,
     KnownChanged,
     Learn,
+    LearnClosed,
     Lost,
     MakeDurable,
     OpenSource,
@@ -64,7 +65,7 @@ FLUSH_SECONDS = 2.0
 """How long the last messages may take once a conversation is over."""
 
 T = TypeVar("T")
-StopCode = Literal["idle", "closing", "busy", "fork", "protocol"]
+StopCode = Literal["idle", "closing", "busy", "fork", "forgotten", "protocol"]
 
 
 class Session:
@@ -303,6 +304,9 @@ class Session:
             case Learn(members):
                 self._host.learned(self, members)
                 self.roster_changed()
+            case LearnClosed(closed):
+                await self._in_thread(partial(self._store.closing.close, closed))
+                self._host.closed()
             case MakeDurable():
                 self._host.make_durable(self, effect)
             case Secured(known):

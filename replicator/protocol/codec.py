@@ -16,7 +16,7 @@ one before: seqs 1 … 4 and 9 of an origin are ``[1, 4, 4, 1]``. A chunk is ``[
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate, pairwise
 from typing import Any, get_args
 
@@ -49,9 +49,11 @@ from replicator.protocol.messages import (
     ROUND_MAX,
     VERSION_MAX,
     WALL_MS_MAX,
+    Accounts,
     Begin,
     Bye,
     Call,
+    Closed,
     Durable,
     End,
     Hello,
@@ -64,11 +66,13 @@ from replicator.protocol.messages import (
     Revisions,
     Secure,
     Want,
+    WantFull,
 )
 from replicator.protocol.reader import Reader, within
 
 _NUMBER_MAX = 2**32 - 1
-_MEMBER_FIELDS = len(fields(Member))
+_MEMBER_FIELDS = 8
+_ACCOUNT_FIELDS = len(fields(Member))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ def _read_origins(reader: Reader) -> tuple[int, ...]:
     return tuple(result)
 
 
-def _pack_members(members: tuple[Member, ...]) -> object:
+def _pack_members(members: tuple[Member, ...]) -> list[list[object]]:
     return [
         [
             _origin_bytes(member.origin),
@@ -200,13 +204,26 @@ def _pack_members(members: tuple[Member, ...]) -> object:
     ]
 
 
+def _pack_accounts(members: tuple[Member, ...]) -> object:
+    pairs = zip(_pack_members(members), members, strict=True)
+    return [[*packed, _pack_known(member.seen)] for packed, member in pairs]
+
+
 def _read_members(reader: Reader) -> tuple[Member, ...]:
     count = reader.array(0, MEMBERS_AT_ONCE_MAX, "members")
     return tuple(_read_member(reader) for _ in range(count))
 
 
-def _read_member(reader: Reader) -> Member:
-    reader.array(_MEMBER_FIELDS, _MEMBER_FIELDS, "what is said of a member")
+def _read_accounts(reader: Reader) -> tuple[Member, ...]:
+    count = reader.array(0, MEMBERS_AT_ONCE_MAX, "members")
+    return tuple(
+        replace(_read_member(reader, _ACCOUNT_FIELDS), seen=_read_known(reader))
+        for _ in range(count)
+    )
+
+
+def _read_member(reader: Reader, count: int = _MEMBER_FIELDS) -> Member:
+    reader.array(count, count, "what is said of a member")
     return Member(
         origin=_read_origin(reader, -1),
         revision=reader.whole(HEARD_OF, FORGOTTEN, "a revision"),
@@ -302,8 +319,11 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
         (_Field(_read_origins, lambda origins: [_origin_bytes(origin) for origin in origins]),),
     ),
     12: (Members, (_Field(_read_members, _pack_members),)),
+    13: (Accounts, (_Field(_read_accounts, _pack_accounts),)),
+    14: (Closed, (_KNOWN,)),
     18: (Durable, (_KNOWN,)),
     19: (Secure, (_KNOWN,)),
+    20: (WantFull, (_ROUND,)),
 }
 """Tag → message and how its fields travel, in the order of the class. Only ever added to."""
 

@@ -33,6 +33,7 @@ from replicator.protocol.effects import (
     Event,
     Heard,
     KnownChanged,
+    LearnClosed,
     Lost,
     MadeDurable,
     Poke,
@@ -89,6 +90,8 @@ class Conversation:
         self.peer: messages.Hello | None = None
         self.counters = Counters()
         self._known = me.known
+        self._me = me
+        self._closed = KnownSet()
         self._pulls = pulls
         self._settings = settings
         self._timing = Timing(settings, bool(address), now)
@@ -203,7 +206,7 @@ class Conversation:
             case messages.Known(known):
                 self._news.learn(known)
                 self._refresh(now, announcing=False)
-            case messages.Want():
+            case messages.Want() | messages.WantFull():
                 self._serve.want(message)
             case messages.Begin():
                 self._on_begin(message, now)
@@ -211,7 +214,10 @@ class Conversation:
                 self._pull.records(message, now)
             case messages.End():
                 self._pull.end(message, now)
-            case messages.Revisions() | messages.Call() | messages.Members():
+            case messages.Closed(closed):
+                self._closed.update(closed)
+                self._emit(LearnClosed(closed))
+            case messages.Revisions() | messages.Call() | messages.Members() | messages.Accounts():
                 self._gossip.take(message)
             case messages.Secure():
                 self._securing.asked(message)
@@ -226,9 +232,10 @@ class Conversation:
                 self._pull.advance()
                 self._refresh(now)
             case SourceOpened(known, _):
+                self._tell_closed()  # before a floor that may rely on it
                 self._out += self._news.showing(known)
                 self._news.revealed(known)
-                self._serve.opened(event, self.peer_known)
+                self._serve.opened(event, self.peer_known, self._me.closed())
             case ChunkRead():
                 self._serve.chunk_read(event)
             case Applied():
@@ -238,6 +245,7 @@ class Conversation:
             case RosterChanged():
                 if self.is_open:
                     self._gossip.advance()
+                    self._tell_closed()
             case SecureWanted(dots):
                 if self.version >= messages.SINCE[messages.Secure]:
                     self._securing.want(dots)
@@ -260,7 +268,7 @@ class Conversation:
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
         common, different = self._greeting.meet(peer)
-        self._gossip.greeted(peer.members == self._greeting.hello.members)
+        self._gossip.greeted(peer.members == self._greeting.hello.members, self.version)
         self._news.learn(common)
         if peer.dialled:
             self._emit(Report("reached", peer.dialled))
@@ -274,7 +282,16 @@ class Conversation:
         self._emit(Report("met", self.peer.node))
         self._out += warnings(self._greeting.hello, self.peer, self._settings.clock_skew_max)
         self._gossip.advance()
+        self._tell_closed()
         self._refresh(now)
+
+    def _tell_closed(self) -> None:
+        """Tell what is closed here (R10) and was neither told before nor by the peer."""
+        if self.version >= messages.SINCE[messages.Closed]:
+            news = self._me.closed().difference(self._closed)
+            if news:
+                self._closed.update(news)
+                self._send(messages.Closed(news))
 
     # What the two sides know
 
@@ -295,7 +312,8 @@ class Conversation:
         self._securing.advance(known)
         if self._pull.is_idle:
             assert self.peer is not None
-            self._pull.ask(self.peer.origin, self.peer_known, known, now)
+            full = self.version >= messages.SINCE[messages.WantFull] and self._me.wants_full()
+            self._pull.ask(self.peer.origin, self.peer_known, known, now, full=full)
         self._lacking = not (
             self._pull.is_idle
             and known.issuperset(self.peer_known)

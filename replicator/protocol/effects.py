@@ -4,9 +4,9 @@ A conversation returns *effects*; a driver carries them out and answers with *ev
 driver owes:
 
 - Effects are begun in the order in which they were returned, those of one call before those of
-  the next. `Show`, `AdoptCluster` and `Fork` are done, not only begun, before the next effect is;
-  where one fails, what follows it in the same call is not begun but for `Close`. `Learn` is no
-  more than a change in memory: it is done at once.
+  the next. `Show`, `AdoptCluster`, `LearnClosed` and `Fork` are done, not only begun, before the
+  next effect is; where one fails, what follows it in the same call is not begun but for `Close`.
+  `Learn` is no more than a change in memory: it is done at once.
 - The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
   and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
   but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`. So is
@@ -85,12 +85,14 @@ class Finish:
         remote_known: the known set of the peer's snapshot.
         claim: what is known from now on; None where withheld dots forbid it as yet (R5).
         floor: the purge floor to rise to, together with the claim; empty without one.
+        full: whether a full-state round is complete with that.
     """
 
     chunk: Chunk
     remote_known: KnownSet
     claim: KnownSet | None
     floor: Mapping[int, int]
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,14 @@ class AdoptCluster:
     expected: bytes | None
     is_forced: bool
     is_binding: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LearnClosed:
+    """Store what the peer has closed (R10), before the next effect: a purge floor that comes behind
+    it may rely on it."""
+
+    closed: KnownSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,7 @@ Effect = (
     | ApplyFull
     | AdoptCluster
     | Learn
+    | LearnClosed
     | MakeDurable
     | Secured
     | Fork
@@ -356,7 +367,7 @@ class Stop:
             where the peer's bytes did not decode.
     """
 
-    code: Literal["idle", "closing", "busy", "fork", "protocol"]
+    code: Literal["idle", "closing", "busy", "fork", "forgotten", "protocol"]
     reason: str
 
 

@@ -12,7 +12,17 @@ from replicator.config import CHUNK_BYTES, MEMBERS_AT_ONCE_MAX, MEMBERS_MAX
 from replicator.core.members import Member, Roster
 from replicator.errors import ProtocolError
 from replicator.protocol.effects import Effect, Learn, Send
-from replicator.protocol.messages import Call, Members, Message, Ping, Pong, Quiet, Revisions
+from replicator.protocol.messages import (
+    SINCE,
+    Accounts,
+    Call,
+    Members,
+    Message,
+    Ping,
+    Pong,
+    Quiet,
+    Revisions,
+)
 
 BOUND_BYTES = 9
 """What a bound of a known set takes, at most."""
@@ -44,6 +54,7 @@ class Gossip:
         self._called: dict[int, int] = {}
         self._awaited: set[int] = set()
         self._owed: set[int] | None = None
+        self._answers: type[Members | Accounts] = Members
 
     @property
     def is_waiting(self) -> bool:
@@ -58,13 +69,16 @@ class Gossip:
             return self.is_waiting and not isinstance(message, Ping | Pong)
         return True
 
-    def greeted(self, are_equal: bool) -> None:
+    def greeted(self, are_equal: bool, version: int) -> None:
         """The peer has greeted.
 
         Args:
             are_equal: whether both sides knew the same of everybody when they greeted; then
                 there is nothing to tell but what has changed since.
+            version: of the protocol, as both speak it.
         """
+        if version >= SINCE[Accounts]:
+            self._answers = Accounts
         if are_equal:
             self._seen = self._at_hello
 
@@ -83,7 +97,7 @@ class Gossip:
             self._told.update(news)
             self._emit(Send(Revisions(news)))
 
-    def take(self, message: Revisions | Call | Members) -> None:
+    def take(self, message: Revisions | Call | Members | Accounts) -> None:
         """The peer has said what it knows, has asked, or has answered.
 
         Raises:
@@ -98,7 +112,7 @@ class Gossip:
                 self._ask()
             case Call(origins):
                 self._answer(origins)
-            case Members(members):
+            case Members(members) | Accounts(members):
                 self._learn(members)
 
     def _answer(self, origins: Iterable[int]) -> None:
@@ -108,7 +122,7 @@ class Gossip:
         self._theirs.update((member.origin, member.revision) for member in members)
         self._settle(origins)
         for part in _parts(iter(members)):
-            self._emit(Send(Members(part)))
+            self._emit(Send(self._answers(part)))
 
     def _settle(self, origins: Iterable[int]) -> None:
         """What the peer knows of these is not waited for any more."""
@@ -153,7 +167,7 @@ def _parts(members: Iterator[Member]) -> Iterator[tuple[Member, ...]]:
     size = 0
     for member in members:
         part.append(member)
-        bounds = sum(len(bounds) for _, bounds in member.known.items())
+        bounds = sum(len(bounds) for _, bounds in (*member.known.items(), *member.seen.items()))
         size += MEMBER_BYTES + BOUND_BYTES * bounds
         if size >= CHUNK_BYTES:
             yield tuple(part)

@@ -25,6 +25,8 @@ class Me:
         roster: what this node knows of all members; the conversations only read it.
         port: where it listens, 0 where it does not.
         versions: least and greatest protocol version that it speaks.
+        closed: reads the closed set (R10), which is not to be changed.
+        wants_full: reads whether this node has to begin with a full-state round (R10).
     """
 
     cluster: str
@@ -40,6 +42,8 @@ class Me:
     roster: Roster
     port: int
     versions: tuple[int, int] = (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION)
+    closed: Callable[[], KnownSet] = KnownSet
+    wants_full: Callable[[], bool] = bool
 
     def presentable(self) -> KnownSet:
         """The known set without own dots that no peer was ever shown.

@@ -167,6 +167,27 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
+class Accounts:
+    """The same, whole: what each has seen of forgotten origins included (R10)."""
+
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What the sender has closed beyond what it announced before in this conversation (R10)."""
+
+    closed: KnownSet
+
+
+@dataclass(frozen=True, slots=True)
+class WantFull:
+    """Ask for a full-state round of everything, whatever the purge floors say (R10)."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
 class Durable:
     """What the sender holds durably, of what it was asked for by `Secure` and has not said yet."""
 
@@ -193,15 +214,18 @@ Message = (
     | Revisions
     | Call
     | Members
+    | Accounts
+    | Closed
     | Durable
     | Secure
+    | WantFull
 )
 
-SINCE: Mapping[type, int] = {Durable: 2, Secure: 2}
+SINCE: Mapping[type, int] = {Accounts: 2, Closed: 2, Durable: 2, Secure: 2, WantFull: 2}
 """The protocol version with which a message came, where that is not the first: it is neither sent
 to a peer that does not speak it nor taken from one."""
 
-Quiet = Ping | Pong | Revisions | Call | Members
+Quiet = Ping | Pong | Revisions | Call | Members | Accounts | Closed
 """Messages that do not keep an idle conversation open."""
 
 BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork", "forgotten")

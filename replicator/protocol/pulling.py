@@ -31,7 +31,7 @@ from replicator.protocol.effects import (
     Report,
     Send,
 )
-from replicator.protocol.messages import Begin, End, Records, Want
+from replicator.protocol.messages import Begin, End, Records, Want, WantFull
 from replicator.protocol.pulls import ConversationId, Pulls
 from replicator.protocol.states import PULL, Machine
 
@@ -167,19 +167,22 @@ class PullHalf:
         owes = self.state in ("asked", "log", "full") and not self.in_flight and self.wants_input
         return self._heard_at + STALL_TIMEOUTS * self._settings.reask_timeout if owes else inf
 
-    def ask(self, peer: int, peer_known: KnownSet, known: KnownSet, now: float) -> None:
+    def ask(
+        self, peer: int, peer_known: KnownSet, known: KnownSet, now: float, *, full: bool = False
+    ) -> None:
         """Ask the peer, by its origin, for a round, if it has something that nobody else is asked
-        for."""
+        for; or for a full-state round in any case."""
         if not self.is_idle:
             return
-        ask = self._pulls.plan(self._id, peer, peer_known, known, now)
+        ask = self._pulls.plan(self._id, peer, peer_known, known, now, full)
         if ask is None:
             return
         self._machine.step("ask")
         self._rounds += 1
         self._round = _Round(self._rounds, ask.wanted, peer_known.copy())
         self._heard_at = now
-        self._emit(Send(Want(self._rounds, ask.wanted)))
+        want = WantFull(self._rounds) if full else Want(self._rounds, ask.wanted)
+        self._emit(Send(want))
 
     def begin(self, message: Begin, now: float) -> None:
         """The peer's snapshot is open: its known set comes before its first record (R2).
@@ -296,7 +299,9 @@ class PullHalf:
             if withheld:
                 current.pend = withheld
                 return Finish(chunk, current.remote_known, None, {})
-        return Finish(chunk, current.remote_known, current.remote_known, current.floor)
+        return Finish(
+            chunk, current.remote_known, current.remote_known, current.floor, current.full
+        )
 
     def _apply(self, effect: Effect) -> None:
         self.in_flight = True

@@ -110,6 +110,7 @@ class Pulls:
         peer_known: KnownSet,
         known: KnownSet,
         now: float,
+        full: bool = False,
     ) -> Ask | None:
         """Whether to ask this peer for a round now, and for what.
 
@@ -117,6 +118,7 @@ class Pulls:
             peer: the origin of the peer.
             peer_known: what the peer has announced.
             known: what the store knows.
+            full: whether everything is asked for in any case (R10).
 
         Returns:
             None where the peer has nothing new, or nothing that others are not asked for, or
@@ -125,10 +127,10 @@ class Pulls:
         if self._exclusive not in (None, conversation_id):
             return None
         lack = peer_known.difference(known)
-        if not lack:
+        if not lack and not full:
             return None
         elsewhere = self._asked_elsewhere(conversation_id, now)
-        if self._is_alone(conversation_id) or self._is_overdue(lack, elsewhere, now):
+        if full or self._is_alone(conversation_id) or self._is_overdue(lack, elsewhere, now):
             self._asked[conversation_id] = _Asked(lack, now, now + AHEAD_SECONDS)
             return Ask(None)
         wanted = lack.difference(elsewhere)

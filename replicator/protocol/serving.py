@@ -20,7 +20,7 @@ from replicator.protocol.effects import (
     Send,
     SourceOpened,
 )
-from replicator.protocol.messages import Begin, End, Records, Want
+from replicator.protocol.messages import Begin, End, Records, Want, WantFull
 from replicator.protocol.states import SERVE, Machine
 
 HEADER_BYTES = 5
@@ -81,6 +81,7 @@ class ServeHalf:
         self._machine = Machine(SERVE)
         self._round = 0
         self._wanted: KnownSet | None = None
+        self._must_be_full = False
         self._lack: KnownSet | None = None
         self._records = 0
         self._size_bytes = 0
@@ -93,28 +94,32 @@ class ServeHalf:
     def is_idle(self) -> bool:
         return self.state == "idle"
 
-    def want(self, message: Want) -> None:
+    def want(self, message: Want | WantFull) -> None:
         """The peer asks for a round.
 
         Raises:
             ProtocolError: one is being served already.
         """
-        self._machine.step("Want")
-        self._round, self._wanted = message.round, message.wanted
+        self._machine.step(type(message).__name__)
+        self._must_be_full = isinstance(message, WantFull)
+        self._round = message.round
+        self._wanted = message.wanted if isinstance(message, Want) else None
         self._records = self._size_bytes = 0
         self._emit(OpenSource())
 
-    def opened(self, event: SourceOpened, peer_known: KnownSet) -> None:
+    def opened(self, event: SourceOpened, peer_known: KnownSet, closed: KnownSet) -> None:
         """The snapshot is open; own seqs in it have been shown (R13).
 
         Args:
             peer_known: what the peer has announced that it knows.
+            closed: dots that it need not know, because nobody does (R10).
 
         Raises:
             UsageError: no source was asked for.
         """
         self._machine.step("SourceOpened")
-        full = below_floor(peer_known, event.floor)
+        held = peer_known.union(closed) if closed else peer_known
+        full = self._must_be_full or below_floor(held, event.floor)
         lack = event.known.difference(peer_known)
         if self._wanted is not None:
             lack = lack.intersection(self._wanted)

@@ -45,6 +45,9 @@ LINK: Table = {
         "Revisions": "open",
         "Call": "open",
         "Members": "open",
+        "Accounts": "open",
+        "Closed": "open",
+        "WantFull": "open",
         "Durable": "open",
         "Secure": "open",
         "leave": "leaving",
@@ -63,6 +66,9 @@ LINK: Table = {
         "Revisions": "leaving",
         "Call": "leaving",
         "Members": "leaving",
+        "Accounts": "leaving",
+        "Closed": "leaving",
+        "WantFull": "leaving",
         "Durable": "leaving",
         "Secure": "leaving",
         "Bye": "ending",
@@ -84,7 +90,7 @@ PULL: Table = {
 }
 
 SERVE: Table = {
-    "idle": {"Want": "opening"},
+    "idle": {"Want": "opening", "WantFull": "opening"},
     "opening": {"SourceOpened": "walking"},
     "walking": {"ChunkRead": "walking", "ChunkRead last": "idle"},
 }

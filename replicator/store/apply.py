@@ -75,6 +75,7 @@ class Applier:
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Applied:
         """See `Store.finish`."""
         with self._state.apply_mutex:
@@ -82,7 +83,8 @@ class Applier:
             self._pace.give_way(chunk.size_bytes * WRITTEN_FACTOR)
             self._meet(chunk, remote_known, claim or KnownSet(), floor)
             make_plan = partial(self._plan, chunk, remote_known)
-            return self._do(make_plan, set(chunk.keys), claim, {} if claim is None else floor)
+            floor = {} if claim is None else floor
+            return self._do(make_plan, set(chunk.keys), claim, floor, full)
 
     def apply_full(
         self,
@@ -128,6 +130,7 @@ class Applier:
         keys: set[bytes],
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Applied:
         """Plan without the lock, commit with it."""
         state = self._state
@@ -146,7 +149,7 @@ class Applier:
                     plan = make_plan()
                 self.applied += plan.changed  # before the node is told of the commit, and looks
                 try:
-                    stale = plan.commit(claim, floor)
+                    stale = plan.commit(claim, floor, full)
                 except BaseException:
                     self.applied -= plan.changed
                     raise

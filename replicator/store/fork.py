@@ -43,8 +43,12 @@ class Fork:
         self._settler = settler
         self.count = 0
 
-    def mend(self) -> None:
+    def mend(self, was_forgotten: bool) -> None:
         """Take a new origin; issue again under it what no peer was shown.
+
+        Args:
+            was_forgotten: whether that is because the cluster has forgotten this node: then it has
+                to begin with a full-state round (R10), durably.
 
         Local writes and applies wait meanwhile.
 
@@ -61,7 +65,7 @@ class Fork:
             state.origins.intern(state.origin, fresh)
             with state.level.lock:
                 number, shown = state.origins.number(state.origin), state.shown
-                self._begin(number, shown, fresh)
+                self._begin(number, shown, fresh, was_forgotten)
                 try:
                     state.level.sync()
                     self._resume(number, shown, fresh)
@@ -78,10 +82,13 @@ class Fork:
                 state.set_origin(state.origin)
             self._resume(number, shown, fresh)
 
-    def _begin(self, number: int, shown: int, fresh: int) -> None:
+    def _begin(self, number: int, shown: int, fresh: int, was_forgotten: bool) -> None:
         batch = self._state.db.write_batch()
         batch.put(meta_key("fork"), pack_meta([number, shown, fresh]))
+        if was_forgotten:
+            batch.put(meta_key("want_full"), pack_meta(1))
         self._state.commit(batch)
+        self._state.wants_full |= was_forgotten
 
     def _resume(self, number: int, shown: int, fresh: int) -> None:
         """All of it behind the marker row. The caller holds the lock."""

@@ -23,7 +23,9 @@ from replicator.store.keyspace import (
 )
 from replicator.store.state import State
 
-_KINDS = [int, str, int, int, str, list, bytes, int]
+_KINDS = [int, str, int, int, str, list, bytes, int, bytes]
+_KINDS_BEFORE = _KINDS[:-1]
+"""Of rows from before there were closed sets."""
 
 
 def read_members(state: State) -> list[tuple[Member, int]]:
@@ -64,6 +66,7 @@ def _pack(member: Member, heard_ms: int) -> bytes:
             list(member.addresses),
             pack_known(member.known),
             heard_ms,
+            pack_known(member.seen),
         ]
     )
 
@@ -77,17 +80,18 @@ def unpack_member(row_key: bytes, row: bytes) -> tuple[Member, int]:
     try:
         (origin,) = SEQ.unpack(row_key[len(MEMBER) :])
         fields = msgpack.unpackb(row)
-        if not isinstance(fields, list) or [type(field) for field in fields] != _KINDS:
+        kinds = [type(field) for field in fields] if isinstance(fields, list) else []
+        if kinds == _KINDS_BEFORE:
+            fields.append(pack_known(KnownSet()))
+        elif kinds != _KINDS:
             raise ValueError("other fields")
-        revision, name, since_ms, said_ms, version, addresses, known, heard_ms = fields
+        revision, name, since_ms, said_ms, version, addresses, known, heard_ms, seen = fields
         if not all(isinstance(address, str) for address in addresses):
             raise ValueError("an address is no text")
     except Exception as error:
         raise FormatError(
             f"the row of a member does not decode ({error}); restore the directory from a backup"
         ) from error
-    acknowledged: KnownSet = unpack_known("member", known)
-    return (
-        Member(origin, revision, name, since_ms, said_ms, version, tuple(addresses), acknowledged),
-        heard_ms,
-    )
+    sets: list[KnownSet] = [unpack_known("member", known), unpack_known("member", seen)]
+    said = (revision, name, since_ms, said_ms, version, tuple(addresses))
+    return Member(origin, *said, *sets), heard_ms

@@ -18,6 +18,7 @@ from replicator.core import rows
 from replicator.core.known import KnownSet
 from replicator.errors import FormatError
 from replicator.store.adoption import adopt
+from replicator.store.closing import read_closed
 from replicator.store.fork import Fork
 from replicator.store.identity import Identity, look_around, new_origin
 from replicator.store.keyspace import (
@@ -158,6 +159,7 @@ def _read_meta(state: State) -> tuple[Identity | None, list[int] | None]:
     origins = state.origins.by_number
     state.cluster_id = db.get(meta_key("cluster"))
     state.shown = _meta(db, "shown") or 0
+    state.wants_full = db.get(meta_key("want_full")) is not None
     durable = db.get(meta_key("durable"))
     state.durable = KnownSet() if durable is None else unpack_known("durable", durable)
     fork, adopted, identity = _meta(db, "fork"), _meta(db, "adopt"), _meta(db, "identity")
@@ -167,6 +169,7 @@ def _read_meta(state: State) -> tuple[Identity | None, list[int] | None]:
         state.floor = {
             origins[NUMBER.unpack(number)[0]]: SEQ.unpack(row)[0] for number, row in floor
         }
+        state.closed_dots = read_closed(db, origins)
         if fork is not None:
             old, _, _ = [int(field) for field in fork]
             origins[old]  # known, or KeyError

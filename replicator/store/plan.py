@@ -21,7 +21,7 @@ from replicator.core.ranges import Bounds
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
-from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key
+from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key, meta_key
 from replicator.store.knowledge import OriginChange
 from replicator.store.received import bad_key, decoded
 from replicator.store.resolving import Settler
@@ -264,8 +264,13 @@ class Plan:
             self._learnt[origin] = entry
         return entry
 
-    def commit(self, claim: KnownSet | None, floor: Mapping[int, int]) -> list[bytes]:
+    def commit(
+        self, claim: KnownSet | None, floor: Mapping[int, int], full: bool = False
+    ) -> list[bytes]:
         """Commit under the lock, which the caller holds.
+
+        Args:
+            full: whether a full-state round is complete with that.
 
         Returns:
             Keys of known-set rows to remove afterwards.
@@ -279,12 +284,15 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
+        if full:
+            batch.delete(meta_key("want_full"))
         for key in self._fresh:
             state.absent.add(key)
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
+        state.wants_full &= not full
         self._observe()
         return stale
 

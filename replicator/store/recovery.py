@@ -43,7 +43,7 @@ def recover(state: State) -> None:
     commit_rows(state, _stale_values(state), delete=True)
     commit_rows(state, rows_of(state, KNOWN), delete=True)
     commit_rows(state, _known_rows(state, known))
-    state.floor = within_known(state.floor, known)
+    state.floor = within_known(state.floor, known.union(state.closed_dots))
     commit_rows(state, rows_of(state, FLOOR), delete=True)
     commit_rows(state, _floor_rows(state))
     if state.db.get(meta_key("adopt")) is not None:

@@ -64,6 +64,8 @@ class State:
         is_bound: whether it took that id from a peer with data.
         ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
+        closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
+        wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
         armed: whether somebody is to be told of the next commit.
         on_change: how the node is told, where it `is_node_armed`.
@@ -94,6 +96,8 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
+        self.closed_dots = KnownSet()
+        self.wants_full = False
         self.closed: str | None = None
         self.armed = self.is_node_armed = False
         self.on_change: Callable[[], None] | None = None

@@ -24,6 +24,7 @@ from replicator.core.members import Member, Watermark
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.store import opening
 from replicator.store.apply import Applied, Applier
+from replicator.store.closing import Closing
 from replicator.store.collect import Collector, Step
 from replicator.store.conflicts import Conflicts
 from replicator.store.digest import digest
@@ -52,6 +53,7 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
+    closed_dots_reissued: int
     tombstones: int
     tombstones_collected: int
     contexts_shrunk: int
@@ -64,6 +66,7 @@ class Store(Conflicts):
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
         sync_points: how many sync points were noted since opening.
+        closing: closes dots that nobody holds (R10).
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Store(Conflicts):
         self._applier = Applier(self, self.settler, pace)
         self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
+        self.closing = Closing(self, self.settler)
 
     @classmethod
     def open(
@@ -162,6 +166,7 @@ class Store(Conflicts):
             commit_failures=self.level.commit_failures,
             skewed=self.clock.skewed,
             forks=self._fork.count,
+            closed_dots_reissued=self.closing.reissued,
             sync_points=self.sync_points,
             tombstones=collector.tombstones,
             tombstones_collected=collector.dropped,
@@ -213,6 +218,7 @@ class Store(Conflicts):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Applied:
         """Merge the last or only piece of a round and, in the same commit, know what it claims.
 
@@ -220,8 +226,9 @@ class Store(Conflicts):
             chunk, remote_known: as for `apply`; the chunk may be empty.
             claim: the whole known set of the snapshot, or None where it may not be claimed (R5).
             floor: the peer's purge floor; ours rises to the maximum of both with the claim.
+            full: whether a full-state round is complete with that.
         """
-        return self._applier.finish(chunk, remote_known, claim, floor)
+        return self._applier.finish(chunk, remote_known, claim, floor, full)
 
     def apply_full(
         self,
@@ -240,9 +247,13 @@ class Store(Conflicts):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
-    def fork(self) -> None:
-        """Take a new origin and issue what no peer was shown again under it (R13)."""
-        self._fork.mend()
+    def fork(self, was_forgotten: bool = False) -> None:
+        """Take a new origin and issue what no peer was shown again under it (R13).
+
+        Args:
+            was_forgotten: whether the cluster has forgotten the old one (R10).
+        """
+        self._fork.mend(was_forgotten)
 
     def collect(self, watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
         """One step of collecting (R8): look at the next rows behind a key, drop what is deleted

@@ -62,6 +62,9 @@ class Notes:
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self.members += members
 
+    def closed(self) -> None:
+        self.closings += 1
+
     async def fork(self, session: Session, was_forgotten: bool) -> None:
         self.forks += 1
 

@@ -14,9 +14,11 @@ from replicator.protocol.messages import (
     BYE_CODES,
     REASON_BYTES_MAX,
     ROUND_MAX,
+    Accounts,
     Begin,
     Bye,
     Call,
+    Closed,
     Durable,
     End,
     Hello,
@@ -29,6 +31,7 @@ from replicator.protocol.messages import (
     Revisions,
     Secure,
     Want,
+    WantFull,
 )
 
 ME = 0xA << 60 | 1
@@ -161,6 +164,11 @@ def members() -> st.SearchStrategy[Member]:
     )
 
 
+def accounts() -> st.SearchStrategy[Member]:
+    """The same with what they have seen of forgotten origins."""
+    return st.builds(lambda one, seen: replace(one, seen=seen), members(), known_sets())
+
+
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Hello,
@@ -190,6 +198,9 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Revisions, st.dictionaries(_origins, _revisions, max_size=4)),
     st.builds(Call, st.sets(_origins, max_size=4).map(lambda origins: tuple(sorted(origins)))),
     st.builds(Members, st.lists(members(), max_size=3).map(tuple)),
+    st.builds(Accounts, st.lists(accounts(), max_size=3).map(tuple)),
+    st.builds(Closed, known_sets()),
+    st.builds(WantFull, _rounds),
     st.builds(Durable, known_sets()),
     st.builds(Secure, known_sets()),
 )

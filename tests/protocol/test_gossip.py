@@ -341,7 +341,7 @@ def test_who_knew_the_same_at_the_greeting_tells_only_what_has_changed_since() -
     assert a.roster.fingerprint == b.roster.fingerprint
     a.roster.take(member(3, 2))
     for side in (a, b):
-        side.gossip.greeted(True)
+        side.gossip.greeted(True, 1)
         side.open()
     assert list(a.said) == [Revisions({3: 2})]
     assert not b.said

@@ -17,9 +17,11 @@ from replicator.protocol.codec import decode, encode
 from replicator.protocol.messages import (
     BYE_CODES,
     REASON_BYTES_MAX,
+    Accounts,
     Begin,
     Bye,
     Call,
+    Closed,
     Durable,
     End,
     Hello,
@@ -32,6 +34,7 @@ from replicator.protocol.messages import (
     Revisions,
     Secure,
     Want,
+    WantFull,
 )
 from tests.protocol.samples import chunk, hello, known_sets, messages
 
@@ -85,8 +88,21 @@ GOLDEN: list[tuple[Message, str]] = [
         "92 0c 91 98 c408 0000000000000005 07 a1 6e 01 02 a3 302e31 91 a3 683a31"
         "81 c408 0000000000000005 92 01 02",
     ),
+    (
+        Accounts(
+            (
+                Member(
+                    5, 7, "n", 1, 2, "0.1", ("h:1",), KnownSet({5: [1, 3]}), KnownSet({6: [2, 3]})
+                ),
+            )
+        ),
+        "92 0d 91 99 c408 0000000000000005 07 a1 6e 01 02 a3 302e31 91 a3 683a31"
+        "81 c408 0000000000000005 92 01 02 81 c408 0000000000000006 92 02 01",
+    ),
+    (Closed(KnownSet({5: [2, 3]})), "92 0e 81 c408 0000000000000005 92 02 01"),
     (Durable(KnownSet({5: [1, 3]})), "92 12 81 c408 0000000000000005 92 01 02"),
     (Secure(KnownSet({5: [2, 3]})), "92 13 81 c408 0000000000000005 92 02 01"),
+    (WantFull(5), "92 14 05"),
 ]
 
 
@@ -200,7 +216,7 @@ def refused(items: list[object]) -> str:
 def test_a_message_has_exactly_its_fields() -> None:
     assert "1 fields, not 2" in refused([6, 1, 2])
     assert "1 fields, not 0" in refused([6])
-    assert "no message with tag 13" in refused([13])
+    assert "no message with tag 99" in refused([99])
     assert "no message with tag 0" in refused([0])
     with pytest.raises(ProtocolError, match="bytes follow a Ping"):
         decode(encode(Ping()) + b"\x00")

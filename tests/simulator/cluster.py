@@ -69,6 +69,7 @@ class Cluster:
         self._values = 0
         self._random = plan.random
         self.versions = Versions(self)
+        self.oracle.versions_differ = self.versions.is_on
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):
@@ -165,9 +166,22 @@ class Cluster:
 
     def _is_agreed(self, nodes: list[Node]) -> bool:
         """Whether all know the same members, and nobody is forgotten under its own origin."""
-        first = nodes[0].membership.roster.revisions()
-        return all(node.membership.roster.revisions() == first for node in nodes) and not any(
-            nodes[0].membership.roster.is_forgotten(node.store.origin) for node in nodes
+        first = nodes[0].membership.roster
+        return (
+            all(node.membership.roster.revisions() == first.revisions() for node in nodes)
+            and not any(first.is_forgotten(node.store.origin) for node in nodes)
+            and (self.versions.is_on or self._has_settled(nodes))
+        )
+
+    def _has_settled(self, nodes: list[Node]) -> bool:
+        """Whether all have closed the same, none holds a live version of that, and who was
+        forgotten has had its full-state round (R10). An earlier version knows nothing of it."""
+        closed = nodes[0].store.closed_now()
+        return all(
+            node.store.closed_now() == closed
+            and not node.store.closed_versions()
+            and not node.store.wants_full
+            for node in nodes
         )
 
     def _judge_members(self) -> None:
@@ -192,7 +206,8 @@ class Cluster:
                     )
         if not self._is_agreed(self._staying()):
             return (
-                f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members (R7)"
+                f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members, or "
+                "on what is closed (R7, R10)"
             )
         return f"after {QUIET_WITHIN:.0f} quiet seconds a round or a claim is still open"
 
@@ -290,6 +305,23 @@ class Cluster:
         link.go_down(freeze=False)
         self.transcript.say(self.loop.now, "", f"link {'-'.join(link.names)} is down")
         self.loop.after(self.plan.dice.uniform(0.1, 2), lambda: self._link_up(link))
+
+    def tempt_to_leave(self, node: Node, peer: str) -> None:
+        """A round is under way: its sender goes away for a while, and a person at the receiver has
+        it forgotten meanwhile (R10)."""
+        if self._healed or self.plan.dice.random() >= self.plan.profile.leaves:
+            return
+        sender = self.nodes[peer]
+        if sender.up and sender.store.seq:
+            origin = sender.store.origin
+            self._absent(peer)
+            node.later(lambda: self._let_forget(node, origin), 1.0)
+
+    def _let_forget(self, node: Node, origin: int) -> None:
+        if not self._healed and origin in node.membership.members():
+            self.count("members forgotten")
+            node.say(f"forgets {origin:016x}")
+            node.membership.forget(origin)
 
     def crash(self, node: Node, power: bool) -> None:
         """The process, or the machine, of a node dies; it comes back after a while."""
@@ -390,7 +422,7 @@ class Cluster:
             life = self.lives.get(origin)
             if life is None or life[0].directory != life[1]:
                 continue  # what it acknowledged is no longer on any disk that we could look at
-            safe = life[0].store.safe_known()
+            safe = life[0].store.safe_known().union(node.store.closed_now())
             for issuer, seq in watermark.covered.items():
                 if safe.contiguous(issuer) < seq:
                     raise Violation(

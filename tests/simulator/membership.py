@@ -7,9 +7,10 @@ else of it; it learns what peers pass on; and people forget members at it.
 
 from typing import TYPE_CHECKING
 
+from replicator.core.closing import closable, seen
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
-from replicator.protocol.effects import RosterChanged
+from replicator.protocol.effects import RosterChanged, Stop
 
 if TYPE_CHECKING:
     from .node import Node
@@ -65,6 +66,7 @@ class Membership:
             since_ms=wall_ms if own is None else own.since_ms,
             said_ms=wall_ms,
             known=self._told,
+            seen=self.seen(),
         )
         node.cluster.oracle.acknowledged(account, node.store.safe_known())
         self._take(account)
@@ -72,9 +74,23 @@ class Membership:
     def synced(self) -> None:
         """There was a sync point."""
         own = self.roster.get(self.node.store.origin)
-        is_forgotten = own is not None and own.is_forgotten
-        if is_forgotten or self.node.store.durable_known() != self._told:
+        if (
+            own is None
+            or own.is_forgotten
+            or self.node.store.durable_known() != self._told
+            or own.seen != self.seen()
+        ):
             self.speak()
+        self._close_what_may_be()
+        if self.node.store.closed_now():
+            self.node.later(self._reissue)
+
+    def _reissue(self) -> None:
+        def reissued(result: object) -> None:
+            if isinstance(result, int):
+                self.node.cluster.counts["closed dots issued again"] += result
+
+        self.node.attempt(self.node.store.reissue_closed, reissued)
 
     def was_forgotten(self) -> None:
         """The cluster has forgotten this node: it takes a new origin (R10)."""
@@ -91,6 +107,8 @@ class Membership:
         """A peer has said what it knows of members."""
         for member in members:
             self._take(member)
+        self._part_with_forgotten()
+        self.node.later(self._close_what_may_be)
         session.tell_later(RosterChanged())
         self.node.later(self.node.tempt_to_collect)
         own = self.roster.get(self.node.store.origin)
@@ -104,6 +122,40 @@ class Membership:
         account = self.roster.get(origin)
         assert account is not None
         self._take(account.forgotten())
+        self._part_with_forgotten()
+
+    def _part_with_forgotten(self) -> None:
+        """Nothing more is heard of who was forgotten: what was seen of it can be told (R10)."""
+        for session in list(self.node.sessions):
+            peer = session.conversation.peer
+            if peer is not None and self.roster.is_forgotten(peer.origin):
+                session.tell_later(Stop("forgotten", "the cluster has forgotten this node"))
+                self._touch(peer.origin)
+
+    # Closing
+
+    def seen(self) -> KnownSet:
+        """All that this node knows of forgotten origins, where it is for good and has gaps."""
+        peers = [session.conversation.peer for session in self.node.sessions]
+        connected = {peer.origin for peer in peers if peer is not None}
+        store = self.node.store
+        return seen(self.roster, store.known_now(), store.closed_now(), connected)
+
+    def _close_what_may_be(self) -> None:
+        store = self.node.store
+        self.close(closable(self.roster, store.origin, self.seen(), store.closed_now()))
+
+    def close(self, dots: KnownSet) -> None:
+        """These are closed."""
+        if not self.node.store.closed_now().issuperset(dots):
+            self.node.cluster.counts["dots closed"] += dots.count()
+            self.node.attempt(lambda: self.learn_closed(dots), lambda result: None)
+
+    def learn_closed(self, dots: KnownSet) -> None:
+        """They are, here or at a peer: store that, and tell."""
+        self.node.store.close(dots)
+        for session in list(self.node.sessions):
+            session.tell_later(RosterChanged())
 
     def _take(self, account: Member) -> None:
         if self.roster.take(account):
@@ -136,7 +188,10 @@ class Membership:
 
     def watermark(self) -> Watermark:
         """What every member holds durably (R7)."""
-        return self.roster.watermark(self.node.store.origin, self.node.store.durable_known())
+        store = self.node.store
+        return self.roster.watermark(
+            store.origin, store.durable_known(), store.closed_now(), self.node.wall_ms()
+        )
 
     def members(self) -> frozenset[int]:
         """The origins that the watermark has to cover."""

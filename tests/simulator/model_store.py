@@ -7,7 +7,8 @@ leaves every key that it names consistent, whatever older batch a power cut took
 
 Rows: ``bytes`` → `Entry` of that key; ``"origin"``, ``"shown"``, ``"cluster"``, ``"known"`` (own
 seqs included), ``"floor"``, ``"durable"``, ``"full"`` (what peers of full-state
-rounds knew that began here and were not completed), ``("member", origin)``.
+rounds knew that began here and were not completed), ``"closed"``, ``"want full"`` (this node was
+forgotten and has to begin with a full-state round), ``("member", origin)``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from replicator.core import ranges, rows
 from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
 from replicator.core.dots import Dot
-from replicator.core.known import KnownSet
+from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
 from replicator.core.merge import merge, next_clock, raise_context
 from replicator.core.merge import write as write_record
@@ -196,10 +197,11 @@ class ModelStore:
         lost would, raised into the contexts of a full-state round, deny what is not known here.
         """
         known = _recovered(self.disk.rows)
+        held = known.union(self.closed_now())
         floor = {
-            origin: min(seq, known.contiguous(origin))
+            origin: min(seq, held.contiguous(origin))
             for origin, seq in self.floor().items()
-            if known.contiguous(origin)
+            if held.contiguous(origin)
         }
         self.disk.commit({"known": known, "floor": floor})
 
@@ -284,6 +286,15 @@ class ModelStore:
         """Whether records were dropped for what is not known yet: a full-state round is open, or
         was cut and nobody has said since what its peer knew."""
         return "full" in self.disk.rows
+
+    def closed_now(self) -> KnownSet:
+        """The closed set itself (R10); never to be changed."""
+        return self.disk.rows.get("closed") or KnownSet()
+
+    @property
+    def wants_full(self) -> bool:
+        """Whether this node was forgotten and has had no full-state round since (R10)."""
+        return "want full" in self.disk.rows
 
     def unexplained(self) -> KnownSet:
         """What was known where the records lacked that made this store drop some of its own."""
@@ -424,8 +435,13 @@ class ModelStore:
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
-        """The last or only piece, with the claim and the floor that goes with it (R3)."""
+        """The last or only piece, with the claim and the floor that goes with it (R3).
+
+        Args:
+            full: whether a full-state round is complete with that.
+        """
         self.refuse_fork(remote_known)
         remote = dict(chunk.records())
         batch, outcome = self.merged(remote, list(remote), remote_known, {})
@@ -435,6 +451,8 @@ class ModelStore:
             batch["floor"] = _maximum(self.floor(), floor)
             if batch["known"].issuperset(self.unexplained()):
                 batch["full"] = None
+        if full:
+            batch["want full"] = None
         self.commit(batch)
         return outcome
 
@@ -454,10 +472,16 @@ class ModelStore:
             key for key in keys if (after is None or key > after) and (upto is None or key <= upto)
         ]
         assert set(remote) <= set(stretch), "a record lies outside of its stretch"
-        batch, outcome = self.merged(remote, stretch, remote_known, floor)
+        within = self.vouched(floor, remote_known)
+        batch, outcome = self.merged(remote, stretch, remote_known, within)
         batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
+
+    def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
+        """How far a peer's floor may be raised into contexts: as far as it knows without gaps.
+        Closed dots do not count, for a live version of one may yet turn up (R10)."""
+        return within_known(floor, remote_known)
 
     def merged(
         self,
@@ -512,8 +536,9 @@ class ModelStore:
             raise ClusterChangedError("taken meanwhile")
         self.commit({"cluster": effect.cluster_id})
 
-    def fork(self) -> None:
-        """Take a new origin; issue again what was never shown (R13), in one batch.
+    def fork(self, was_forgotten: bool = False) -> None:
+        """Take a new origin; issue again what was never shown (R13), in one batch. Who was
+        forgotten has to begin with a full-state round (R10).
 
         The durable row and the floor forget the dots above `shown` too: what those numbers
         stand for is the other fork's.
@@ -535,6 +560,8 @@ class ModelStore:
             "durable": durable,
             "floor": floor,
         }
+        if was_forgotten:
+            batch["want full"] = True
         again: list[Version] = []
         for key, record in sorted(self.records().items()):
             if record.context.get(old, 0) > shown:
@@ -559,6 +586,45 @@ class ModelStore:
                 version = again
             versions.append(version)
         return Record(tuple(sorted(versions, key=lambda version: version.dot)), context)
+
+    # Closed sets
+
+    def close(self, dots: KnownSet) -> None:
+        """These count as known where it is asked how far a known set is contiguous (R10). On disk
+        before they are used: a purge floor may rely on them."""
+        if not self.closed_now().issuperset(dots):
+            self.commit({"closed": self.closed_now().union(dots)})
+            self.disk.sync()
+
+    def closed_versions(self) -> list[Version]:
+        """Live versions of closed dots, which have to be issued again."""
+        closed = self.closed_now()
+        versions = [v for record in self.records().values() for v in record.versions] * bool(closed)
+        return [v for v in versions if v.dot in closed and v.dot.origin != self.origin]
+
+    def reissue_closed(self) -> int:
+        """Issue live versions of closed dots again (R10). Returns how many there were."""
+        closed = self.closed_now()
+        known = self.known()
+        batch: Batch = {"known": known}
+        again: list[Version] = []
+        for key, record in sorted(self.records().items()):
+            versions = list(record.versions)
+            context = dict(record.context)
+            for place, version in enumerate(versions):
+                if version.dot in closed and version.dot.origin != self.origin:
+                    dot = Dot(self.origin, known.highest(self.origin) + 1)
+                    versions[place] = replace(version, dot=dot)
+                    self.ledger.issued(self.habits.node, versions[place], Record((version,), {}))
+                    again.append(versions[place])
+                    known.add(*dot)
+                    context[dot.origin] = dot.seq
+            if tuple(versions) != record.versions:
+                versions.sort(key=lambda version: version.dot)
+                batch[key] = self.entry(Record(tuple(versions), context))
+        if again:
+            self._commit_issued(batch, again)
+        return len(again)
 
     # Durability and collecting
 

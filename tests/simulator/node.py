@@ -245,8 +245,8 @@ class Node:
         match effect:
             case Apply(chunk, remote_known):
                 return store.apply(chunk, remote_known)
-            case Finish(chunk, remote_known, claim, floor):
-                return store.finish(chunk, remote_known, claim, floor)
+            case Finish(chunk, remote_known, claim, floor, full):
+                return store.finish(chunk, remote_known, claim, floor, full)
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
 
@@ -259,20 +259,20 @@ class Node:
         """Take a new origin although no conversation asks for it (R10)."""
         if not self.forking:
             self.begin_fork(None)
-            self.later(lambda: self.attempt(self.fork, lambda result: None))
+            self.later(lambda: self.attempt(lambda: self.fork(True), lambda result: None))
 
-    def fork(self) -> None:
+    def fork(self, was_forgotten: bool = False) -> None:
         """Take a new origin, by the book."""
         try:
-            self._fork()
+            self._fork(was_forgotten)
         finally:
             self.forking = False
         self.membership.speak()
 
-    def _fork(self) -> None:
+    def _fork(self, was_forgotten: bool) -> None:
         oracle = self.cluster.oracle
         before, promised = oracle.held(self.store), oracle.recorded(self.store)
-        self.store.fork()
+        self.store.fork(was_forgotten)
         self.cluster.count("forks")
         self._named()
         self.say(f"forked: goes on as {self.store.origin:016x}")
@@ -310,6 +310,8 @@ class Node:
             roster=self.membership.roster,
             port=1,
             versions=self.cluster.versions.spoken(self),
+            closed=store.closed_now,
+            wants_full=lambda: store.wants_full,
         )
         conversation = self.cluster.versions.conversation(self)(
             self.cluster.next_number(),

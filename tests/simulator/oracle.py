@@ -30,6 +30,7 @@ lose it: a power cut before a sync point, a disk replaced by an older copy.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
@@ -37,6 +38,8 @@ from replicator.core.members import HEARD_OF, Member, Roster
 from replicator.core.record import Record, Version
 
 from .model_store import ModelStore
+
+T = TypeVar("T")
 
 Masks = dict[bytes, int]
 """Key → bits of its writes."""
@@ -99,6 +102,9 @@ class Oracle:
         self._copies: list[tuple[Masks, set[bytes]]] = []
         self._rolled_back: dict[int, int] = {}
         self._outsiders = False
+        self.versions_differ = False
+        """Whether some nodes run a version that knows nothing of closed sets, and so may have a
+        floor that only those reach: it costs a full-state round."""
         self._said: dict[tuple[int, int], list[KnownSet]] = {}
         self.incomplete = False
         """Whether the watermark in use leaves out somebody who takes part."""
@@ -381,10 +387,11 @@ class Oracle:
     def _check_floor(self, store: ModelStore, known: KnownSet) -> None:
         """A full-state round that is open, or was cut, drops records whose contexts may say more
         than is known as yet; its claim says the rest."""
-        if store.in_full_round:
+        if store.in_full_round or self.versions_differ:
             return
+        held = known.union(store.closed_now())
         for origin, seq in store.floor().items():
-            if seq > known.contiguous(origin):
+            if seq > held.contiguous(origin):
                 raise Violation(
                     f"{store.habits.node} has a purge floor of {Dot(origin, seq)}, which its "
                     "known set does not reach"
@@ -418,13 +425,22 @@ class Oracle:
             expected = self._expected(key, held)
             for store in stores:
                 self._judge_key(store, key, expected)
+        left = self._left_to_mending(stores)
         first = stores[0]
         for store in stores[1:]:
             where = f"{first.habits.node} and {store.habits.node}"
-            if store.visible() != first.visible():
+            if _apart_from(left, store.visible()) != _apart_from(left, first.visible()):
                 raise Violation(f"{where} hold the same versions and show different values (R6)")
-            if store.digest() != first.digest():
+            if _apart_from(left, dict(store.digest())) != _apart_from(left, dict(first.digest())):
                 raise Violation(f"the digests of {where} differ (R16)")
+
+    def _left_to_mending(self, stores: Sequence[ModelStore]) -> set[bytes]:
+        """The keys that nodes may hold differently until R16 has mended them: such as were
+        collected, where a full-state round was cut and nobody is left to say why it dropped what
+        it did."""
+        if not any(store.in_full_round for store in stores):
+            return set()
+        return set(self._collected)
 
     def _expected(self, key: bytes, stores: Sequence[Masks]) -> int:
         """The maximal ones of the writes of a key that survive."""
@@ -495,6 +511,10 @@ class Oracle:
     def writes(self) -> Mapping[bytes, Sequence[Write]]:
         """All writes by key, in the order in which they were issued."""
         return self._by_key
+
+
+def _apart_from(left: set[bytes], rows: Mapping[bytes, T]) -> dict[bytes, T]:
+    return {key: row for key, row in rows.items() if key not in left}
 
 
 def _identity(version: Version) -> Identity:

@@ -57,6 +57,8 @@ class Profile:
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
         eager: whether every node collects, and often.
+        leaves: chance that who is in the middle of sending a round goes away for a while, and is
+            forgotten by then.
     """
 
     about: str
@@ -75,6 +77,7 @@ class Profile:
     dwell: float = 0.0
     full_cuts: float = 0.0
     eager: bool = False
+    leaves: float = 0.0
 
 
 PROFILES = {
@@ -113,6 +116,22 @@ PROFILES = {
         dwell=0.3,
         full_cuts=0.2,
         eager=True,
+    ),
+    "forgets": Profile(
+        "members that are forgotten in the middle of a round, and come back",
+        (3, 4),
+        (3, 6),
+        (25, 45),
+        6.0,
+        4,
+        20,
+        ("forget", "collect"),
+        0.25,
+        atomic=(0,),
+        sync=(0.3,),
+        deletes=(0.2, 0.4),
+        eager=True,
+        leaves=0.04,
     ),
     "damage": Profile(
         "records that can be read no more, and their repair",

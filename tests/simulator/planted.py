@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
+from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
@@ -37,9 +38,10 @@ class ClaimsScannedRange(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
         self.scanned = remote_known
-        return super().finish(chunk, remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor, full)
 
     scanned: KnownSet = KnownSet()
 
@@ -79,10 +81,11 @@ class SavesCursorFirst(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
         if claim is not None:
             super().finish(Chunk(), remote_known, claim, floor)
-        return super().finish(chunk, remote_known, claim, floor)
+        return super().finish(chunk, remote_known, claim, floor, full)
 
 
 class LeavesFloorBehind(ModelStore):
@@ -94,8 +97,9 @@ class LeavesFloorBehind(ModelStore):
         remote_known: KnownSet,
         claim: KnownSet | None,
         floor: Mapping[int, int],
+        full: bool = False,
     ) -> Outcome:
-        return super().finish(chunk, remote_known, claim, {})
+        return super().finish(chunk, remote_known, claim, {}, full)
 
 
 class CatchesUpByLogOnly(ModelStore):
@@ -112,6 +116,29 @@ class DoesNotRaiseContexts(ModelStore):
 
     def raised(self, record: Record, floor: Context) -> Record:
         return record
+
+
+class MergesByClosedDots(ModelStore):
+    """R10: a closed dot counts as known where records are merged."""
+
+    def merge(self, ours: Record, theirs: Record, remote_known: KnownSet) -> Record:
+        closed = self.closed_now()
+        known = self.known_now().union(closed)
+        return merge(ours, known, theirs, remote_known.union(closed))
+
+
+class RaisesContextsOverClosedDots(ModelStore):
+    """R9, R10: contexts are raised to a floor that only closed dots reach."""
+
+    def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
+        return dict(floor)
+
+
+class KeepsClosedVersions(ModelStore):
+    """R10: a live version of a closed dot is not issued again."""
+
+    def reissue_closed(self) -> int:
+        return 0
 
 
 class ReusesDots(ModelStore):
@@ -189,9 +216,9 @@ class LooksForIssuedOnly(ModelStore):
 class ForkKeepsDurableRow(ModelStore):
     """R11, R13: a fork takes its dots back from the known set, and not from the durable row."""
 
-    def fork(self) -> None:
+    def fork(self, was_forgotten: bool = False) -> None:
         durable = self.durable_known()
-        super().fork()
+        super().fork(was_forgotten)
         self.commit({"durable": durable})
 
 
@@ -340,6 +367,9 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "closed-in-merge": _store(MergesByClosedDots),
+    "closed-in-contexts": _store(RaisesContextsOverClosedDots),
+    "closed-not-reissued": _store(KeepsClosedVersions),
     "dot-reused": _store(ReusesDots),
     "copy-keeps-origin": _store(CopyKeepsOrigin),
     "known-survives-power-cut": _store(TrustsKnownAfterPowerCut),

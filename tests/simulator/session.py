@@ -28,6 +28,7 @@ from replicator.protocol.effects import (
     Heard,
     KnownChanged,
     Learn,
+    LearnClosed,
     Lost,
     OpenSource,
     Poke,
@@ -204,13 +205,15 @@ class Session:
                 # Another session may have found it out too.
                 if self.origin == self.node.store.origin and not self.node.forking:
                     self.node.begin_fork(self)
-                    self._hold_back(effect, self.node.fork)
+                    self._hold_back(effect, lambda: self.node.fork(effect.was_forgotten))
             case PokeOthers():
                 for other in list(self.node.sessions):
                     if other is not self:
                         other.tell_later(Poke())
             case Learn(members):
                 self.node.membership.learn(self, members)
+            case LearnClosed(closed):
+                self._hold_back(effect, lambda: self.node.membership.learn_closed(closed))
             case Report():
                 self.node.reported(self, effect)
             case Close(code, reason):
@@ -318,6 +321,8 @@ class Session:
             self.tell(Applied(result.records, result.changed))
             if isinstance(effect, ApplyFull):
                 self.node.cluster.tempt_to_cut(self.node, self.peer)
+            elif isinstance(effect, Apply):
+                self.node.cluster.tempt_to_leave(self.node, self.peer)
 
 
 def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:
