@@ -101,6 +101,7 @@ class ReplicationSection(Struct, frozen=True):
     connections_max: int = _DEFAULTS.connections_max
     forget_after: float | None = _DEFAULTS.forget_after
     dial_members: bool = _DEFAULTS.dial_members
+    digest_interval: float = _DEFAULTS.digest_interval
 
 
 class ResolverSection(Struct, frozen=True):

@@ -37,6 +37,7 @@ class Tuning(TypedDict, total=False):
     connections_max: int
     forget_after: float | None
     dial_members: bool
+    digest_interval: float
     insecure: bool
 
 
@@ -229,6 +230,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "connections_max": _count(1, CONNECTIONS_MAX),
     "forget_after": _forget_after,
     "dial_members": _switch,
+    "digest_interval": _seconds(0),
     "tls": _tls,
     "insecure": _switch,
 }

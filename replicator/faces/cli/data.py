@@ -1,5 +1,6 @@
 """``get``, ``put``, ``delete`` and ``scan``."""
 
+import math
 import sys
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from replicator.faces.cli.options import (
     store_options,
 )
 from replicator.faces.cli.output import complain, escaped, print_json
+from replicator.faces.ttl import expiry_after
 
 
 @click.command()
@@ -61,12 +63,14 @@ def get(
 @click.argument("key")
 @click.argument("value", required=False)
 @store_options()
+@click.option("--ttl", type=float, help="Let it go after so many seconds.", metavar="SECONDS")
 @escaped_option
 @json_option
 def put(
     key: str,
     value: str | None,
     where: Where,
+    ttl: float | None,
     with_escapes: bool,
     as_json: bool,
 ) -> int:
@@ -76,14 +80,22 @@ def put(
         replicator put --data ./a user:1 Ada
         replicator put --data ./a photo:7 < photo.jpg
         replicator put --data ./a --escaped 'bin\\x00key' 'two\\nlines'
+        replicator put --data ./a --ttl 3600 session:9 Ada
     """
     name = given(key, with_escapes)
     content = sys.stdin.buffer.read() if value is None else given(value, with_escapes)
     with where.open() as door:
-        door.call(b"SET", name, content)
+        door.call(b"SET", name, content, *_expiry(ttl))
     if as_json:
         print_json({"key": name, "written": True})
     return Exit.OK
+
+
+def _expiry(ttl: float | None) -> list[bytes]:
+    if ttl is None:
+        return []
+    expiry_after(ttl, 0)
+    return [b"PX", b"%d" % math.ceil(ttl * 1000)]
 
 
 @click.command()
