@@ -14,6 +14,7 @@ from .backups import Backups
 from .clocks import Clocks
 from .damage import Damage
 from .disk import Batch
+from .guarantees import Desk, Guarantees, Reader
 from .loop import Loop
 from .membership import Membership
 from .model_store import SKEW_MAX_MS, Lost, ModelStore
@@ -38,6 +39,8 @@ class Parts:
     roster: type[Roster] = Roster
     membership: type[Membership] = Membership
     backups: type[Backups] = Backups
+    guarantees: type[Guarantees] = Guarantees
+    reader: type[Reader] = Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Cluster:
         self._values = 0
         self._random = plan.random
         self.versions = Versions(self)
+        self.desk = Desk(self)
         self.oracle.versions_differ = self.versions.is_on
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
@@ -112,6 +116,7 @@ class Cluster:
             raise Violation("an idle conversation does not end")
         self._judge_members()
         self.oracle.judge([node.store for node in self._staying()])
+        self.desk.judge(self._staying())
 
     def _staying(self) -> list[Node]:
         """All nodes but those that are gone for good."""
@@ -121,6 +126,7 @@ class Cluster:
         seconds, random = self.plan.profile.seconds, self._random
         self.clocks.schedule(lambda name, text: self.nodes[name].say(text))
         self._start()
+        self.desk.plan()
         if "burst" in self.plan.faults:
             self._burst(random.choice(self.plan.names))
         for _ in range(self.plan.writes):
@@ -172,7 +178,7 @@ class Cluster:
         return (
             all(known == first for known in others)
             and self._is_mended(nodes)
-            and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
+            and all(node.is_quiet and not self.is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
         )
 
@@ -301,7 +307,7 @@ class Cluster:
     def _down(self, power: bool) -> None:
         """Now, or behind one of the next commits."""
         node = self._some_node()
-        if node is None or (power and self._is_quarantined(node)):
+        if node is None or (power and self.is_quarantined(node)):
             return
         if self._random.random() < 0.3:
             self.crash(node, power)
@@ -389,7 +395,7 @@ class Cluster:
             or self._healed
             or not self._is_connected_without(node)
             or not any(self._has_from(other, node) for other in self._staying())
-            or any(self._is_quarantined(other) for other in self._staying())
+            or any(self.is_quarantined(other) for other in self._staying())
         ):
             return
         self.count("nodes gone for good")
@@ -521,7 +527,7 @@ class Cluster:
                 self.loop.after(at, lambda: self._back_up(node, backups))
 
         def lay_aside() -> None:
-            if not node.up or self._is_quarantined(node):
+            if not node.up or self.is_quarantined(node):
                 return
             node.say("is copied")
             self.oracle.copied(node.store)
@@ -538,7 +544,7 @@ class Cluster:
 
     def _back_up(self, node: Node, backups: Backups) -> None:
         """Take a backup of a node, as long as its machine has not been rolled back."""
-        if node.up and not self._is_quarantined(node) and node.name not in self._rollbacks:
+        if node.up and not self.is_quarantined(node) and node.name not in self._rollbacks:
             node.say("is backed up")
             self.oracle.copied(node.store)
             backups.add(node.disk.image())
@@ -572,6 +578,8 @@ class Cluster:
         self._rollbacks[node.name] = (copy.number, self.next_number())
         self._replace(node, copy, "a rollback", copied=False)
         self.oracle.rolled_back(origin, node.store.seq)
+        for reader in self.desk.readers:
+            reader.rolled_back(node.name)
         node.quarantine = origin if forked else None
 
     def _is_void(self, copy: _Copy) -> bool:
@@ -589,7 +597,7 @@ class Cluster:
         known = self.nodes[peer].store.known_now()
         return bool(known.highest(image["origin"]) > image["shown"])
 
-    def _is_quarantined(self, node: Node) -> bool:
+    def is_quarantined(self, node: Node) -> bool:
         """Whether a fork is yet to be noticed, and somebody is left to notice it."""
         return node.quarantine == node.store.origin and any(
             self.can_tell(node, other.name) for other in self._staying() if other is not node
@@ -634,7 +642,7 @@ class Cluster:
         if not (link.up and peer.up) or node.forking or peer.forking:
             return
         for one, other in ((node, peer), (peer, node)):
-            if self._is_quarantined(one) and not self.can_tell(one, other.name):
+            if self.is_quarantined(one) and not self.can_tell(one, other.name):
                 return
         connection = link.connect()
         ends = node.join(peer_name, connection, 0), peer.join(node.name, connection, 1)

@@ -73,6 +73,7 @@ class Node:
             mode=plan.mode,
             chunk_records=plan.chunk_records,
         )
+        self.guarantees = cluster.parts.guarantees(self)
         self.store: ModelStore
         self.membership: Membership
         self.open_store(lost_power=False, copied=False)
@@ -121,6 +122,7 @@ class Node:
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
         self.membership.begin()
+        self.guarantees.begin()
         for peer in self.peers:
             most = 0.8 * max(1.0, len(self.peers) / MANY_PEERS)
             self._every(0.1, most, partial(self._dial, peer))
@@ -204,12 +206,16 @@ class Node:
     def write(self, operations: list[tuple[bytes, bytes | None]], sync: bool) -> None:
         """A user's write; with `sync` it is acknowledged after a sync point (R11)."""
 
+        seen = self.guarantees.seen([key for key, _ in operations])
+
         def written(result: object) -> None:
-            self.say(f"writes {operations} → {_names(result)}")
+            saw = "" if seen is None else f" having seen {[str(one.dot) for one in seen]}"
+            self.say(f"writes {operations}{saw} → {_names(result)}")
+            self.guarantees.written(result)
             if sync:
                 self.sync()
 
-        self.attempt(lambda: self.store.write(operations), written)
+        self.attempt(lambda: self.store.write(operations, seen), written)
 
     def sync(self) -> None:
         def operation() -> None:
@@ -289,6 +295,7 @@ class Node:
         self.quarantine = None
         self.cluster.tempt(self)
         self.cluster.came_back(self, before, "a fork", promised)
+        self.guarantees.forked()
         oracle.forked(self.name, promised)
 
     # Conversations
@@ -361,6 +368,7 @@ class Node:
             peer = session.conversation.peer
             assert peer is not None
             self.membership.heard_of(peer.origin, peer.node)
+            self.guarantees.met(session)
         elif report.kind == "differs":
             self.cluster.difference(self, session.peer)
         elif report.kind in ("compared", "mended"):

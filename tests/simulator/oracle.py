@@ -118,8 +118,8 @@ class Oracle:
 
     # The books
 
-    def issued(self, node: str, version: Version, record: Record) -> None:
-        """A write over `record` is about to be committed at `node`."""
+    def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
+        """A write that has seen these is about to be committed at `node`."""
         dot = version.dot
         if fault := self._clocks.fault(node, version):
             raise Violation(fault)
@@ -133,7 +133,7 @@ class Oracle:
         key = version.key
         if key in self._rotten:
             self._rotten[key] = False
-        past = self._closure(record) | self._gone_for(key, self._known_of(node))
+        past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
         self._enter(node, version, past)
 
     def _known_of(self, node: str) -> KnownSet:
@@ -266,6 +266,32 @@ class Oracle:
                 f"{account.name} acknowledges {missing!r}, which a power cut would take (R7)"
             )
         self._said.setdefault((account.origin, account.revision), []).append(account.known)
+
+    def said_durable(self, node: str, known: KnownSet, safe: KnownSet) -> None:
+        """A node tells a peer what it holds durably.
+
+        Raises:
+            Violation: it says too much.
+        """
+        missing = known.difference(safe)
+        if missing:
+            raise Violation(
+                f"{node} says that it holds {missing!r} durably, which a power cut would take (R11)"
+            )
+
+    def check_promised(self, store: ModelStore, version: Version) -> None:
+        """At quiet, of a write that a user was told to be on the disk of somebody who is left.
+
+        Raises:
+            Violation: it is lost.
+        """
+        key, write = version.key, self._write(version)
+        held = self.held(store).get(key, 0)
+        if not write.bit & (held | self._again(key, held)):
+            raise Violation(
+                f"the {write} is lost at {store.habits.node}, although a peer that is left had it "
+                "on disk when its user was told so"
+            )
 
     def check_roster(self, node: str, roster: Roster, seen: dict[int, int]) -> None:
         """A roster has changed.
@@ -557,8 +583,11 @@ class Oracle:
         return mask
 
     def _closure(self, record: Record) -> int:
+        return self._closure_of(record.versions)
+
+    def _closure_of(self, versions: Iterable[Version]) -> int:
         mask = 0
-        for version in record.versions:
+        for version in versions:
             write = self._write(version)
             mask |= write.bit | write.past
         return mask

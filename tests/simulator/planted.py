@@ -23,6 +23,7 @@ from .cluster import Parts
 from .disk import Batch, Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
+from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
 
@@ -519,5 +520,6 @@ BUGS: Mapping[str, Bug] = {
     ),
     "increment-without-absence": _backups(IncrementWithoutAbsence),
     "increment-of-own-writes": _backups(IncrementOfOwnWrites),
+    **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""
