@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator.core.dots import Dot
 from replicator.core.members import Roster, Watermark
@@ -553,6 +553,8 @@ class Cluster:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""
         if self._is_void(copy) or copy.node.gone:
             return
+        if self.plan.profile.wipes and self.plan.dice.random() < self.plan.profile.wipes:
+            copy = replace(copy, image={})
         self.count("restores")
         self._replace(copy.node, copy, "a restore", copied=True)
 

@@ -59,6 +59,7 @@ class Profile:
         deletes: choices for the chance of a write to be a delete.
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
+        wipes: chance that a directory comes back empty where an older copy is put in place.
         eager: whether every node collects, and often.
         digests: seconds between two comparisons of digests (R16); 0 for none.
         rots: most records that a node loses behind its own back.
@@ -83,6 +84,7 @@ class Profile:
     deletes: tuple[float, ...] = (0.2, 0.3, 0.5)
     dwell: float = 0.0
     full_cuts: float = 0.0
+    wipes: float = 0.0
     eager: bool = False
     digests: float = 0.0
     rots: int = 0
@@ -112,19 +114,21 @@ PROFILES = {
     ),
     "returns": Profile(
         "old directories that come back, full-state rounds that are cut or take their time",
-        (3, 4),
-        (3, 6),
+        (3, 3),
+        (4, 6),
         (25, 50),
         6.0,
         4,
         20,
         ("collect", "restore"),
-        0.25,
+        0.15,
+        topologies=("line",),
         atomic=(0, 100),
         sync=(0.3,),
         deletes=(0.3, 0.5),
         dwell=0.3,
         full_cuts=0.2,
+        wipes=0.25,
         eager=True,
     ),
     "forgets": Profile(
