@@ -45,6 +45,7 @@ from replicator.store.backupfile import (
     Row,
     Writer,
 )
+from replicator.store.expiry import keeps_aside
 from replicator.store.keyspace import (
     CLOSED,
     FLOOR,
@@ -308,11 +309,11 @@ def _there(snapshot: Snapshot, row_keys: Iterable[bytes]) -> Iterator[Row]:
 
 
 def _places_aside(row_key: bytes, row: bytes, moment: _Moment) -> list[bytes]:
-    """Where the values of a record of several versions lie."""
+    """Where the values of a record lie that it keeps aside."""
     if row[0] == rows.SINGLE:
         return []
     record, _ = rows.unpack(row, row_key[len(INDEX) :], moment.origins)
-    if len(record.versions) == 1:
+    if not keeps_aside(record):
         return []
     numbers = moment.numbers
     return [value_key(numbers[one.dot.origin], one.dot.seq) for one in record.versions]

@@ -26,7 +26,7 @@ from replicator.errors import CorruptionError, FormatError, StorageError, UsageE
 from replicator.store.backup import STATE_META, STATE_TAGS
 from replicator.store.backupchain import Checked, Meter, Progress, chain_of, opened
 from replicator.store.backupfile import INDEX_ROWS, PRESENT, STATE, Piece, Reader, Row
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import expiry_row_of
 from replicator.store.keyspace import (
     FORMAT_VERSION,
     INDEX,
@@ -35,7 +35,6 @@ from replicator.store.keyspace import (
     ORIGIN,
     ROOT,
     after,
-    expiry_key,
     log_key,
     meta_key,
     pack_meta,
@@ -354,9 +353,9 @@ def _derive(db: _Handle) -> int:
                     record, visible = rows.unpack(row, key, origins)
                     for version in record.versions:
                         put(log_key(numbers[version.dot.origin], version.dot.seq), key)
-                    due = due_ms(record, visible)
-                    if due is not None:
-                        put(expiry_key(due, key), b"")
+                    expiry_row = expiry_row_of(key, record, visible, db.get(key) is not None)
+                    if expiry_row is not None:
+                        put(expiry_row, b"")
     return count
 
 

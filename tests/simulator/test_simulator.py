@@ -18,6 +18,7 @@ CLEAN = {
     "crowd": 20,
     "versions": 60,
     "returns": 40,
+    "damage": 60,
 }
 """Seeds run of each profile, from 0."""
 
@@ -26,6 +27,9 @@ SEEDS_MAX = 500
 
 PLANTED = {
     "scanned-range": "default",
+    "repair-keeps-known": "damage",
+    "repair-forgets-live-only": "damage",
+    "repair-forgets-collected": "damage",
     "dropped-contexts": "durability",
     "known-ignored-in-merge": "default",
     "eager-discard": "default",
@@ -37,6 +41,9 @@ PLANTED = {
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
+    "clock-adopted": "default",
+    "clock-stays-ahead": "default",
+    "clock-steps-back": "default",
     "dot-reused": "default",
     "copy-keeps-origin": "default",
     "known-survives-power-cut": "default",
