@@ -145,6 +145,23 @@ ADDRESSES_READ_MAX = 4096
 
 ORIGINS_MAX = 1 << 20
 
+TTL_SECONDS_MAX = 1e11
+"""Longest time to live of a value: three thousand years. Longer is no expiry at all."""
+
+SWEEP_SECONDS = 0.5
+"""How often a node looks at the wall clock, while it holds values that expire: that may be set
+forward or back, which no timer follows."""
+
+SWEEP_BATCH_KEYS = 64
+SWEEP_BATCH_BYTES = 256 << 10
+"""Keys, and bytes of values, that one commit of a sweep rewrites while local writers wait."""
+
+SWEEP_PAUSE_SECONDS = 0.0005
+"""What a sweep leaves to local writers behind each commit."""
+
+SWEEP_BATCHES_MAX = 64
+"""Commits of a sweep at a time: a node that stops waits for no more."""
+
 RESP_ARGUMENTS_MAX = 1 << 20
 """Arguments of one request to the daemon."""
 
@@ -201,7 +218,7 @@ BACKUP_WALK_KEYS_BYTES = 64 << 20
 """An increment with at most so many new dots, whose keys take no more, is found in the log; a
 larger one in the index."""
 
-RESTORE_BUFFER_BYTES = 32 << 20
+RESTORE_BUFFER_BYTES = 64 << 20
 """LevelDB's memtable during a restore."""
 
 TOKEN_BYTES_MAX = 1 << 20
@@ -285,7 +302,8 @@ class Settings:
         reask_timeout: after which a dot asked from one peer is asked from another.
         atomic_round_bytes: largest round that becomes visible at once.
         resolver_timeout: how long a user's resolver may take for one key.
-        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
+        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted, and own ones
+            may lie when that is set back.
         fanout: conversations that are open, whoever dialled, when this node dials one more, and
             peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.

@@ -32,6 +32,7 @@ from replicator.peers.loopcalls import LoopCalls
 from replicator.peers.membership import Membership
 from replicator.peers.replicated import Replicated
 from replicator.peers.reporting import Reporting
+from replicator.peers.sweeping import Sweeping
 from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
@@ -168,8 +169,14 @@ class Node:
         self.replicated.begin(calls)
         self._running = True
 
+        sweeping = Sweeping(self._store, self._hosting.workers.common)
+
+        def look() -> None:
+            upkeep.changed()
+            sweeping.changed()
+
         def changed() -> None:
-            calls.soon(upkeep.changed)
+            calls.soon(look)
 
         self._store.on_change = changed
         for address in self._peers:
@@ -187,6 +194,7 @@ class Node:
             upkeep.sync_points,
             self._membership.keep,
             collecting.keep,
+            sweeping.keep,
             self._dialling.take_turns,
             self._accepting.keep_credentials,
         ):

@@ -108,11 +108,11 @@ def load(
         ReservedKeyError: an existing key or value is too large to be adopted.
         StorageError: LevelDB failed.
     """
-    migrate(state)
     before, fork = _read_meta(state)
     here = look_around(state.level.path)
     now = before.reopened(here) if before else Identity(new_origin(), here, clean=False)
     crashed = before is not None and before.lost_commits(here)
+    migrate(state, lost_power=crashed)
     if crashed:
         assert before is not None
         if before.was_copied(here):

@@ -21,6 +21,7 @@ from replicator.core.fingerprint import OriginTable
 from replicator.core.known import KnownSet
 from replicator.errors import CorruptionError
 from replicator.store.comparing import index_rows, measure
+from replicator.store.expiry import keeps_aside
 from replicator.store.keyspace import INDEX, RESERVED, log_key, value_key
 from replicator.store.origins import Origins
 from replicator.store.state import Reader
@@ -28,6 +29,9 @@ from replicator.store.state import Reader
 SCAN_DOTS_MIN = 10_000
 SCAN_FACTOR = 8
 """A round that lacks at least so many dots, and this part of all, reads the index in key order."""
+
+REPAIR = "stop the node and run: replicator verify DIR --repair"
+"""What to do where rows contradict each other."""
 
 SKIPPED_VALUES_MAX = 64
 """Values read over before a scan looks one up instead."""
@@ -195,12 +199,14 @@ class _Packer:
         """
         row = self._get(INDEX + key)
         if row is None:
-            raise CorruptionError(f"the log names key {key!r}, which has no index row")
+            raise CorruptionError(f"the log names key {key!r}, which has no index row; {REPAIR}")
         if row[0] != _SINGLE:
             record, _ = rows.unpack(row, key, self._origins.by_number)
             lacked = [version.dot for version in record.versions if version.dot in lack]
             if not lacked:
-                raise CorruptionError(f"the log names a dot of key {key!r} that is not live")
+                raise CorruptionError(
+                    f"the log names a dot of key {key!r} that is not live; {REPAIR}"
+                )
             origin = lacked[0].origin
             # The walk goes by ascending origin, then down: of one origin the highest comes first.
             seq = max(dot.seq for dot in lacked if dot.origin == origin)
@@ -219,7 +225,7 @@ class _Packer:
             else:
                 value = self._get(key)
                 if value is None:
-                    raise CorruptionError(f"key {key!r} is in the index and has no value")
+                    raise CorruptionError(f"key {key!r} is in the index and has no value; {REPAIR}")
                 chunk.values.append(value)
                 size = len(value)
             chunk.keys.append(key)
@@ -232,13 +238,15 @@ class _Packer:
     def _add_general(self, key: bytes, row: bytes) -> None:
         record, _ = rows.unpack(row, key, self._origins.by_number)
         self._numbers.update(self._origins.numbers[origin] for origin in record.context)
-        alone = len(record.versions) == 1
+        aside = keeps_aside(record)
         values = []
         for version in record.versions:
             if not version.is_delete:
-                value = self._get(key if alone else self._aside(version.dot))
+                value = self._get(self._aside(version.dot) if aside else key)
                 if value is None:
-                    raise CorruptionError(f"dot {version.dot} of key {key!r} has no value")
+                    raise CorruptionError(
+                        f"dot {version.dot} of key {key!r} has no value; {REPAIR}"
+                    )
                 values.append(value)
         self.chunk.append(key, row, values)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import plyvel
 from plyvel._plyvel import PrefixedDB
 
-from replicator.config import Settings
+from replicator.config import SWEEP_BATCHES_MAX, Settings
 from replicator.core.chunk import Chunk
 from replicator.core.compare import Piece
 from replicator.core.known import KnownSet
@@ -35,6 +35,7 @@ from replicator.store.members import read_members, write_members
 from replicator.store.pace import Pace
 from replicator.store.revisit import Revisit
 from replicator.store.source import Source
+from replicator.store.sweep import Sweeper
 from replicator.store.tally import ConflictCounts
 from replicator.store.watching import Watching
 
@@ -51,6 +52,7 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
+    swept: int
     closed_dots_reissued: int
     tombstones: int
     tombstones_collected: int
@@ -81,6 +83,8 @@ class Store(Conflicts):
         self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
         self.watching = Watching(self)
+        self._sweeper = Sweeper(self, self.settler)
+        self._sweep_turn = threading.Lock()
         self.closing = Closing(self, self.settler)
 
     @classmethod
@@ -118,6 +122,7 @@ class Store(Conflicts):
             store.settler.resolver = resolver or default_resolver
             store.settler.mode = resolver_mode
             opening.load(store, store.settler, adoption_progress, store.revisit, visiting)
+            store._sweeper.at_opening(is_foreign=store.revisit.is_foreign)
         except BaseException:
             level.release(prefix)
             raise
@@ -168,6 +173,7 @@ class Store(Conflicts):
             forks=self._fork.count,
             closed_dots_reissued=self.closing.reissued,
             sync_points=self.sync_points,
+            swept=self._sweeper.swept,
             tombstones=collector.tombstones,
             tombstones_collected=collector.dropped,
             contexts_shrunk=collector.shrunk,
@@ -292,6 +298,15 @@ class Store(Conflicts):
         """Store what is known of some members; see `members`."""
         write_members(self, accounts)
 
+    def sweep(self) -> None:
+        """Take values that have expired out of the user's keys, and put back what went too early by
+        a clock that was ahead (R17); at most `SWEEP_BATCHES_MAX` commits.
+
+        `due.is_now` tells whether there is anything to do, and whether that was all.
+        """
+        with self._sweep_turn:
+            self._sweeper.sweep(SWEEP_BATCHES_MAX)
+
     # Durability
 
     def sync_point(self) -> None:
@@ -306,6 +321,7 @@ class Store(Conflicts):
             with self._lock:
                 self.refuse_closed()
                 known, origin = self.known_now(), self.origin
+                self.becoming = known
             self.level.sync()
             if known == self.durable:
                 return
@@ -359,6 +375,7 @@ class Store(Conflicts):
         self._slow = True
         # Threads that held these are not there any more.
         self.apply_mutex = threading.Lock()
+        self._sweep_turn = threading.Lock()
         self._lock = self.level.lock = threading.Lock()
         self._bells_lock = threading.Lock()
 

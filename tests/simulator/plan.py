@@ -30,6 +30,9 @@ FAULTS = (
     "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
+CLOCK_JUMP_CHANCE = 0.25
+"""How often clocks are set forward or back on the way: "clock jump"."""
+
 VERSIONS_CHANCE = 0.2
 """How often nodes are of several versions, drawn apart from the faults above: "versions"."""
 
@@ -223,6 +226,7 @@ class Plan:
     Attributes:
         random: for everything that is decided on the way.
         dice: the same for full-state rounds, apart, so that other runs stay the runs they are.
+        backup_dice: the same for backups.
         topology, names: who is linked with whom.
         keys: all keys.
         writes: how many.
@@ -240,6 +244,7 @@ class Plan:
     profile: Profile
     random: Random
     dice: Random
+    backup_dice: Random
     topology: str
     names: list[str]
     keys: list[bytes]
@@ -274,6 +279,8 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
+        faults |= {"clock jump"}
     faults |= {"damage"} & set(profile.always)
     # The version before finds no differences, so there they are not mended everywhere.
     are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
@@ -287,6 +294,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         profile=profile,
         random=random,
         dice=Random(f"{profile_name} {seed} full-state rounds"),
+        backup_dice=Random(f"{profile_name} {seed} backups"),
         topology=random.choice(profile.topologies),
         names=names,
         keys=[b"k%d" % i for i in range(random.randint(*profile.keys))],

@@ -18,10 +18,12 @@ from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
 from tests.comparing import inside
 
+from .backups import Backups
 from .cluster import Parts
-from .disk import Disk
+from .disk import Batch, Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
+from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
 
@@ -380,6 +382,24 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class IncrementWithoutAbsence(Backups):
+    """R9: an increment says nothing of what was deleted and collected since its base."""
+
+    def absence_counts(self, before: Batch, image: Batch) -> bool:
+        return False
+
+
+class IncrementOfOwnWrites(Backups):
+    """R3: an increment knows what others wrote, and does not hold it."""
+
+    def changed(self, before: Batch, image: Batch) -> Batch:
+        return {
+            key: entry
+            for key, entry in super().changed(before, image).items()
+            if any(version.dot.origin == image["origin"] for version in entry.record.versions)
+        }
+
+
 class RepairKeepsKnown(ModelStore):
     """R2, R3: a repair drops what is damaged and goes on knowing it."""
 
@@ -417,8 +437,36 @@ def _rule(kind: type) -> str:
     return (kind.__doc__ or "").rstrip(".")
 
 
+class AdoptsAnyClock(ModelStore):
+    """R1: whatever timestamp a peer sends is adopted, however far ahead, and followed."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.skew_max_ms, self._clock.lead_max = 2**46, 2**62
+
+
+class StaysAhead(ModelStore):
+    """R1: timestamps stay ahead for ever when the own clock is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**62
+
+
+class FollowsEveryStepBack(ModelStore):
+    """R1: timestamps go back with the own clock, however little that is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**16
+
+
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
+
+
+def _backups(kind: type[Backups]) -> Bug:
+    return Bug(_rule(kind), Parts(backups=kind))
 
 
 def _pulls(kind: type[Pulls]) -> Bug:
@@ -440,6 +488,9 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "clock-adopted": _store(AdoptsAnyClock),
+    "clock-stays-ahead": _store(StaysAhead),
+    "clock-steps-back": _store(FollowsEveryStepBack),
     "mending-consults-known": _store(MendsByKnown),
     "counts-only": _store(ComparesCountsOnly),
     "ranges-without-absence": _store(AppliesRangesWithoutAbsence),
@@ -467,5 +518,8 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "increment-without-absence": _backups(IncrementWithoutAbsence),
+    "increment-of-own-writes": _backups(IncrementOfOwnWrites),
+    **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

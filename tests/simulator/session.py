@@ -39,18 +39,20 @@ from replicator.protocol.effects import (
     Learn,
     LearnClosed,
     Lost,
+    MakeDurable,
     OpenSource,
     Poke,
     PokeOthers,
     ReadChunk,
     Report,
+    Secured,
     Send,
     Show,
     SourceOpened,
     Stop,
     StoreFailed,
 )
-from replicator.protocol.messages import SINCE, Message, Records
+from replicator.protocol.messages import SINCE, Durable, Message, Records
 
 from .model_store import Outcome, Source
 from .network import Connection
@@ -205,6 +207,10 @@ class Session:
                 if self.node.transcript.wanted:
                     self.node.say(f"→ {self.peer}  {describe(message)}")
                 self._check_version(message)
+                if isinstance(message, Durable):
+                    self.node.cluster.oracle.said_durable(
+                        self.node.name, message.known, self.node.store.safe_known()
+                    )
                 self._connection.send(self._end, encode(message))
             case Show(seq):
                 self._hold_back(effect, lambda: self.node.store.show(seq))
@@ -232,6 +238,10 @@ class Session:
                         other.tell_later(Poke())
             case Learn(members):
                 self.node.membership.learn(self, members)
+            case MakeDurable():
+                self.node.guarantees.make_durable(self, effect)
+            case Secured(known):
+                self.node.guarantees.secured(self, known)
             case LearnClosed(closed):
                 self._hold_back(effect, lambda: self.node.membership.learn_closed(closed))
             case Report():

@@ -17,6 +17,7 @@ CLEAN = {
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
+    "returns": 40,
     "damage": 60,
 }
 """Seeds run of each profile, from 0."""
@@ -40,6 +41,9 @@ PLANTED = {
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
+    "clock-adopted": "default",
+    "clock-stays-ahead": "default",
+    "clock-steps-back": "default",
     "dot-reused": "default",
     "copy-keeps-origin": "default",
     "known-survives-power-cut": "default",
@@ -52,6 +56,8 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "increment-without-absence": "returns",
+    "increment-of-own-writes": "returns",
 }
 """Each bug with the profile that dwells on it."""
 

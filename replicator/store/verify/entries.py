@@ -175,7 +175,7 @@ class Entries:
                 continue
             key = row_key[_SKIP:]
             record = self._record(key)
-            if record is None or len(record.versions) < 2:
+            if record is None or not ground.keeps_aside(record):
                 continue
             for version in record.versions:
                 if version.is_delete:
@@ -195,7 +195,7 @@ class Entries:
             return
         number, seq = NUMBER_SEQ.unpack(row_key[_SKIP:])
         dot = Dot(self._ground.origins.get(number, 0), seq)
-        wanted = len(record.versions) > 1 and any(
+        wanted = self._ground.keeps_aside(record) and any(
             version.dot == dot and not version.is_delete for version in record.versions
         )
         if not wanted:

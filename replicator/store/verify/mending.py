@@ -10,13 +10,12 @@ from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import expiry_row_of, keeps_aside
 from replicator.store.identity import Identity, Surroundings
 from replicator.store.keyspace import (
     INDEX,
     META,
     SEQ,
-    expiry_key,
     meta_key,
     origin_key,
     pack_known,
@@ -196,7 +195,7 @@ class Mender:
         record = remains.record
         if record is None or not record.versions:
             return Outcome("mended with another fault of the key")
-        if len(record.versions) > 1 and remains.is_whole:
+        if keeps_aside(record) and remains.is_whole:
             self._install(batch, key, record, remains)
         else:
             number = self._state.origins.number
@@ -207,9 +206,10 @@ class Mender:
     def _expiry(self, batch: WriteBatch, key: bytes) -> None:
         remains = self._remains(key)
         if remains.record is not None and remains.record.versions:
-            due = due_ms(remains.record, remains.visible)
-            if due is not None:
-                batch.put(expiry_key(due, key), b"")
+            is_shown = remains.value is not None
+            row_key = expiry_row_of(key, remains.record, remains.visible, is_shown)
+            if row_key is not None:
+                batch.put(row_key, b"")
 
     def _restored(self, batch: WriteBatch, key: bytes) -> Outcome:
         remains = self._remains(key)

@@ -42,6 +42,7 @@ from replicator.core import rows
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
 from replicator.core.resolvers import by_name
 from replicator.errors import ConfigError, FormatError, ReservedKeyError, StorageError
+from replicator.store.expiry import expiry_of, has_expired
 from replicator.store.identity import look_around, new_origin
 from replicator.store.keyspace import (
     FLOOR,
@@ -50,9 +51,11 @@ from replicator.store.keyspace import (
     LOG,
     NUMBER,
     after,
+    expiry_key,
     log_key,
     meta_key,
     pack_meta,
+    swept_key,
     unpack_meta,
     value_key,
 )
@@ -288,11 +291,9 @@ def _shows(store: Store, key: bytes, value: bytes | None) -> bool:
     if visible == rows.MERGED:
         return value is not None
     version = record.versions[visible]
-    return (
-        value is None
-        if version.is_delete
-        else value is not None and (crc32(value) == version.checksum)
-    )
+    if value is None:
+        return version.is_delete or has_expired(version, store.wall_ms())
+    return not version.is_delete and crc32(value) == version.checksum
 
 
 def _forget(store: Store, former: int) -> None:
@@ -315,6 +316,9 @@ def _touched(fault: Fault, ground: Ground, get: Reader) -> list[bytes]:
         try:
             record, _ = rows.unpack(row, key, ground.origins)
             dots += [version.dot for version in record.versions if version.dot != fault.dot]
+            for expiry_ms in map(expiry_of, record.versions):
+                if expiry_ms is not None:
+                    touched += [expiry_key(expiry_ms, key), swept_key(expiry_ms, key)]
         except FormatError:
             pass  # the row itself is copied
     for dot in dots:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from replicator.core.known import KnownSet
+from replicator.core.record import Record
 from replicator.errors import FormatError
+from replicator.store.expiry import keeps_aside
 from replicator.store.identity import Identity, Surroundings
 from replicator.store.keyspace import (
     CLOSED,
@@ -77,6 +79,10 @@ class Ground:
     fork: tuple[int, int, int] | None = None
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+
+    def keeps_aside(self, record: Record) -> bool:
+        """Whether the values of a record are to be kept aside, by the format of the store."""
+        return keeps_aside(record) if self.format >= 2 else len(record.versions) > 1
 
     def is_doubtful(self, number: int, seq: int) -> bool:
         """Whether a dot belongs to what a fork's mending is about to issue again (R13)."""
