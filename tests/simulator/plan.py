@@ -165,7 +165,7 @@ PROFILES = {
         8.0,
         8,
         40,
-        ("versions", "collect"),
+        ("versions", "collect", "forget"),
     ),
 }
 

@@ -7,12 +7,17 @@ and the parts of a cluster that have it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from replicator.config import PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import Effect
+from replicator.protocol.effects import Lost as StreamLost
+from replicator.protocol.messages import Message
 from replicator.protocol.pulls import ConversationId, Pulls
 
 from .cluster import Parts
@@ -332,6 +337,24 @@ class RepairForgetsLiveOnly(ModelStore):
         return known
 
 
+class SpeaksNewest(Conversation):
+    """Versions: what the peer said that it speaks is not looked at"""
+
+    @property
+    def version(self) -> int:
+        return PROTOCOL_VERSION
+
+
+class HearsNobodyOut(Conversation):
+    """R10: who tells a peer that it was forgotten closes before that can say the same."""
+
+    def receive(self, message: Message, now: float) -> list[Effect]:
+        effects = super().receive(message, now)
+        if self.states[0] == "parting":
+            effects += self.handle(StreamLost("not waited for"), now)
+        return effects
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """A planted bug: which rule it breaks, in a sentence, and the parts that have it."""
@@ -350,6 +373,10 @@ def _store(kind: type[ModelStore]) -> Bug:
 
 def _pulls(kind: type[Pulls]) -> Bug:
     return Bug(_rule(kind), Parts(pulls=kind))
+
+
+def _conversation(kind: type[Conversation]) -> Bug:
+    return Bug(_rule(kind), Parts(conversation=kind))
 
 
 BUGS: Mapping[str, Bug] = {
@@ -389,5 +416,7 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "speaks-newest": _conversation(SpeaksNewest),
+    "hears-nobody-out": _conversation(HearsNobodyOut),
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

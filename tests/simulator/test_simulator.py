@@ -48,6 +48,7 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "speaks-newest": "versions",
 }
 """Each bug with the profile that dwells on it."""
 
