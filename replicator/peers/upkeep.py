@@ -79,7 +79,7 @@ class Upkeep:
             await self._changed.wait()
             self._changed = trio.Event()
             self._store.rearm()
-            self._hosting.mind_clock()
+            self._hosting.clocks.mind_own()
             for session in self._hosting:
                 session.known_changed()
             self._hasten(trio.current_time())

@@ -107,6 +107,7 @@ class Membership:
         """A peer has said what it knows of members."""
         for member in members:
             self._take(member)
+        self.node.guarantees.roster_changed([member.origin for member in members])
         self._part_with_forgotten()
         self.node.later(self._close_what_may_be)
         session.tell_later(RosterChanged())

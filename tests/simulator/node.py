@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from replicator.core.chunk import Chunk
 from replicator.core.dots import Dot
+from replicator.core.record import Record
 from replicator.errors import CommitError, ReplicatorError
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.conversation import Me
+from replicator.protocol.digests import Digests
 from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
 from .disk import Crash, Disk
@@ -23,9 +26,6 @@ T = TypeVar("T")
 
 MANY_PEERS = 4
 """Beyond that many a node dials each of them less often, as the fan-out has it."""
-
-EPOCH_MS = 1_790_000_000_000
-"""The wall clock at the beginning of virtual time."""
 
 
 class Node:
@@ -61,6 +61,7 @@ class Node:
         plan = cluster.plan
         self.disk = Disk(plan.random, plan.switch)
         self._pulls = cluster.versions.pulls(self)
+        self._digests = Digests(0, cluster.plan.dice.random)
         self._instance = b""
         self._announced: object = None
         self._slowness = 1.0
@@ -72,21 +73,22 @@ class Node:
             mode=plan.mode,
             chunk_records=plan.chunk_records,
         )
+        self.guarantees = cluster.parts.guarantees(self)
         self.store: ModelStore
         self.membership: Membership
         self.open_store(lost_power=False, copied=False)
 
     def wall_ms(self) -> int:
-        return EPOCH_MS + self.cluster.plan.skew_ms[self.name] + int(self.loop.now * 1000)
+        return self.cluster.clocks.wall_ms(self.name)
 
     def delay(self) -> float:
         """How long the next call to the store, or the next turn of the loop, takes."""
         return self._random.random() * 0.004 * self._slowness
 
-    def delay_of(self, effect: Apply | Finish | ApplyFull) -> float:
+    def delay_of(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> float:
         """The same, where a profile dwells on full-state rounds."""
         dwell = self.cluster.plan.profile.dwell
-        if dwell and isinstance(effect, ApplyFull):
+        if dwell and isinstance(effect, ApplyFull | ApplyRanges):
             return self.cluster.plan.dice.uniform(0, dwell)
         return self.delay()
 
@@ -97,6 +99,7 @@ class Node:
 
     def open_store(self, *, lost_power: bool, copied: bool) -> None:
         """Open what is on the disk, as a new process does first."""
+        self.cluster.clocks.opened(self.name)
         self.store = self.cluster.parts.store.open(
             self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
         )
@@ -113,10 +116,13 @@ class Node:
         self.life += 1
         self.cluster.versions.start(self)
         self._pulls = self.cluster.versions.pulls(self)
+        plan = self.cluster.plan
+        self._digests = Digests(plan.settings.digest_interval, plan.dice.random)
         self._instance = self._random.randbytes(8)
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
         self.membership.begin()
+        self.guarantees.begin()
         for peer in self.peers:
             most = 0.8 * max(1.0, len(self.peers) / MANY_PEERS)
             self._every(0.1, most, partial(self._dial, peer))
@@ -182,6 +188,10 @@ class Node:
                 session.known_changed()
         self._compare()
 
+    def rot(self, key: bytes, record: Record | None) -> None:
+        """A record is another one, or gone, behind the back of everybody."""
+        self.disk.damage({key: None if record is None else self.store.entry(record)})
+
     def _compare(self) -> None:
         """Compare digests with whoever knows the same, as R16 allows."""
         if not self.is_comparable:
@@ -196,12 +206,16 @@ class Node:
     def write(self, operations: list[tuple[bytes, bytes | None]], sync: bool) -> None:
         """A user's write; with `sync` it is acknowledged after a sync point (R11)."""
 
+        seen = self.guarantees.seen([key for key, _ in operations])
+
         def written(result: object) -> None:
-            self.say(f"writes {operations} → {_names(result)}")
+            saw = "" if seen is None else f" having seen {[str(one.dot) for one in seen]}"
+            self.say(f"writes {operations}{saw} → {_names(result)}")
+            self.guarantees.written(result)
             if sync:
                 self.sync()
 
-        self.attempt(lambda: self.store.write(operations), written)
+        self.attempt(lambda: self.store.write(operations, seen), written)
 
     def sync(self) -> None:
         def operation() -> None:
@@ -240,7 +254,7 @@ class Node:
             self.say(f"collects: {result}")
             self.cluster.counts["records collected"] += result
 
-    def apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+    def apply(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> Outcome:
         store = self.store
         match effect:
             case Apply(chunk, remote_known):
@@ -249,6 +263,8 @@ class Node:
                 return store.finish(chunk, remote_known, claim, floor, full)
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
+            case ApplyRanges(pieces, remote_known, floor, mends):
+                return store.apply_ranges(pieces, remote_known, floor, mends)
 
     def begin_fork(self, session: Session | None) -> None:
         """End all other conversations, and let none begin before the fork is done."""
@@ -279,6 +295,7 @@ class Node:
         self.quarantine = None
         self.cluster.tempt(self)
         self.cluster.came_back(self, before, "a fork", promised)
+        self.guarantees.forked()
         oracle.forked(self.name, promised)
 
     # Conversations
@@ -309,6 +326,7 @@ class Node:
             wall_ms=self.wall_ms,
             roster=self.membership.roster,
             port=1,
+            digests=self._digests,
             versions=self.cluster.versions.spoken(self),
             closed=store.closed_now,
             wants_full=lambda: store.wants_full,
@@ -350,6 +368,11 @@ class Node:
             peer = session.conversation.peer
             assert peer is not None
             self.membership.heard_of(peer.origin, peer.node)
+            self.guarantees.met(session)
+        elif report.kind == "differs":
+            self.cluster.difference(self, session.peer)
+        elif report.kind in ("compared", "mended"):
+            self.cluster.count(f"digests {report.kind}")
         elif report.kind == "round":
             self.cluster.count("full-state rounds" if report.full else "rounds")
             if report.full:

@@ -367,7 +367,7 @@ def test_a_visit_that_leaves_a_conflict_lets_it_be_looked_at(
     """What a version beside the new one shows there, the visitor cannot know."""
     conflicted.options |= {"resolver": None, "visiting": True}
     store = conflicted.open()
-    seen = [one for one in store.versions(KEYS[0]) if one.value == b"2"]
+    seen = [one.dot for one in store.versions(KEYS[0]) if one.value == b"2"]
     store.resolve(KEYS[0], b"9", seen=seen)
     assert contents(store)[KEYS[0]] == b"9", "by the default order"
     conflicted.options |= {"resolver": smaller, "visiting": False}
