@@ -195,7 +195,7 @@ class Cluster:
         return (
             all(node.membership.roster.revisions() == first.revisions() for node in nodes)
             and not any(first.is_forgotten(node.store.origin) for node in nodes)
-            and (self.versions.is_on or self._has_settled(nodes))
+            and (self._has_settled(nodes) or not all(map(self.versions.closes, nodes)))
         )
 
     def _has_settled(self, nodes: list[Node]) -> bool:

@@ -288,7 +288,7 @@ class Node:
     def _fork(self, was_forgotten: bool) -> None:
         oracle = self.cluster.oracle
         before, promised = oracle.held(self.store), oracle.recorded(self.store)
-        self.store.fork(was_forgotten)
+        self.store.fork(was_forgotten and self.cluster.versions.closes(self))
         self.cluster.count("forks")
         self._named()
         self.say(f"forked: goes on as {self.store.origin:016x}")

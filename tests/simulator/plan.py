@@ -218,7 +218,7 @@ PROFILES = {
         8.0,
         8,
         40,
-        ("versions", "collect"),
+        ("versions", "collect", "forget"),
     ),
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from replicator.config import PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
 from replicator.core.compare import EQUAL, SPLIT, Part
 from replicator.core.known import KnownSet
@@ -15,6 +16,10 @@ from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import Effect
+from replicator.protocol.effects import Lost as StreamLost
+from replicator.protocol.messages import Message
 from replicator.protocol.pulls import ConversationId, Pulls
 from tests.comparing import inside
 
@@ -418,6 +423,24 @@ class RepairForgetsLiveOnly(ModelStore):
         return known
 
 
+class SpeaksNewest(Conversation):
+    """Versions: what the peer said that it speaks is not looked at"""
+
+    @property
+    def version(self) -> int:
+        return PROTOCOL_VERSION
+
+
+class HearsNobodyOut(Conversation):
+    """R10: who tells a peer that it was forgotten closes before that can say the same."""
+
+    def receive(self, message: Message, now: float) -> list[Effect]:
+        effects = super().receive(message, now)
+        if self.states[0] == "parting":
+            effects += self.handle(StreamLost("not waited for"), now)
+        return effects
+
+
 class RepairForgetsCollected(ModelStore):
     """R8: a repair forgets what was collected, and no context tells of any more."""
 
@@ -473,6 +496,10 @@ def _pulls(kind: type[Pulls]) -> Bug:
     return Bug(_rule(kind), Parts(pulls=kind))
 
 
+def _conversation(kind: type[Conversation]) -> Bug:
+    return Bug(_rule(kind), Parts(conversation=kind))
+
+
 BUGS: Mapping[str, Bug] = {
     "scanned-range": _store(ClaimsScannedRange),
     "dropped-contexts": _store(DropsContexts),
@@ -518,6 +545,8 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "speaks-newest": _conversation(SpeaksNewest),
+    "hears-nobody-out": _conversation(HearsNobodyOut),
     "increment-without-absence": _backups(IncrementWithoutAbsence),
     "increment-of-own-writes": _backups(IncrementOfOwnWrites),
     **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},

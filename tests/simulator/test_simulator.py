@@ -56,6 +56,7 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "speaks-newest": "versions",
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
 }
