@@ -10,7 +10,7 @@ from replicator.core.clock import TIMESTAMP_MAX, from_ms, to_ms
 from replicator.core.known import KnownSet
 from replicator.core.record import Record
 from replicator.core.resolvers import latest_timestamp
-from replicator.store import local, plan
+from replicator.store import learning, local
 from replicator.store.store import Store
 
 from .checker import check_store
@@ -31,7 +31,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Sets the wall clock of everything in this process; it stands still."""
 
     def set_to(wall_ms: int) -> None:
-        for module in (local, plan):
+        for module in (local, learning):
             monkeypatch.setattr(module.time, "time_ns", lambda: wall_ms * 1_000_000)
 
     set_to(NOW_MS)
