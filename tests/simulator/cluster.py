@@ -529,6 +529,12 @@ class Cluster:
         def lay_aside() -> None:
             if not node.up or self.is_quarantined(node):
                 return
+            key = self.plan.keys[0]
+            is_fresh = self.plan.dice.random() < self.plan.profile.fresh
+            if is_fresh and self.oracle.may_write(node.store, key):
+                node.write([(key, b"R%d" % self.next_number())], sync=True)
+            if not node.up:
+                return
             node.say("is copied")
             self.oracle.copied(node.store)
             image = node.disk.image()

@@ -60,6 +60,7 @@ class Profile:
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
         wipes: chance that a directory comes back empty where an older copy is put in place.
+        fresh: chance that a copy is made right behind a write that is synced and not yet shown.
         eager: whether every node collects, and often.
         digests: seconds between two comparisons of digests (R16); 0 for none.
         rots: most records that a node loses behind its own back.
@@ -85,6 +86,7 @@ class Profile:
     dwell: float = 0.0
     full_cuts: float = 0.0
     wipes: float = 0.0
+    fresh: float = 0.0
     eager: bool = False
     digests: float = 0.0
     rots: int = 0
@@ -130,6 +132,19 @@ PROFILES = {
         full_cuts=0.2,
         wipes=0.25,
         eager=True,
+    ),
+    "forks": Profile(
+        "machines that are rolled back to what they had synced and not shown, amid power cuts",
+        (2, 3),
+        (2, 4),
+        (15, 40),
+        6.0,
+        10,
+        30,
+        ("power", "rollback"),
+        0.25,
+        sync=(4.0,),
+        fresh=0.8,
     ),
     "forgets": Profile(
         "members that are forgotten in the middle of a round, and come back",
