@@ -24,6 +24,7 @@ from replicator.peers.collecting import Collecting
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
 from replicator.peers.discovering import Discovering
+from replicator.peers.forgetting import Forgetting
 from replicator.peers.hosting import Hosting
 from replicator.peers.joining import Joining
 from replicator.peers.journal import Journal
@@ -184,9 +185,8 @@ class Node:
         collecting = Collecting(
             self._store,
             self._membership,
-            self._hosting.workers.common,
-            self._hosting.complain,
-            self._hosting.closed,
+            self._hosting,
+            Forgetting(self._membership, self._journal, self._settings.forget_after),
         )
         nursery.start_soon(self._accepting.serve)
         for task in (

@@ -113,6 +113,21 @@ class MemberStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestStatus:
+    """What came of comparing digests with peers since this node started (R16).
+
+    Attributes:
+        equal: how often they were equal.
+        differing: how often they were not, although both knew the same.
+        mended: how many rounds were completed here that mend such a difference.
+    """
+
+    equal: int
+    differing: int
+    mended: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One node at one moment.
 
@@ -136,6 +151,7 @@ class Status:
         revisiting: how far looking at all conflicts again is, after a change of the resolver; None
             where that is not under way.
         clock: clocks that are wrong.
+        digests: what came of comparing the data with that of peers.
         connections_refused: connections that found no room.
         events_dropped: events lost because callbacks are too slow.
     """
@@ -157,6 +173,7 @@ class Status:
     conflicts: ConflictCounts
     revisiting: RevisitStatus | None
     clock: ClockStatus
+    digests: DigestStatus
     connections_refused: int
     events_dropped: int
 

@@ -21,11 +21,16 @@ REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
 REPL.FORGET node                       take a node off the members, by name or origin (R10)
 REPL.STATUS                            everything `status()` knows, as maps
-REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {keys, size_bytes,
+REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {records, size_bytes,
 [SINCE path]                           is_done}; REPL.MORE until it is done
 REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, value, versions,
 [STOP k] [VERSIONS 1]                  context] …, a page of one snapshot; REPL.MORE until a page
                                        is empty
+REPL.VERIFY                            {keys, faults, is_done}, as far as a step goes, the last one
+                                       with {counts, notes}; REPL.MORE until it is done
+REPL.RECORDS moment-ms                 {known, digest as of then}; REPL.MORE gives pages of [key,
+                                       CRC-32 of the value shown, [dot, operation, clock,
+                                       timestamp, expiry, CRC-32] …] until one is empty
 REPL.MORE                              the next step of what this client has begun
 =====================================  ===========================================================
 
@@ -45,7 +50,7 @@ from typing import Final, TypeVar
 from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
 from replicator.core.clock import to_ms
 from replicator.core.dots import format_origin
-from replicator.faces import expiring
+from replicator.faces import checking, expiring
 from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply, Status
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
@@ -271,6 +276,8 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.STATUS": Command(_status, 0, 0),
     b"REPL.BACKUP": Command(_backup, 1, 5),
     b"REPL.EXPORT": Command(_export, 0, 8),
+    b"REPL.VERIFY": Command(checking.verify, 0, 0),
+    b"REPL.RECORDS": Command(checking.records, 1, 1),
     b"REPL.MORE": Command(_more, 0, 0),
 }
 

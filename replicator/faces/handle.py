@@ -14,12 +14,15 @@ from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
 from replicator.faces.peering import Peering
 from replicator.faces.ttl import expiry_after
+from replicator.faces.verification import Verification
 from replicator.peers.replicated import check_timeout
 from replicator.release import software_version
 from replicator.store.backup import BackupProgress, back_up
 from replicator.store.conflicts import Choice, SeenVersions, Standing
 from replicator.store.growth import wait_until_known
 from replicator.store.listing import Listed, listed
+from replicator.store.summaries import Summaries
+from replicator.store.verify.scan import Scan
 
 Item = TypeVar("Item")
 
@@ -157,13 +160,7 @@ class Replica(Peering):
             yield found.key, list(found.versions)
 
     def _standings(self, after: bytes | None) -> Iterator[Standing]:
-        found = self._engine.store.standings(after)
-        assert isinstance(found, Generator)  # it holds a snapshot until it is closed
-        try:
-            while (standing := self._next(found)) is not None:
-                yield standing
-        finally:
-            self._release(found)
+        return self._stepped(self._engine.store.standings(after))
 
     def records(self, start: bytes = b"", stop: bytes | None = None) -> Generator[Listed]:
         """Every record of a range of keys, deleted ones included, in key order.
@@ -173,13 +170,26 @@ class Replica(Peering):
         Args:
             start, stop: the first key, and the first one that does not belong to it.
         """
-        found = listed(self._engine.store, start, stop)
-        assert isinstance(found, Generator)
-        try:
-            while (record := self._next(found)) is not None:
-                yield record
-        finally:
-            self._release(found)
+        return self._stepped(listed(self._engine.store, start, stop))
+
+    @leased
+    def verify(self) -> Verification:
+        """Check every row of the replicator, and every value against its checksum, as of now.
+
+        Iterate over what comes back for the faults (`replicator.store.verify.faults.Fault`). Reads
+        everything; nothing is written and nobody waits. Mended is a stopped directory:
+        ``replicator verify DIR --repair``.
+
+        Raises:
+            RuntimeError: the handle is closed.
+        """
+        store = self._engine.store
+        return Verification(self, Scan(store.db.snapshot(), store.prefix))
+
+    @leased
+    def summaries(self) -> Summaries:
+        """All records of this moment without their values, to be compared with another node's."""
+        return Summaries.of(self._engine.store)
 
     def backup(
         self,
@@ -230,12 +240,22 @@ class Replica(Peering):
             compress=compress,
             since=None if since is None else Path(since),
         )
-        assert isinstance(steps, Generator)
+        for step in self._stepped(steps):
+            yield step
+            if step.is_done:  # whatever happens to the handle now
+                return
+
+    def _stepped(self, found: Iterator[Item]) -> Generator[Item]:
+        """The items of a generator that holds a snapshot until it is closed."""
+        assert isinstance(found, Generator)
+        held = self._engine.held
+        held.add(found)
         try:
-            while (step := self._next(steps)) is not None:
-                yield step
+            while (item := self._next(found)) is not None:
+                yield item
         finally:
-            self._release(steps)
+            held.discard(found)
+            self._release(found)
 
     @leased
     def _next(self, found: Iterator[Item]) -> Item | None:

@@ -19,6 +19,7 @@ from replicator.events import Events
 from replicator.net.address import Address
 from replicator.net.tls import Tls
 from replicator.net.transport import FramedStream
+from replicator.peers.comparisons import Comparisons
 from replicator.peers.contacts import Contact, Contacts, Link, round_of
 from replicator.peers.host import Workers
 from replicator.peers.journal import Journal, printable
@@ -56,6 +57,7 @@ class Hosting:
         sync_points: makes those that peers and people wait for.
         waiting: who waits until peers hold something.
         nursery: where sync points for peers are made, while the node runs.
+        comparisons: of the data with that of peers.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -85,6 +87,7 @@ class Hosting:
         self._membership = membership
         self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
+        self.comparisons = Comparisons(settings.digest_interval, journal, events)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
@@ -169,22 +172,22 @@ class Hosting:
     # What sessions tell
 
     def reported(self, session: Session, report: Report) -> None:
+        contact, peer = self._contacts.of(session), session.conversation.peer
         if report.kind == "reached":
             self._membership.reached(report.text)
-            return
-        if report.kind == "met":
+        elif report.kind == "met":
             self._met(session)
-            return
-        contact, peer = self._contacts.of(session), session.conversation.peer
-        if contact is None or peer is None:
-            return
-        if report.kind in ("resolver", "skew"):
+        elif contact is None or peer is None:
+            pass
+        elif report.kind in ("resolver", "skew"):
             self._journal.failed(f"{report.kind} of node {peer.node}", report.text)
-            return
-        contact.count(report)
-        if report.kind == "round":
-            self._journal.works(self._subject(session))
-            self._events.emit("round", round_of(session, peer, report))
+        elif report.kind in ("compared", "differs", "mended"):
+            self.comparisons.reported(contact, report)
+        else:
+            contact.count(report)
+            if report.kind == "round":
+                self._journal.works(self._subject(session))
+                self._events.emit("round", round_of(session, peer, report))
 
     def applied(self, session: Session, applied: Applied) -> None:
         for conflict in applied.conflicts:
@@ -389,6 +392,7 @@ class Hosting:
             port=self.port,
             closed=lambda: store.closed_dots,
             wants_full=lambda: store.wants_full,
+            digests=self.comparisons.digests,
         )
 
 

@@ -62,6 +62,7 @@ class Reporting:
             counters=store.counters(),
             conflicts=store.conflict_counts(),
             revisiting=store.revisiting(),
+            digests=self._hosting.comparisons.status(),
             clock=ClockStatus(store.clock.set_backs, self._ahead()),
             connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from replicator.errors import ForkError
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.effects import (
     Applied,
     Apply,
@@ -97,7 +98,7 @@ class Ending:
 
     def settled(self, what: Event | Effect) -> None:
         """Something is under way no more."""
-        if isinstance(what, Applied | Apply | Finish | ApplyFull):
+        if isinstance(what, Applied | Apply | Finish | ApplyFull | ApplyRanges):
             self._pull.settled()
 
     def _close(self) -> None:

@@ -41,11 +41,13 @@ Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, director
 inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
 known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
 present until adoption is complete; ``fork`` [number, shown, fresh origin], present until a fork is
-mended; ``want_full`` present from when this node was forgotten until it has had a full-state round
-(R10); ``resolver`` [name, mode], what the shown values of all keys stand for, those behind the key
-in ``revisit`` perhaps not yet: the last key looked at again since the resolver changed, or nil,
-present until all were (`replicator.store.revisit`); ``restoring``, present, without ``format``,
-until a restore is complete.
+mended; ``full`` what peers knew whose full-state rounds have changed something here and were not
+completed since (R9), a known set like ``durable``: until it is known, the keys may be ahead of the
+known set; ``want_full`` present from when this node was forgotten until it has had a full-state
+round (R10); ``resolver`` [name, mode], what the shown values of all keys stand for, those behind
+the key in ``revisit`` perhaps not yet: the last key looked at again since the resolver changed, or
+nil, present until all were (`replicator.store.revisit`); ``restoring``, present, without
+``format``, until a restore is complete.
 
 Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
 

@@ -6,18 +6,23 @@ dots that the receiver lacks, and only then.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 
 from plyvel._plyvel import Snapshot
 
 from replicator.config import CHUNK_BYTES, CHUNK_RECORDS_MAX
 from replicator.core import ranges, rows
 from replicator.core.chunk import RECORD_OVERHEAD_BYTES, Chunk
+from replicator.core.compare import Key, Part, answer
 from replicator.core.dots import Dot
+from replicator.core.fingerprint import OriginTable
 from replicator.core.known import KnownSet
 from replicator.errors import CorruptionError
+from replicator.store.comparing import index_rows, measure
 from replicator.store.expiry import keeps_aside
-from replicator.store.keyspace import INDEX, RESERVED, after, log_key, value_key
+from replicator.store.keyspace import INDEX, RESERVED, log_key, value_key
 from replicator.store.origins import Origins
 from replicator.store.state import Reader
 
@@ -47,6 +52,7 @@ class Source:
         self.floor = floor
         self._snapshot = snapshot
         self._origins = origins
+        self._table: OriginTable | None = None
 
     def close(self) -> None:
         """Release the snapshot. Idempotent."""
@@ -89,13 +95,35 @@ class Source:
         """All records in key order."""
         return self._scan(None)
 
-    def _scan(self, lack: KnownSet | None) -> Iterator[Chunk]:
+    def answer(
+        self, parts: Sequence[Part], moment_ms: int | None = None
+    ) -> Iterator[bytes | Chunk]:
+        """What this snapshot says to ranges of a peer: see `replicator.core.compare`.
+
+        Args:
+            moment_ms: which records count in fingerprints; see `Fingerprint`. Those sent are all.
+
+        Raises:
+            CorruptionError, FormatError: index and data contradict each other.
+        """
+        if self._table is None:
+            self._table = OriginTable(self._origins.by_number)
+        table = self._table
+
+        def measured(after_key: Key, upto: Key, most: int) -> tuple[int, bytes | None]:
+            return measure(self._snapshot, table, after_key, upto, most, moment_ms)
+
+        return answer(parts, measured, partial(self._scan, None))
+
+    def _scan(
+        self, lack: KnownSet | None, after_key: Key = None, upto: Key = None
+    ) -> Iterator[Chunk]:
         """By the index, in key order, index and values side by side: the cost follows the number
         of keys, but each costs a fraction of what two look-ups in key-random log order do."""
         wanted = None if lack is None else self._wanted(lack)
         with (
-            self._snapshot.iterator(start=INDEX, stop=after(INDEX)) as index,
-            self._snapshot.iterator(stop=RESERVED) as values,
+            closing(index_rows(self._snapshot, after_key, upto)) as index,
+            self._snapshot.iterator(start=after_key, stop=RESERVED) as values,
         ):
             packer = _Packer(_ValuesInOrder(self._snapshot.get, values).get, self._origins)
             for row_key, row in index:

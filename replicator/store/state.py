@@ -69,6 +69,9 @@ class State:
         is_bound: whether it took that id from a peer with data.
         ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
+        unexplained: what peers knew whose full-state rounds have changed something here and were
+            not completed since: until it is known, the keys may be ahead of the known set, and
+            digests say nothing (R16).
         closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
         wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
@@ -103,6 +106,7 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = KnownSet()
+        self.unexplained = KnownSet()
         self.closed_dots = KnownSet()
         self.wants_full = False
         self.closed: str | None = None
@@ -122,6 +126,21 @@ class State:
         known = self.learnt.copy()
         known.add_range(self.origin, 1, self.seq + 1)
         return known
+
+    def unexplained_after(self, dropped_for: KnownSet | None, claim: KnownSet | None) -> KnownSet:
+        """`unexplained` as it is after a commit.
+
+        Args:
+            dropped_for: what the peer knows whose full-state round changes something by it.
+            claim: what becomes known by it.
+        """
+        unexplained = self.unexplained
+        if dropped_for is not None:
+            unexplained = unexplained.union(dropped_for)
+        if claim is None or not unexplained:
+            return unexplained
+        is_known = self.known_now().union(claim).issuperset(unexplained)
+        return KnownSet() if is_known else unexplained
 
     def commit(self, batch: WriteBatch) -> None:
         """Commit a batch under the lock, which the caller holds, and tell the node.
@@ -271,8 +290,8 @@ class State:
             raise CorruptionError(
                 f"the value of key {version.key!r}, dot {version.dot}, is "
                 + ("missing" if value is None else "not the one written")
-                + f" in {self.level.path}: something else wrote to this LevelDB; restore the "
-                "directory, or put the key again"
+                + f" in {self.level.path}: something else wrote to this LevelDB; stop it and "
+                f"run: replicator verify {self.level.path} --repair, or put the key again"
             )
         return replace(version, value=value)
 

@@ -17,6 +17,7 @@ from plyvel._plyvel import PrefixedDB
 
 from replicator.config import SWEEP_BATCHES_MAX, Settings
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Piece
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Watermark
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
@@ -26,7 +27,7 @@ from replicator.store.closing import Closing
 from replicator.store.collect import Collector, Step
 from replicator.store.conflicts import Conflicts
 from replicator.store.digest import digest
-from replicator.store.filling import Filler
+from replicator.store.filling import Filling
 from replicator.store.fork import Fork
 from replicator.store.keyspace import meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
@@ -36,6 +37,7 @@ from replicator.store.revisit import Revisit
 from replicator.store.source import Source
 from replicator.store.sweep import Sweeper
 from replicator.store.tally import ConflictCounts
+from replicator.store.watching import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Store(Conflicts):
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
         sync_points: how many sync points were noted since opening.
+        watching: fingerprints and digests, to compare with other stores.
         closing: closes dots that nobody holds (R10).
     """
 
@@ -72,13 +75,14 @@ class Store(Conflicts):
     ) -> None:
         super().__init__(db, level, prefix, settings)
         self.sync_points = 0
-        self._filler = Filler(self)
+        self._filling = Filling(self)
         self._sync_point_turn = threading.Lock()
         self.revisit = Revisit(self, self.settler)
         pace = Pace(level)
         self._applier = Applier(self, self.settler, pace)
         self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
+        self.watching = Watching(self)
         self._sweeper = Sweeper(self, self.settler)
         self._sweep_turn = threading.Lock()
         self.closing = Closing(self, self.settler)
@@ -123,7 +127,7 @@ class Store(Conflicts):
             level.release(prefix)
             raise
         _stores.add(store)
-        store._filler.start()
+        store._filling.begin()
         if not visiting:
             store.revisit.begin()
         return store
@@ -249,6 +253,24 @@ class Store(Conflicts):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
+    def apply_ranges(
+        self,
+        pieces: Iterable[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        *,
+        mends: bool,
+    ) -> Applied:
+        """Merge ranges of keys, absence counting.
+
+        Args:
+            pieces: disjoint, each with all of the peer's records that lie there.
+            remote_known, floor: as for `apply_full`; not asked where `mends`.
+            mends: whether a difference is mended (R16): a version goes only where the context of
+                the other side covers it, whatever either side knows.
+        """
+        return self._applier.apply_ranges(pieces, remote_known, floor, mends)
+
     def fork(self, was_forgotten: bool = False) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13).
 
@@ -337,8 +359,8 @@ class Store(Conflicts):
             self._slow = True
         self.gate.shut()
         self.revisit.stop()
+        self._filling.end()
         self._tell()
-        self._filler.join()
         try:
             if self.level.failed is None:
                 opening.mark_clean(self)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from replicator.core.dots import Dot
 from replicator.core.members import Roster, Watermark
+from replicator.core.record import Record
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
+from .backups import Backups
 from .damage import Damage
 from .disk import Batch
 from .loop import Loop
@@ -34,6 +36,7 @@ class Parts:
     conversation: type[Conversation] = Conversation
     roster: type[Roster] = Roster
     membership: type[Membership] = Membership
+    backups: type[Backups] = Backups
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Cluster:
         self.transcript = transcript
         self.loop = Loop()
         self.oracle = Oracle()
+        self.oracle.lets_outsiders_write = plan.profile.outsiders
         self.settled = False
         self._healed = False
         self.counts: Counter[str] = Counter()
@@ -82,8 +86,8 @@ class Cluster:
         self._numbers += 1
         return self._numbers
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def count(self, what: str, times: int = 1) -> None:
+        self.counts[what] += times
 
     # The run
 
@@ -129,6 +133,9 @@ class Cluster:
             if fault in self.plan.faults:
                 self._plan_returns(strike)
         self.versions.plan_upgrades()
+        if self.plan.profile.rots:
+            for _ in range(self.plan.dice.randint(0, self.plan.profile.rots)):
+                self.loop.after(self.plan.dice.uniform(0.2, 1) * seconds, self._rot)
         Damage(self).plan_damages()
 
     def _start(self) -> None:
@@ -160,9 +167,17 @@ class Cluster:
         first, *others = (node.store.known_now() for node in nodes)
         return (
             all(known == first for known in others)
+            and self._is_mended(nodes)
             and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
         )
+
+    def _is_mended(self, nodes: list[Node]) -> bool:
+        """Whether digests have found everything that differs (R16), where they are compared."""
+        if not self.plan.profile.digests:
+            return True
+        first = nodes[0].store.digest()
+        return all(node.store.digest() == first for node in nodes[1:])
 
     def _is_agreed(self, nodes: list[Node]) -> bool:
         """Whether all know the same members, and nobody is forgotten under its own origin."""
@@ -204,6 +219,8 @@ class Cluster:
                         f"after {QUIET_WITHIN:.0f} quiet seconds {name} still lacks "
                         f"{lack!r} of {peer}"
                     )
+        if not self._is_mended(self._staying()):
+            return f"after {QUIET_WITHIN:.0f} quiet seconds what differs is not mended (R16)"
         if not self._is_agreed(self._staying()):
             return (
                 f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members, or "
@@ -393,6 +410,47 @@ class Cluster:
         """Whether another node holds a write of a node."""
         return other is not node and other.store.known_now().highest(node.store.origin) > 0
 
+    def _rot(self) -> None:
+        """A node loses a record, or a version of one, or has an older one in its place: behind its
+        back, so it goes on to know what it knew."""
+        dice, node = self.plan.dice, self._some_node()
+        if node is None:
+            return
+        records = node.store.records()
+        keys = [
+            key
+            for key, record in sorted(records.items())
+            if not all(version.is_delete for version in record.versions)
+        ]
+        if not keys:
+            return
+        key = dice.choice(keys)
+        record = records[key]
+        others = [other.store.record(key) for other in self._staying() if other is not node]
+        comes_back = self.oracle.would_come_back(record, others)
+        now: Record | None = None
+        chance = dice.random()
+        if chance < 0.3 and len(record.versions) > 1:
+            now, comes_back = Record(record.versions[1:], record.context), False
+        elif chance < 0.6:
+            older = [one for one in others if one.versions and one.versions != record.versions]
+            now = dice.choice(older) if older else None
+        self.count("records rotten")
+        node.say(f"loses {key!r} without knowing it")
+        self.oracle.rots(key, comes_back=comes_back)
+        node.rot(key, now)
+
+    def difference(self, node: Node, peer: str) -> None:
+        """Digests of two nodes differ.
+
+        Raises:
+            Violation: nothing has happened that could be the reason.
+        """
+        self.count("digests differ")
+        node.say(f"digests differ from {peer}")
+        if not self.oracle.has_rot and not any(one.quarantine for one in self.nodes.values()):
+            raise Violation(f"{node.name} and {peer} find that they differ, for no reason (R16)")
+
     def _forget(self) -> None:
         """A person takes a member off that is down, or that nobody is any more (R10)."""
         node = self._some_node()
@@ -448,17 +506,38 @@ class Cluster:
     def _plan_return(
         self, node: Node, copy_at: float, strike_at: float, strike: Callable[[_Copy], None]
     ) -> None:
-        """Lay a copy of a node aside; some time later, put it in place."""
+        """Lay a copy of a node aside; some time later, put it in place. What is restored comes of
+        backups as often as of a copied directory."""
+        backups = None
+        dice = self.plan.backup_dice
+        if strike == self._restore and dice.random() < 0.5:
+            backups = self.parts.backups()
+            for _ in range(dice.randint(1, 3)):
+                at = dice.uniform(0, copy_at)
+                self.loop.after(at, lambda: self._back_up(node, backups))
 
         def lay_aside() -> None:
             if not node.up or self._is_quarantined(node):
                 return
             node.say("is copied")
             self.oracle.copied(node.store)
-            copy = _Copy(node, node.disk.image(), self.next_number())
+            image = node.disk.image()
+            if backups is not None:
+                self._back_up(node, backups)
+                image = backups.restored or image
+                self.count("increments", backups.increments)
+                self.count("increments in which absence counts", backups.absences)
+            copy = _Copy(node, image, self.next_number())
             self.loop.after(strike_at - copy_at, lambda: strike(copy))
 
         self.loop.after(copy_at, lay_aside)
+
+    def _back_up(self, node: Node, backups: Backups) -> None:
+        """Take a backup of a node, as long as its machine has not been rolled back."""
+        if node.up and not self._is_quarantined(node) and node.name not in self._rollbacks:
+            node.say("is backed up")
+            self.oracle.copied(node.store)
+            backups.add(node.disk.image())
 
     def _restore(self, copy: _Copy) -> None:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""

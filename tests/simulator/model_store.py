@@ -20,6 +20,7 @@ from zlib import crc32
 from replicator.core import ranges, rows
 from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
+from replicator.core.compare import Part, Piece, Stretch
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
@@ -29,6 +30,7 @@ from replicator.core.record import ABSENT, Context, Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, resolve
 from replicator.errors import ClusterChangedError, CommitError, ForkError
 from replicator.protocol.effects import AdoptCluster
+from tests.comparing import answers, fingerprint, inside, scan
 
 from .disk import Batch, Disk
 
@@ -134,6 +136,10 @@ class Source:
         """All records in key order."""
         return self._chunks(sorted(self._records))
 
+    def answer(self, parts: Sequence[Part], moment_ms: int | None) -> Iterator[bytes | Chunk]:
+        """What this snapshot says to ranges of a peer."""
+        return answers(self._records, parts, moment_ms, self._chunks)
+
     def _chunks(self, keys: Sequence[bytes]) -> Iterator[Chunk]:
         for place in range(0, len(keys), self._most):
             chunk = Chunk()
@@ -208,10 +214,7 @@ class ModelStore:
     def repair(self, losses: Sequence[Lost]) -> None:
         """What `replicator verify --repair` does before it opens the store, which is stopped, as
         after a power cut: see `replicator.store.verify.repair`."""
-        doubtful: set[int] = set()
-        for lost in losses:
-            doubtful |= self.doubted(lost)
-        durable = self.still_known(doubtful, losses)
+        durable = self.still_known(losses)
         fresh = self.habits.random.getrandbits(64) or 1
         former = [
             account.forgotten() for account in self.members() if account.origin == self.origin
@@ -223,18 +226,23 @@ class ModelStore:
         self.disk.commit({("member", account.origin): account for account in former})
         self.disk.sync()
 
-    def doubted(self, lost: Lost) -> set[int]:
-        """The origins of which only live dots may stay known."""
-        if lost.intact is None:
-            return set(self.known_now().origins())
-        return {*self.record(lost.key).context, *self.floor()}
-
-    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
-        """What the durable row is to say."""
-        known = self.known()
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        """What the durable row is to say: with the live dots it makes the known set."""
+        known, floor = self.known(), self.floor()
+        lost = KnownSet()
+        doubtful: set[int] = set()
+        for one in losses:
+            record = self.record(one.key)
+            live = [version.dot for version in record.versions]
+            lost.update(KnownSet.of(*live))
+            if one.intact is None:
+                doubtful.update(known.origins())
+            else:
+                doubtful.update(record.context, floor)
+                lost.update(KnownSet.of(*record.context.items()))
         for origin in doubtful:
-            known.replace(origin, [])
-        return known
+            known.discard_above(origin, floor.get(origin, 0))
+        return known.difference(lost)
 
     def _again(self, lost: Lost, fresh: int) -> Record:
         """What is left of a record, issued again: it knows nothing of what was before."""
@@ -477,6 +485,60 @@ class ModelStore:
         batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
+
+    def apply_ranges(
+        self,
+        pieces: Sequence[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        mends: bool,
+    ) -> Outcome:
+        """Ranges of keys, one after the other, or what differs in them is mended (R16)."""
+        done = [
+            self.mend(piece.chunk, piece.after, piece.upto)
+            if mends
+            else self.apply_full(piece.chunk, remote_known, floor, piece.after, piece.upto)
+            for piece in pieces
+        ]
+        return Outcome(
+            sum(one.records for one in done),
+            sum(one.changed for one in done),
+            sum(one.conflicts for one in done),
+        )
+
+    def mend(self, chunk: Chunk, after: bytes | None, upto: bytes | None) -> Outcome:
+        """A version goes only where the context of the other side covers it (R16)."""
+        remote = dict(chunk.records())
+        keys = sorted({*remote, *inside(self.records(), after, upto)})
+        known = self.known()
+        batch: Batch = {"known": known}
+        for key in keys:
+            ours, theirs = self.record(key), remote.get(key, ABSENT)
+            if _all_deletes(ours) and _all_deletes(theirs):
+                continue
+            record = self.mended(ours, theirs, known)
+            if record.versions and record != ours:
+                batch[key] = self.entry(record)
+            self.learn(known, theirs)
+        self.commit(batch)
+        return Outcome(len(keys), len(batch) - 1, 0)
+
+    def mended(self, ours: Record, theirs: Record, known: KnownSet) -> Record:
+        """Both records, without asking what either side knows."""
+        return merge(ours, KnownSet(), theirs, KnownSet())
+
+    def scan(
+        self, stretches: Sequence[Stretch], moment_ms: int | None
+    ) -> tuple[tuple[Part, ...], tuple[Stretch, ...]]:
+        """Own keys, cut into ranges; small ones, so that a few keys make many."""
+        return scan(self.records(), stretches, moment_ms, step=2, ranges_max=2)
+
+    def take_digest(self, moment_ms: int) -> tuple[KnownSet, KnownSet, bytes, bool]:
+        """The digest as of a moment, its known and closed sets, and whether it says something
+        (R16)."""
+        records = self.records()
+        _, digest = fingerprint(records, sorted(records), moment_ms)
+        return self.known(), self.closed_now(), digest, not self.in_full_round
 
     def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
         """How far a peer's floor may be raised into contexts: as far as it knows without gaps.

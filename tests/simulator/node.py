@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from replicator.core.chunk import Chunk
 from replicator.core.dots import Dot
+from replicator.core.record import Record
 from replicator.errors import CommitError, ReplicatorError
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.conversation import Me
+from replicator.protocol.digests import Digests
 from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
 from .disk import Crash, Disk
@@ -61,6 +64,7 @@ class Node:
         plan = cluster.plan
         self.disk = Disk(plan.random, plan.switch)
         self._pulls = cluster.versions.pulls(self)
+        self._digests = Digests(0, cluster.plan.dice.random)
         self._instance = b""
         self._announced: object = None
         self._slowness = 1.0
@@ -83,10 +87,10 @@ class Node:
         """How long the next call to the store, or the next turn of the loop, takes."""
         return self._random.random() * 0.004 * self._slowness
 
-    def delay_of(self, effect: Apply | Finish | ApplyFull) -> float:
+    def delay_of(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> float:
         """The same, where a profile dwells on full-state rounds."""
         dwell = self.cluster.plan.profile.dwell
-        if dwell and isinstance(effect, ApplyFull):
+        if dwell and isinstance(effect, ApplyFull | ApplyRanges):
             return self.cluster.plan.dice.uniform(0, dwell)
         return self.delay()
 
@@ -113,6 +117,8 @@ class Node:
         self.life += 1
         self.cluster.versions.start(self)
         self._pulls = self.cluster.versions.pulls(self)
+        plan = self.cluster.plan
+        self._digests = Digests(plan.settings.digest_interval, plan.dice.random)
         self._instance = self._random.randbytes(8)
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
@@ -182,6 +188,10 @@ class Node:
                 session.known_changed()
         self._compare()
 
+    def rot(self, key: bytes, record: Record | None) -> None:
+        """A record is another one, or gone, behind the back of everybody."""
+        self.disk.damage({key: None if record is None else self.store.entry(record)})
+
     def _compare(self) -> None:
         """Compare digests with whoever knows the same, as R16 allows."""
         if not self.is_comparable:
@@ -240,7 +250,7 @@ class Node:
             self.say(f"collects: {result}")
             self.cluster.counts["records collected"] += result
 
-    def apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+    def apply(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> Outcome:
         store = self.store
         match effect:
             case Apply(chunk, remote_known):
@@ -249,6 +259,8 @@ class Node:
                 return store.finish(chunk, remote_known, claim, floor, full)
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
+            case ApplyRanges(pieces, remote_known, floor, mends):
+                return store.apply_ranges(pieces, remote_known, floor, mends)
 
     def begin_fork(self, session: Session | None) -> None:
         """End all other conversations, and let none begin before the fork is done."""
@@ -309,6 +321,7 @@ class Node:
             wall_ms=self.wall_ms,
             roster=self.membership.roster,
             port=1,
+            digests=self._digests,
             versions=self.cluster.versions.spoken(self),
             closed=store.closed_now,
             wants_full=lambda: store.wants_full,
@@ -350,6 +363,10 @@ class Node:
             peer = session.conversation.peer
             assert peer is not None
             self.membership.heard_of(peer.origin, peer.node)
+        elif report.kind == "differs":
+            self.cluster.difference(self, session.peer)
+        elif report.kind in ("compared", "mended"):
+            self.cluster.count(f"digests {report.kind}")
         elif report.kind == "round":
             self.cluster.count("full-state rounds" if report.full else "rounds")
             if report.full:

@@ -106,6 +106,9 @@ class Oracle:
         """Whether some nodes run a version that knows nothing of closed sets, and so may have a
         floor that only those reach: it costs a full-state round."""
         self._said: dict[tuple[int, int], list[KnownSet]] = {}
+        self._rotten: dict[bytes, bool] = {}
+        self.lets_outsiders_write = False
+        """Whether a collected delete may meet a concurrent write (R10)."""
         self.incomplete = False
         """Whether the watermark in use leaves out somebody who takes part."""
 
@@ -122,6 +125,8 @@ class Oracle:
                 drops = self._collected.get(other.version.key, [])
                 drops[:] = [drop for drop in drops if dot not in drop[0]]
         key = version.key
+        if key in self._rotten:
+            self._rotten[key] = False
         past = self._closure(record) | self._gone_for(key, self._known_of(node))
         self._enter(node, version, past)
 
@@ -164,14 +169,44 @@ class Oracle:
         acknowledged, a copy of a directory.
 
         R10 lets such a delete lose, but only at nodes that have collected it already: the others
-        keep it as a sibling, and R16's mending has to make them equal. That is not simulated.
+        keep it as a sibling, and R16's mending makes them equal. Where that is let happen
+        (`lets_outsiders_write`), nothing else is asked of such a key.
         """
         key = record.versions[0].key
         closure = self._closure(record) | self._gone(key)
-        return all(
+        nobody = all(
             not masks.get(key, 0) & ~closure and key not in unshown
             for masks, unshown in self._copies
         ) and not ((self._outsiders or self.incomplete) and self._is_concurrent(key, closure))
+        return nobody or self._lets(key)
+
+    def _lets(self, key: bytes) -> bool:
+        """Whether what R10 leaves to mending may happen to a key; then it does."""
+        if self.lets_outsiders_write:
+            self._rotten[key] = False
+        return self.lets_outsiders_write
+
+    def rots(self, key: bytes, *, comes_back: bool) -> None:
+        """A node loses what it holds of a key, without knowing it: from now on anything may be of
+        it anywhere, until digests have found that out (R16).
+
+        Args:
+            comes_back: whether others hold all of it, so that it is there again in the end, unless
+                somebody writes the key meanwhile.
+        """
+        self._rotten[key] = comes_back and self._rotten.get(key, True)
+
+    def would_come_back(self, record: Record, others: Sequence[Record]) -> bool:
+        """Whether a record that one node loses is whole at another one, and nobody has a write of
+        the key that it has not seen."""
+        closure = self._closure(record)
+        is_whole = any(other.versions == record.versions for other in others)
+        return is_whole and not any(self._closure(other) & ~closure for other in others)
+
+    @property
+    def has_rot(self) -> bool:
+        """Whether there is anything that digests may find to differ."""
+        return bool(self._rotten)
 
     def _is_concurrent(self, key: bytes, closure: int) -> bool:
         """Whether somebody holds a write of the key that neither is in `closure` nor saw it."""
@@ -186,7 +221,7 @@ class Oracle:
     def may_write(self, store: ModelStore, key: bytes) -> bool:
         """Whether a write of this node would not be concurrent to a collected delete (above)."""
         held = self._closure(store.record(key)) | self._gone_for(key, store.known_now())
-        return not self._gone(key) & ~held
+        return not self._gone(key) & ~held or self._lets(key)
 
     def collected(self, record: Record) -> None:
         """A record of tombstones was dropped: what it covered is gone by agreement."""
@@ -315,6 +350,8 @@ class Oracle:
         after = self.held(store)
         elsewhere = [self.held(other) for other in others]
         for key, mask in before.items():
+            if key in self._rotten:
+                continue
             here = after.get(key, 0)
             missing = promised.get(key, 0) & ~(here | self._again(key, here) | self._gone(key))
             if missing:
@@ -327,6 +364,21 @@ class Oracle:
             self._excuse(key, gone)
         self._watched[store.habits.node] = _Watched()
         self.check(store, list(store.records()))
+
+    def is_told_from_collected(self, store: ModelStore, key: bytes) -> bool:
+        """Whether all that the record of a key has superseded lies above the purge floor.
+
+        Were the record lost, what lies below could not be told from what was collected, and stays
+        known. That matters where everybody has lost what superseded it and somebody still holds
+        it: then the nodes differ until they compare digests (R16), which is not simulated.
+        """
+        floor = store.floor()
+        superseded = self._closure(store.record(key)) & ~self._live(store.record(key))
+        return not any(
+            write.bit & superseded
+            and write.version.dot.seq <= floor.get(write.version.dot.origin, 0)
+            for write in self._by_key[key]
+        )
 
     def gone(self, store: ModelStore, others: Iterable[ModelStore]) -> None:
         """A node is gone for good: what only it held is excused."""
@@ -376,7 +428,7 @@ class Oracle:
         for write in writes:
             key = write.version.key
             covered = self._closure(store.record(key)) | self._gone(key)
-            if write.bit & covered:
+            if write.bit & covered or key in self._rotten:
                 watched.known_masks[key] = watched.known_masks.get(key, 0) | write.bit
                 return key
         node = store.habits.node
@@ -391,13 +443,21 @@ class Oracle:
             return
         held = known.union(store.closed_now())
         for origin, seq in store.floor().items():
-            if seq > held.contiguous(origin):
+            lacked = KnownSet({origin: [1, seq + 1]}).difference(held).dots()
+            if not all(self._is_lost(dot) for dot in lacked):
                 raise Violation(
                     f"{store.habits.node} has a purge floor of {Dot(origin, seq)}, which its "
                     "known set does not reach"
                 )
 
+    def _is_lost(self, dot: Dot) -> bool:
+        """Whether nobody has a write any more: its gap stays (R10)."""
+        writes = self._by_dot.get(dot, [])
+        return bool(writes) and all(write.excused or write.withdrawn for write in writes)
+
     def _check_key(self, store: ModelStore, key: bytes, watched: _Watched) -> None:
+        if key in self._rotten:
+            return
         node = store.habits.node
         live = self._live(store.record(key))
         collected = self._gone(key)
@@ -423,7 +483,7 @@ class Oracle:
         held = [self.held(store) for store in stores]
         for key in self._by_key:
             expected = self._expected(key, held)
-            for store in stores:
+            for store in stores if self._rotten.get(key, True) else ():
                 self._judge_key(store, key, expected)
         left = self._left_to_mending(stores)
         first = stores[0]
@@ -473,7 +533,7 @@ class Oracle:
 
     def check_digests(self, a: ModelStore, b: ModelStore) -> None:
         """Of two nodes with equal known sets, no round open and no claim pending (R16)."""
-        if a.digest() != b.digest():
+        if not self._rotten and a.digest() != b.digest():
             raise Violation(
                 f"{a.habits.node} and {b.habits.node} know the same dots and their digests "
                 "differ (R16)"

@@ -57,6 +57,10 @@ class Profile:
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
         eager: whether every node collects, and often.
+        digests: seconds between two comparisons of digests (R16); 0 for none.
+        rots: most records that a node loses behind its own back.
+        outsiders: whether deletes are collected although a node that is no member may have a
+            concurrent write (R10).
         leaves: chance that who is in the middle of sending a round goes away for a while, and is
             forgotten by then.
     """
@@ -77,6 +81,9 @@ class Profile:
     dwell: float = 0.0
     full_cuts: float = 0.0
     eager: bool = False
+    digests: float = 0.0
+    rots: int = 0
+    outsiders: bool = False
     leaves: float = 0.0
 
 
@@ -146,6 +153,45 @@ PROFILES = {
         atomic=(0, 100),
         sync=(0.3, 2.0),
     ),
+    "watching": Profile(
+        "digests compared whatever happens: none differ",
+        (2, 4),
+        (1, 5),
+        (10, 50),
+        6.0,
+        8,
+        20,
+        digests=0.3,
+    ),
+    "rot": Profile(
+        "records that a node loses behind its own back, found by digests and mended",
+        (2, 4),
+        (2, 6),
+        (10, 40),
+        5.0,
+        4,
+        20,
+        ("cut", "kill"),
+        0.0,
+        digests=0.3,
+        rots=3,
+    ),
+    "outsiders": Profile(
+        "collected deletes that meet a concurrent write of a node that is no member",
+        (3, 4),
+        (2, 5),
+        (20, 50),
+        6.0,
+        6,
+        20,
+        ("collect", "restore", "newcomer"),
+        0.3,
+        sync=(0.3,),
+        deletes=(0.4, 0.6),
+        eager=True,
+        digests=0.3,
+        outsiders=True,
+    ),
     "crowd": Profile(
         "many conversations at once",
         (4, 16),
@@ -177,6 +223,7 @@ class Plan:
     Attributes:
         random: for everything that is decided on the way.
         dice: the same for full-state rounds, apart, so that other runs stay the runs they are.
+        backup_dice: the same for backups.
         topology, names: who is linked with whom.
         keys: all keys.
         writes: how many.
@@ -194,6 +241,7 @@ class Plan:
     profile: Profile
     random: Random
     dice: Random
+    backup_dice: Random
     topology: str
     names: list[str]
     keys: list[bytes]
@@ -229,7 +277,10 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
     faults |= {"damage"} & set(profile.always)
-    if "versions" in profile.always or Random(f"{seed} versions").random() < VERSIONS_CHANCE:
+    # The version before finds no differences, so there they are not mended everywhere.
+    are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
+    are_mixed = are_mixed and not (profile.rots or profile.outsiders)
+    if "versions" in profile.always or are_mixed:
         faults |= {"versions"}
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]
     resolver_name = random.choice(list(RESOLVERS))
@@ -238,6 +289,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         profile=profile,
         random=random,
         dice=Random(f"{profile_name} {seed} full-state rounds"),
+        backup_dice=Random(f"{profile_name} {seed} backups"),
         topology=random.choice(profile.topologies),
         names=names,
         keys=[b"k%d" % i for i in range(random.randint(*profile.keys))],
@@ -281,6 +333,7 @@ def _settings(random: Random, profile: Profile) -> Settings:
         connect_timeout=1.0,
         reask_timeout=random.choice((0.3, 1.5)),
         atomic_round_bytes=random.choice(profile.atomic),
+        digest_interval=profile.digests,
     )
 
 

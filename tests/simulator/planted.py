@@ -4,19 +4,23 @@ A simulator that finds nothing may be blind. `BUGS` names each bug, with the rul
 and the parts of a cluster that have it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from replicator.core.chunk import Chunk
+from replicator.core.compare import EQUAL, SPLIT, Part
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
 from replicator.protocol.pulls import ConversationId, Pulls
+from tests.comparing import inside
 
+from .backups import Backups
 from .cluster import Parts
-from .disk import Disk
+from .disk import Batch, Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
 
@@ -222,6 +226,69 @@ class ForkKeepsDurableRow(ModelStore):
         self.commit({"durable": durable})
 
 
+class MendsByKnown(ModelStore):
+    """R16: mending consults what this node knows."""
+
+    def mended(self, ours: Record, theirs: Record, known: KnownSet) -> Record:
+        return merge(ours, known, theirs, known)
+
+
+class ComparesCountsOnly(ModelStore):
+    """R9, R16: a range in which both hold as many records counts as equal."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.answer = partial(self._answer, source.answer)  # type: ignore[method-assign]
+        return source
+
+    def _answer(
+        self, answer: Callable[..., Iterator[bytes | Chunk]], parts: Sequence[Part], *rest: object
+    ) -> Iterator[bytes | Chunk]:
+        """The peer is told what it wants to hear where the counts agree."""
+        records = self.records()
+        for part in parts:
+            after = part.after
+            for one in part.ranges:
+                if len(inside(records, after, one.upto)) == one.count:
+                    yield bytes([EQUAL])
+                else:
+                    yield from answer([Part(after, (one,))], *rest)
+                after = one.upto
+
+
+class AppliesRangesWithoutAbsence(ModelStore):
+    """R9: of a range that differs, only the records that the peer has are merged."""
+
+    def apply_full(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        after: bytes | None,
+        upto: bytes | None,
+    ) -> Outcome:
+        remote = dict(chunk.records())
+        batch, outcome = self.merged(remote, sorted(remote), remote_known, floor)
+        self.commit(batch)
+        return outcome
+
+
+class ForgetsSplits(ModelStore):
+    """R9: a range that is too large to be sent counts as equal."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.answer = partial(self._answer, source.answer)  # type: ignore[method-assign]
+        return source
+
+    def _answer(
+        self, answer: Callable[..., Iterator[bytes | Chunk]], *arguments: object
+    ) -> Iterator[bytes | Chunk]:
+        for item in answer(*arguments):
+            is_verdict = isinstance(item, bytes)
+            yield item.replace(bytes([SPLIT]), bytes([EQUAL])) if is_verdict else item
+
+
 class CollectsWithoutWatermark(ModelStore):
     """R8: a tombstone is dropped once this node has it."""
 
@@ -314,22 +381,47 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class IncrementWithoutAbsence(Backups):
+    """R9: an increment says nothing of what was deleted and collected since its base."""
+
+    def absence_counts(self, before: Batch, image: Batch) -> bool:
+        return False
+
+
+class IncrementOfOwnWrites(Backups):
+    """R3: an increment knows what others wrote, and does not hold it."""
+
+    def changed(self, before: Batch, image: Batch) -> Batch:
+        return {
+            key: entry
+            for key, entry in super().changed(before, image).items()
+            if any(version.dot.origin == image["origin"] for version in entry.record.versions)
+        }
+
+
 class RepairKeepsKnown(ModelStore):
     """R2, R3: a repair drops what is damaged and goes on knowing it."""
 
-    def doubted(self, lost: Lost) -> set[int]:
-        return set()
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        return self.known()
 
 
 class RepairForgetsLiveOnly(ModelStore):
     """R3: a repair forgets what was live in a damaged record, not what that had superseded."""
 
-    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
         known = self.known()
         for lost in losses:
             live = [version.dot for version in self.record(lost.key).versions]
             known = known.difference(KnownSet.of(*live))
         return known
+
+
+class RepairForgetsCollected(ModelStore):
+    """R8: a repair forgets what was collected, and no context tells of any more."""
+
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        return KnownSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +438,10 @@ def _rule(kind: type) -> str:
 
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
+
+
+def _backups(kind: type[Backups]) -> Bug:
+    return Bug(_rule(kind), Parts(backups=kind))
 
 
 def _pulls(kind: type[Pulls]) -> Bug:
@@ -367,6 +463,10 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "mending-consults-known": _store(MendsByKnown),
+    "counts-only": _store(ComparesCountsOnly),
+    "ranges-without-absence": _store(AppliesRangesWithoutAbsence),
+    "splits-forgotten": _store(ForgetsSplits),
     "closed-in-merge": _store(MergesByClosedDots),
     "closed-in-contexts": _store(RaisesContextsOverClosedDots),
     "closed-not-reissued": _store(KeepsClosedVersions),
@@ -380,6 +480,7 @@ BUGS: Mapping[str, Bug] = {
     "fork-by-issued": _store(LooksForIssuedOnly),
     "repair-keeps-known": _store(RepairKeepsKnown),
     "repair-forgets-live-only": _store(RepairForgetsLiveOnly),
+    "repair-forgets-collected": _store(RepairForgetsCollected),
     "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
     "acknowledges-known": Bug(_rule(AcknowledgesKnown), Parts(membership=AcknowledgesKnown)),
     "watermark-of-neighbours": Bug(
@@ -389,5 +490,7 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "increment-without-absence": _backups(IncrementWithoutAbsence),
+    "increment-of-own-writes": _backups(IncrementOfOwnWrites),
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

@@ -17,6 +17,8 @@ CLEAN = {
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
+    "returns": 40,
+    "damage": 60,
 }
 """Seeds run of each profile, from 0."""
 
@@ -25,6 +27,9 @@ SEEDS_MAX = 500
 
 PLANTED = {
     "scanned-range": "default",
+    "repair-keeps-known": "damage",
+    "repair-forgets-live-only": "damage",
+    "repair-forgets-collected": "damage",
     "dropped-contexts": "durability",
     "known-ignored-in-merge": "default",
     "eager-discard": "default",
@@ -48,6 +53,8 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "increment-without-absence": "returns",
+    "increment-of-own-writes": "returns",
 }
 """Each bug with the profile that dwells on it."""
 

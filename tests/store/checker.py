@@ -210,4 +210,8 @@ def _check_meta(store: Store, raw: Rows) -> None:
     )
     assert durable == store.durable_known()
     assert store.known().issuperset(durable), "called durable and not known"
-    assert set(meta) <= {"format", "identity", "cluster", "shown", "durable", "resolver", "revisit"}
+    assert set(meta) <= {
+        *("format", "identity", "cluster", "shown", "durable", "full"),
+        *("resolver", "revisit"),
+    }
+    assert ("full" in meta) == bool(store.unexplained)

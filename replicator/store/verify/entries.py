@@ -27,6 +27,9 @@ from replicator.store.verify.reading import Reading, Row
 from replicator.store.verify.records import Records, Sums
 from replicator.store.verify.tables import Ground
 
+RECOVERED = frozenset({Kind.NOT_KNOWN, Kind.LOG_MISSING, Kind.LOG_STALE, Kind.ASIDE_STALE})
+"""What a machine crash may leave, and the next open mends (R11)."""
+
 _LOG_KEY_SIZE = len(LOG) + NUMBER_SEQ.size
 _SKIP = len(LOG)
 
@@ -44,14 +47,18 @@ class Entries:
         self._records = records
         self._sums = Sums()
 
-    def faults(self) -> Iterator[Fault]:
-        """Read everything."""
+    def steps(self) -> Iterator[Fault | None]:
+        """Read everything: every fault, and None after every batch of log entries."""
+        for step in self._steps():
+            if step is None or not self._ground.lost_commits or step.kind not in RECOVERED:
+                yield step
+
+    def _steps(self) -> Iterator[Fault | None]:
         yield from self._expiries()
-        if self._ground.lost_commits:
-            return
         unknown: list[Fault] = []
         for batch in self._reading.batches(LOG, after(LOG)):
             yield from self._log(batch, unknown)
+            yield None
         for row_key, value in self._reading.rows(VALUE, after(VALUE)):
             self._sums.aside += hash((row_key[_SKIP:], crc32(value)))
         expected = self._records.sums

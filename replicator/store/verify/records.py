@@ -85,11 +85,12 @@ class Records:
         self._numbers = {pack(">I", number) for number in ground.origins}
         self._values = _Values(reading.batches(b"", RESERVED))
 
-    def faults(self) -> Iterator[Fault]:
-        """Read everything."""
+    def steps(self) -> Iterator[Fault | None]:
+        """Read everything: every fault, and None after every batch of rows."""
         for batch in self._reading.batches(INDEX, after(INDEX)):
             self.keys += len(batch)
             yield from self._batch(batch)
+            yield None
         for key, _ in self._values.rest():
             yield from self._added(key, "it has no record")
 

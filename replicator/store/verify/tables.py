@@ -211,7 +211,7 @@ def _read_meta(reading: Reading, ground: Ground, here: Surroundings | None) -> N
     if ground.lost_commits:
         ground.notes.append(
             "the machine went down while the store was open, or this is a copy of an open one; the "
-            "next open makes log and known set fit the index (R11), so they are not looked at"
+            "next open makes log and known set fit the index (R11), and until then they may not"
         )
     ground.own_seq = found.get("shown", 0)
 
@@ -261,6 +261,13 @@ def _read_cursor(name: str, row: bytes) -> bytes | None:
     return cursor
 
 
+def _read_resolver(name: str, row: bytes) -> tuple[str, str]:
+    called, mode = unpack_meta(name, row)
+    if not isinstance(called, str) or not isinstance(mode, str):
+        raise ValueError("no name and mode")
+    return called, mode
+
+
 def _read_fork(name: str, row: bytes) -> tuple[int, int, int]:
     old, shown, fresh = (int(part) for part in unpack_meta(name, row))
     return old, shown, fresh
@@ -274,6 +281,9 @@ READERS: Mapping[str, Callable[[str, bytes], Any]] = {
     "durable": unpack_known,
     "adopt": _read_cursor,
     "fork": _read_fork,
+    "resolver": _read_resolver,
+    "revisit": _read_cursor,
+    "want_full": _read_number,
 }
 """Every meta row, with what reads it and raises FormatError, TypeError or ValueError."""
 
