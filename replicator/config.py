@@ -302,7 +302,8 @@ class Settings:
         reask_timeout: after which a dot asked from one peer is asked from another.
         atomic_round_bytes: largest round that becomes visible at once.
         resolver_timeout: how long a user's resolver may take for one key.
-        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
+        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted, and own ones
+            may lie when that is set back.
         fanout: conversations that are open, whoever dialled, when this node dials one more, and
             peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.

@@ -1,9 +1,10 @@
 """What a node tells of itself: `status()` and the `round` event. Plain data, made once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from replicator.store.gate import GateOutcome
+from replicator.store.keyspace import FORMAT_VERSION
 from replicator.store.revisit import RevisitStatus
 from replicator.store.store import StoreCounters
 from replicator.store.tally import ConflictCounts
@@ -160,7 +161,7 @@ class Status:
     origin: str
     cluster: str
     cluster_id: str | None
-    format: int
+    format: int = field(default=FORMAT_VERSION, kw_only=True)
     running: bool
     write_gate: GateOutcome
     address: str | None

@@ -1,25 +1,66 @@
-"""Where a reader of a feed stands: its *position* is the known set that it has dealt with.
+"""Where a reader of a feed stands.
 
-What is known at a node beyond it is told by walking the node's log over just those dots, each
-origin in its order. A superseded dot has no log entry: its superseder comes in its own turn. So a
-reader that has walked everything shows what the node shows, unless the log cannot tell it all
-(`can_walk`).
+What is known at a node beyond what the reader has dealt with is told by walking the node's log over
+just those dots, each origin in its order. A superseded dot has no log entry: its superseder comes
+in its own turn. So a reader that has walked everything shows what the node shows, unless the log
+cannot tell it all (`can_go_on`).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from replicator.core import ranges
 from replicator.core.known import KnownSet, below_floor
 
 
-def can_walk(position: KnownSet, known: KnownSet, floor: Mapping[int, int]) -> bool:
-    """Whether the log of a node tells a reader all that it lacks. If not, it needs all keys.
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a reader stands. Its parts are not to be changed.
 
-    It does not where deletes that the reader has not seen may be collected (R8: the position lies
-    below the purge floor), nor where the reader knows what the node does not: what a power cut or
-    a fork took there (R11, R13), the reader may show for ever.
+    Attributes:
+        known: what it has dealt with.
+        shown: what the node knew when it was last read from: the state of a key that the reader was
+            given may come of any of it.
+        listing: while it gets all keys, what the node knew when that began: it has dealt with that
+            once it has got them. None when it walks the log.
+        after: the last key that it got then; None before the first.
     """
-    return known.issuperset(position) and not below_floor(position, floor)
+
+    known: KnownSet = field(default_factory=KnownSet)
+    shown: KnownSet = field(default_factory=KnownSet)
+    listing: KnownSet | None = None
+    after: bytes | None = None
+
+    def completed(self) -> "Position":
+        """All keys were given."""
+        listing = self.listing or KnownSet()
+        known = KnownSet({**dict(self.known.items()), **dict(listing.items())})
+        return Position(known, self.shown)
+
+
+def at(known: KnownSet) -> Position:
+    """Where whoever stands that has dealt with all that a node knows."""
+    return Position(known, known)
+
+
+def can_go_on(
+    position: Position, known: KnownSet, floor: Mapping[int, int], closed: KnownSet
+) -> bool:
+    """Whether what a reader has is sound, and a node can tell it what it lacks. If not, it needs
+    all keys.
+
+    It is not sound where the node does not know what the reader was shown: what a power cut or a
+    fork took there (R11, R13) the reader would show for ever. The node cannot tell where deletes
+    that the reader has not seen may be collected (R8): its position lies below the purge floor.
+
+    Args:
+        closed: the closed set (R10): what nobody has, no reader lacks.
+    """
+    if not known.issuperset(position.shown):
+        return False
+    if position.listing is not None:
+        return True
+    return not below_floor(position.known.union(closed), floor)
 
 
 def behind(position: KnownSet, known: KnownSet, origin: int, seq: int) -> KnownSet:
@@ -30,6 +71,6 @@ def behind(position: KnownSet, known: KnownSet, origin: int, seq: int) -> KnownS
     Returns:
         A new set, which shares with `position` what has not changed.
     """
-    done = ranges.intersection(known.bounds(origin), [1, seq + 1])
+    done = ranges.intersection(known.bounds(origin), [1, seq + 1] if seq else [])
     bounds = ranges.union(position.bounds(origin), done)
     return KnownSet({**dict(position.items()), **({origin: bounds} if bounds else {})})

@@ -51,6 +51,29 @@ def write(record: Record, version: Version, seen: Seen = None) -> Record:
     )
 
 
+def counted_as_seen(
+    record: Record, seen: Collection[tuple[int, int]], durable: Container[tuple[int, int]], now: int
+) -> frozenset[tuple[int, int]]:
+    """What a write supersedes beside what its writer has seen: the deletes, and the puts that have
+    expired, that lie in the durable known set of its node.
+
+    Everybody may have such a version, and somebody may have collected it (R8), for a write that
+    did not see it was not to be expected any more: it would stay here and be gone there. One that
+    is not durable here is in no acknowledgement of this node, hence under nobody's watermark; and
+    when it is, so is the write beside it, which every node that collects must know.
+
+    Args:
+        durable: also what a sync point that is under way will make durable.
+        now: wall clock, milliseconds since the epoch (R17).
+    """
+    return frozenset(seen).union(
+        version.dot
+        for version in record.versions
+        if (version.is_delete or (version.expiry_ms is not None and version.expiry_ms <= now))
+        and version.dot in durable
+    )
+
+
 def merge(
     local: Record,
     local_known: Container[tuple[int, int]],

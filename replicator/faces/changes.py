@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from replicator.core.dots import parse_origin
-from replicator.core.known import KnownSet
-from replicator.core.token import read_token, write_token
+from replicator.core.feeding import Position
+from replicator.core.token import read_position, write_token
 from replicator.errors import UsageError
 from replicator.faces.lease import Lease, leased
 from replicator.peers.replicated import check_timeout
@@ -44,7 +44,7 @@ class _Reading:
         self._store = handle._engine.store
         self._follow = follow
         self._timeout = timeout
-        position = KnownSet() if since is None else read_token(since)
+        position = Position() if since is None else read_position(since)
         self._feed = Feed(self._store, position, chosen(self._store, _origins(origins)))
         self._items: deque[Change] = deque()
         self._last: Change | None = None
@@ -91,6 +91,10 @@ class Changes(_Reading):
 
     def __iter__(self) -> Self:
         return self
+
+    def wait_no_more(self) -> None:
+        """End at the end of what there is."""
+        self._follow = False
 
     def __next__(self) -> Change:
         """The next item.

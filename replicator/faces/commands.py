@@ -9,6 +9,15 @@ REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; k
 [STOP k] [AFTER k] [COUNT n]           turn. Pages are bounded; each is a snapshot of its own
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
                                        {written, unchanged}
+REPL.PUT key value [PX ms]             OK once it is in, and on the disks of n peers; NOREPLICAS
+[REPLICAS n] [TIMEOUT ms] [SEEN dot …] where it is not in time. Supersedes all, or what was SEEN
+REPL.DELETE key [REPLICAS n]           the same for a delete
+[TIMEOUT ms] [SEEN dot …]
+REPL.TOKEN [OWN]                       what this node has now, or has written, to be waited for
+REPL.WAITFOR token timeout-ms          whether this node has it, in that time
+REPL.CHANGES [SINCE token] [COUNT n]   the next token, then items: [kind, key, value, dot, is local,
+[ORIGINS local|remote|origin] [WAIT    token]; waits for the first one. Without SINCE from the
+ms]                                    beginning
 REPL.VERSIONS key                      live versions, tombstones included, winner first
 REPL.RESOLVE key dot | DOT dot |       settle a conflict by a live version, written anew, by a new
 VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, or those SEEN: its dot
@@ -38,22 +47,28 @@ They run in worker threads and may block, for the disk or for a peer. What takes
 (REPL.MORE) is a client's own, one thing at a time, and is given up when that one goes away.
 """
 
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-)
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, TypeVar
 
-from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
+from replicator.config import PAGE_BYTES
 from replicator.core.clock import to_ms
-from replicator.core.dots import format_origin
+from replicator.core.dots import format_origin, parse_dot
 from replicator.faces import checking, expiring
 from replicator.faces.handle import Replica
+from replicator.faces.promises import (
+    changes,
+    delete_with,
+    put_with,
+    token,
+    wait_for,
+)
 from replicator.faces.resp import Reply, Status
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
+from replicator.faces.words import count as _count
+from replicator.faces.words import number as _number
+from replicator.faces.words import options as _options
+from replicator.faces.words import text as _text
 from replicator.release import software_version
 from replicator.store.conflicts import Choice, Standing
 from replicator.store.listing import Listed
@@ -167,7 +182,7 @@ def _resolve(replica: Replica, _session: Session, arguments: list[bytes]) -> Rep
         choice = _text(kind)
     if rest and (rest[0].upper() != b"SEEN" or len(rest) < 2):
         raise CommandError("ERR syntax error")
-    seen = [*map(_text, rest[1:])] if rest else None
+    seen = [parse_dot(_text(word)) for word in rest[1:]] if rest else None
     return str(replica.resolve(key, choice, seen=seen))
 
 
@@ -264,6 +279,11 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"PTTL": Command(expiring.pttl, 1, 1),
     b"REPL.SCAN": Command(_scan),
     b"REPL.LOAD": Command(_load, 2),
+    b"REPL.PUT": Command(put_with, 2),
+    b"REPL.DELETE": Command(delete_with, 1),
+    b"REPL.TOKEN": Command(token, 0, 1),
+    b"REPL.WAITFOR": Command(wait_for, 2, 2),
+    b"REPL.CHANGES": Command(changes, 0, 8),
     b"REPL.VERSIONS": Command(_versions, 1, 1),
     b"REPL.RESOLVE": Command(_resolve, 2),
     b"REPL.REEVALUATE": Command(_reevaluate, 0, 1),
@@ -288,26 +308,8 @@ def successor(prefix: bytes) -> bytes | None:
     return head[:-1] + bytes([head[-1] + 1]) if head else None
 
 
-def _options(arguments: list[bytes], known: Collection[bytes]) -> dict[bytes, bytes]:
-    """``NAME value`` pairs in any order."""
-    names = [name.upper() for name in arguments[::2]]
-    if len(arguments) % 2 or not set(names) <= set(known) or len(set(names)) < len(names):
-        raise CommandError("ERR syntax error")
-    return dict(zip(names, arguments[1::2], strict=True))
-
-
-def _count(options: Mapping[bytes, bytes]) -> int:
-    return max(1, min(_number(options.get(b"COUNT", b"%d" % PAGE_ITEMS_MAX)), PAGE_ITEMS_MAX))
-
-
 def _flag(options: Mapping[bytes, bytes], name: bytes) -> bool:
     return _number(options.get(name, b"0")) > 0
-
-
-def _number(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 15:
-        raise CommandError("ERR value is not an integer or out of range")
-    return int(text)
 
 
 def _page(
@@ -326,10 +328,6 @@ def _page(
 
 def _conflict_bytes(found: Standing) -> int:
     return sum(len(found.key) + len(version.value or b"") for version in found.versions)
-
-
-def _text(word: bytes) -> str:
-    return word.decode(errors="backslashreplace")
 
 
 def _shown(found: Standing, names: Mapping[int, str]) -> list[Reply]:

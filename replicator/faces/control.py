@@ -3,7 +3,7 @@
 The command line uses this on a directory that no daemon has open, too, so both ways answer alike.
 
 Error replies begin with a code: ``ERR`` for what was asked wrongly, ``STORAGE`` for LevelDB and
-the disk, ``PEER`` and ``TIMEOUT`` for other nodes, ``CLOSING``, ``INTERNAL``.
+the disk, ``PEER``, ``TIMEOUT`` and ``NOREPLICAS`` for other nodes, ``CLOSING``, ``INTERNAL``.
 """
 
 import logging
@@ -17,6 +17,7 @@ from replicator.config import RESP_REPLY_BYTES
 from replicator.errors import (
     ClosedError,
     GateClosedError,
+    NotReplicated,
     PeerError,
     ReplicatorError,
     StorageError,
@@ -32,6 +33,7 @@ logger = logging.getLogger("replicator")
 _CODES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((ClosedError, GateClosedError), "CLOSING"),
     ((StorageError,), "STORAGE"),
+    ((NotReplicated,), "NOREPLICAS"),
     ((TimeoutError,), "TIMEOUT"),
     ((PeerError,), "PEER"),
     ((ReplicatorError,), "ERR"),

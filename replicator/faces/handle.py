@@ -13,12 +13,13 @@ from replicator.faces.batch import check_flag
 from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
 from replicator.faces.peering import Peering
+from replicator.faces.seen import Seen, seen_by
 from replicator.faces.ttl import expiry_after
 from replicator.faces.verification import Verification
 from replicator.peers.replicated import check_timeout
 from replicator.release import software_version
 from replicator.store.backup import BackupProgress, back_up
-from replicator.store.conflicts import Choice, SeenVersions, Standing
+from replicator.store.conflicts import Choice, Standing
 from replicator.store.growth import wait_until_known
 from replicator.store.listing import Listed, listed
 from replicator.store.summaries import Summaries
@@ -102,7 +103,7 @@ class Replica(Peering):
 
     @leased
     def resolve(
-        self, key: bytes, choice: Choice, *, seen: SeenVersions = None, sync: bool | None = None
+        self, key: bytes, choice: Choice, *, seen: Seen | None = None, sync: bool | None = None
     ) -> Dot:
         """Settle a conflict, by a write like any other: at every node that gets it the conflict is
         over.
@@ -122,11 +123,12 @@ class Replica(Peering):
 
         Raises:
             NotLiveError: no live version has this dot (any more); the message names those that are.
-            UsageError: a text is no dot.
+            UsageError: the choice is text that is no dot, or `seen` holds something else.
             What `put` raises.
         """
         check_flag("sync", sync)
-        return self._engine.store.resolve(key, choice, seen=seen, sync=sync)
+        dots, clock = seen_by(key, seen)
+        return self._engine.store.resolve(key, choice, seen=dots, seen_clock=clock, sync=sync)
 
     def reevaluate(self, timeout: float | None = None) -> bool:
         """Let every key in conflict show what the resolver makes of it now.

@@ -82,7 +82,7 @@ class Upkeep:
             self._changed = trio.Event()
             self._store.rearm()
             self.on_changed()
-            self._hosting.mind_clock()
+            self._hosting.clocks.mind_own()
             for session in self._hosting:
                 session.known_changed()
             self._hasten(trio.current_time())

@@ -176,7 +176,7 @@ class Conversation:
         match before, message:
             case _, messages.Bye():
                 self._ending.on_bye(message, is_answer=before == "leaving")
-            case "leaving", _:
+            case "leaving" | "parting", _:
                 pass
             case _, messages.Ping():
                 self._send(messages.Pong())
@@ -331,7 +331,7 @@ class Conversation:
         """What is to be done when, as things stand."""
         timing = self._timing
         match self._link.state:
-            case "greeting" | "comparing" | "leaving":
+            case "greeting" | "comparing" | "leaving" | "parting":
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle

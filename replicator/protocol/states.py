@@ -31,6 +31,7 @@ LINK: Table = {
         "Known": "open",
         "Ping": "comparing",
         "Pong": "comparing",
+        "part": "parting",
         "Bye": "ending",
         "end": "ending",
     },
@@ -54,6 +55,14 @@ LINK: Table = {
         "Verdict": "open",
         "Digest": "open",
         "leave": "leaving",
+        "Bye": "ending",
+        "end": "ending",
+    },
+    # The peer was told that it is forgotten; it may be about to tell us the same.
+    "parting": {
+        "Known": "parting",
+        "Ping": "parting",
+        "Pong": "parting",
         "Bye": "ending",
         "end": "ending",
     },

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from replicator.core import rows
 from replicator.core.dots import Dot
-from replicator.core.merge import Seen, next_clock
+from replicator.core.merge import Seen, counted_as_seen, next_clock
 from replicator.core.merge import write as write_record
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.rows import CLOCK_MAX, EXPIRY_MS_MAX
@@ -38,7 +38,8 @@ class CarefulWrites(LocalWrites):
             value: None deletes.
             expiry_ms: wall clock at which the value expires, milliseconds since the epoch (R17).
             seen: dots of the versions that the writer has seen: those of them that are still live
-                are superseded, all others stay beside the new version. None supersedes all.
+                are superseded, all others stay beside the new version, but for deletes that may be
+                collected elsewhere (`counted_as_seen`). None supersedes all.
             seen_clock: the highest clock among what it has seen, where some of that may not be
                 live any more: the new version's clock is above it.
 
@@ -61,6 +62,9 @@ class CarefulWrites(LocalWrites):
         with self._lock:
             self.refuse_closed()
             old = self._before(key, seen)
+            if seen is not None:
+                now_ms = self.wall_ms()
+                seen = counted_as_seen(old, seen, self.durable.union(self.becoming), now_ms)
             clock = min(max(next_clock(old, seen), seen_clock + 1), CLOCK_MAX)
             new = self._after(old, key, value, clock, expiry_ms, seen)
             resolution = self.settler.resolve(new.versions)

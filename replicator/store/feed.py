@@ -18,7 +18,7 @@ Neither expiry (R17) nor a change of the resolver is a write: the feed tells of 
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from plyvel._plyvel import Snapshot
@@ -26,7 +26,7 @@ from plyvel._plyvel import Snapshot
 from replicator.config import FEED_BATCH_BYTES, FEED_BATCH_ITEMS, FEED_LOOKED_AT_MAX
 from replicator.core import ranges, rows
 from replicator.core.dots import Dot
-from replicator.core.feeding import behind, can_walk
+from replicator.core.feeding import Position, behind, can_go_on
 from replicator.core.known import KnownSet
 from replicator.core.token import write_token
 from replicator.store.keyspace import INDEX, RESERVED, after, log_key, number_seq
@@ -53,7 +53,7 @@ class Change:
     value: bytes | None = None
     dot: Dot | None = None
     is_local: bool = False
-    _position: KnownSet = field(default_factory=KnownSet, repr=False, compare=False)
+    _position: Position = field(default_factory=Position, repr=False, compare=False)
     _walked: KnownSet = field(default_factory=KnownSet, repr=False, compare=False)
 
     @property
@@ -63,15 +63,15 @@ class Change:
 
     @property
     def token(self) -> str:
-        """Where to go on once this item is dealt with. While all keys are given it is the one from
-        before: a reader that is cut then gets them all again.
+        """Where to go on once this item is dealt with.
 
         Raises:
             UsageError: see `write_token`.
         """
         if self.dot is None:
             return write_token(self._position)
-        return write_token(behind(self._position, self._walked, *self.dot))
+        known = behind(self._position.known, self._walked, *self.dot)
+        return write_token(replace(self._position, known=known))
 
 
 class Feed:
@@ -79,22 +79,20 @@ class Feed:
 
     Args:
         state: the store.
-        position: what the reader has dealt with.
+        position: where the reader stands.
         wanted: whether writes of an origin are wanted; None wants all.
 
     Attributes:
-        position: what the reader has dealt with once it has dealt with all that `read` gave.
+        position: where it stands once it has dealt with all that `read` gave.
     """
 
     def __init__(
-        self, state: State, position: KnownSet, wanted: Callable[[int], bool] | None = None
+        self, state: State, position: Position, wanted: Callable[[int], bool] | None = None
     ) -> None:
         self.position = position
         self._state = state
         self._wanted = wanted
         self._turn = -1
-        self._listing: KnownSet | None = None
-        self._after: bytes | None = None
 
     def read(self) -> list[Change]:
         """The next items, from one snapshot; empty where there is nothing new.
@@ -108,10 +106,10 @@ class Feed:
         while True:
             with state.level.lock:
                 state.refuse_closed()
-                known, floor = state.known_now(), dict(state.floor)
+                known, floor, closed = state.known_now(), dict(state.floor), state.closed_dots
                 snapshot = state.db.snapshot()
             try:
-                items = self._read(snapshot, self._part(known), floor)
+                items = self._read(snapshot, known, floor, closed)
             finally:
                 snapshot.close()
             if items is not None:
@@ -123,27 +121,40 @@ class Feed:
             return known
         return KnownSet({origin: b for origin, b in known.items() if self._wanted(origin)})
 
+    def _unwanted(self) -> KnownSet:
+        """What of the position is about origins that are not wanted."""
+        wanted, position = self._wanted, self.position.known
+        return KnownSet(
+            {} if wanted is None else {o: b for o, b in position.items() if not wanted(o)}
+        )
+
     def _read(
-        self, snapshot: Snapshot, known: KnownSet, floor: dict[int, int]
+        self, snapshot: Snapshot, known: KnownSet, floor: dict[int, int], closed: KnownSet
     ) -> list[Change] | None:
         """The next items; None where there are none in what was looked at, and there is more."""
-        if self._listing is not None:
-            return self._list(snapshot)
-        if not self._can_walk(known, floor):
-            self._listing, self._after = known, None
+        wanted = self._part(known)
+        if not self._can_go_on(known, floor, closed):
+            # Nothing of the old position is kept: whoever is cut from here on has given up its
+            # copy, and the log may be able by then to tell what lies behind that position alone.
+            self.position = Position(self._unwanted(), known, wanted)
             return [Change("reset", _position=self.position)]
-        lack = known.difference(self.position)
+        self.position = replace(self.position, shown=known)
+        if self.position.listing is not None:
+            return self._list(snapshot)
+        lack = wanted.difference(self.position.known)
         if not lack:
             return []
         origins = sorted(lack.origins())
         self._turn = next((one for one in origins if one > self._turn), origins[0])
         return self._walk(snapshot, self._turn, lack.bounds(self._turn)) or None
 
-    def _can_walk(self, known: KnownSet, floor: dict[int, int]) -> bool:
-        """Whether the log tells all that the reader lacks."""
-        position = self._part(self.position)
-        floor = {o: seq for o, seq in floor.items() if self._wanted is None or self._wanted(o)}
-        return can_walk(position, known, floor)
+    def _can_go_on(self, known: KnownSet, floor: dict[int, int], closed: KnownSet) -> bool:
+        """See `replicator.core.feeding`; deletes by those who are not wanted are not told."""
+        position = self.position
+        if self._wanted is not None:
+            position = replace(position, known=self._part(position.known))
+            floor = {origin: seq for origin, seq in floor.items() if self._wanted(origin)}
+        return can_go_on(position, known, floor, closed)
 
     # By the log
 
@@ -169,7 +180,8 @@ class Feed:
                     walked,
                 )
             )
-        self.position = behind(self.position, walked, origin, upto - 1)
+        known = behind(self.position.known, walked, origin, upto - 1)
+        self.position = replace(self.position, known=known)
         return items
 
     def _entries(
@@ -186,9 +198,7 @@ class Feed:
     # All keys
 
     def _list(self, snapshot: Snapshot) -> list[Change] | None:
-        assert self._listing is not None
-        items: list[Change] = []
-        size, last = 0, self._after
+        start, items, size = self.position, list[Change](), 0
         shown = self._shown_by(snapshot) if self._wanted else self._shown(snapshot)
         for looked_at, (key, value) in enumerate(shown):
             if (
@@ -196,21 +206,18 @@ class Feed:
                 or size >= FEED_BATCH_BYTES
                 or looked_at >= FEED_LOOKED_AT_MAX
             ):
-                self._after = last
                 return items or None
-            last = key
+            self.position = replace(start, after=key)
             if value is not None:
                 size += len(key) + len(value)
                 items.append(Change("key", key, value, _position=self.position))
-        others = [one for one in self.position.items() if self._wanted and not self._wanted(one[0])]
-        self.position = KnownSet({**dict(others), **dict(self._listing.items())})
-        self._listing = None
+        self.position = start.completed()
         return [*items, Change("complete", _position=self.position)]
 
     def _shown(self, snapshot: Snapshot) -> Iterator[tuple[bytes, bytes | None]]:
         """Every key that shows something, behind the last one."""
         with snapshot.iterator(
-            start=self._after, include_start=self._after is None, stop=RESERVED
+            start=self.position.after, include_start=self.position.after is None, stop=RESERVED
         ) as found:
             yield from found
 
@@ -218,7 +225,7 @@ class Feed:
         """Every key behind the last one, with what it shows where one of its live versions is of an
         origin that is wanted."""
         assert self._wanted is not None
-        start = INDEX if self._after is None else INDEX + self._after + b"\0"
+        start = INDEX if self.position.after is None else INDEX + self.position.after + b"\0"
         with snapshot.iterator(start=start, stop=after(INDEX)) as index:
             for row_key, row in index:
                 key = row_key[len(INDEX) :]

@@ -30,6 +30,9 @@ SCAN_DOTS_MIN = 10_000
 SCAN_FACTOR = 8
 """A round that lacks at least so many dots, and this part of all, reads the index in key order."""
 
+REPAIR = "stop the node and run: replicator verify DIR --repair"
+"""What to do where rows contradict each other."""
+
 SKIPPED_VALUES_MAX = 64
 """Values read over before a scan looks one up instead."""
 
@@ -196,12 +199,14 @@ class _Packer:
         """
         row = self._get(INDEX + key)
         if row is None:
-            raise CorruptionError(f"the log names key {key!r}, which has no index row")
+            raise CorruptionError(f"the log names key {key!r}, which has no index row; {REPAIR}")
         if row[0] != _SINGLE:
             record, _ = rows.unpack(row, key, self._origins.by_number)
             lacked = [version.dot for version in record.versions if version.dot in lack]
             if not lacked:
-                raise CorruptionError(f"the log names a dot of key {key!r} that is not live")
+                raise CorruptionError(
+                    f"the log names a dot of key {key!r} that is not live; {REPAIR}"
+                )
             origin = lacked[0].origin
             # The walk goes by ascending origin, then down: of one origin the highest comes first.
             seq = max(dot.seq for dot in lacked if dot.origin == origin)
@@ -220,7 +225,7 @@ class _Packer:
             else:
                 value = self._get(key)
                 if value is None:
-                    raise CorruptionError(f"key {key!r} is in the index and has no value")
+                    raise CorruptionError(f"key {key!r} is in the index and has no value; {REPAIR}")
                 chunk.values.append(value)
                 size = len(value)
             chunk.keys.append(key)
@@ -239,7 +244,9 @@ class _Packer:
             if not version.is_delete:
                 value = self._get(self._aside(version.dot) if aside else key)
                 if value is None:
-                    raise CorruptionError(f"dot {version.dot} of key {key!r} has no value")
+                    raise CorruptionError(
+                        f"dot {version.dot} of key {key!r} has no value; {REPAIR}"
+                    )
                 values.append(value)
         self.chunk.append(key, row, values)
 

@@ -72,6 +72,7 @@ class State:
         unexplained: what peers knew whose full-state rounds have changed something here and were
             not completed since: until it is known, the keys may be ahead of the known set, and
             digests say nothing (R16).
+        becoming: what the sync point that was begun last makes durable.
         closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
         wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
@@ -105,7 +106,7 @@ class State:
         self.ahead = AheadTable()
         self.cluster_id: bytes | None = None
         self.is_bound = False
-        self.durable = KnownSet()
+        self.durable = self.becoming = KnownSet()
         self.unexplained = KnownSet()
         self.closed_dots = KnownSet()
         self.wants_full = False

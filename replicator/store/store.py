@@ -321,6 +321,7 @@ class Store(Conflicts):
             with self._lock:
                 self.refuse_closed()
                 known, origin = self.known_now(), self.origin
+                self.becoming = known
             self.level.sync()
             if known == self.durable:
                 return

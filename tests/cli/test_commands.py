@@ -246,6 +246,8 @@ def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
         b"REPL.LOAD": [b"k", b"v"],
         b"REPL.RESOLVE": [b"k", b"VALUE", b"v"],
         b"REPL.SYNC": [b"100"],
+        b"REPL.TOKEN": [b"OWN"],
+        b"REPL.WAITFOR": [replica.token().encode(), b"100"],
         b"SET": [b"k", b"v"],
         b"EXPIRE": [b"k", b"100"],
         b"PEXPIRE": [b"k", b"100"],

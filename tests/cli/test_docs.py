@@ -33,7 +33,7 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_every_command_has_its_documents() -> None:
     (commands, _) = DOCS.split("| command | documents |", 1)[1].split("\n\n", 1)
-    assert re.findall(r"^\| `(\w+)`", commands, re.MULTILINE) == list(cli.commands)
+    assert re.findall(r"^\| `([\w-]+)`", commands, re.MULTILINE) == list(cli.commands)
 
 
 def test_every_exit_code() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
-from replicator.core.merge import merge, next_clock, raise_context, write
+from replicator.core.merge import counted_as_seen, merge, next_clock, raise_context, write
 from replicator.core.record import ABSENT, Record
 from replicator.errors import ForkedContentsError
 from tests.core import worlds
@@ -127,6 +127,21 @@ def test_a_write_leaves_what_it_has_not_seen() -> None:
     assert after == Record((mine, version, theirs), {1: 8, 2: 6, 3: 9})
     assert next_clock(before, [superseded.dot, theirs.dot]) == 2
     assert next_clock(before, []) == 0
+
+
+def test_deletes_that_may_be_collected_elsewhere_count_as_seen() -> None:
+    durable = KnownSet.of((1, 4), (2, 6), (4, 1), (5, 1))
+    record = Record(
+        (
+            put(b"a", 1, 4),
+            delete(2, 6),
+            delete(3, 1),
+            replace(put(b"b", 4, 1), expiry_ms=50),
+            replace(put(b"c", 5, 1), expiry_ms=51),
+        ),
+        {1: 4, 2: 6, 3: 1, 4: 1, 5: 1},
+    )
+    assert counted_as_seen(record, [(9, 9)], durable, 50) == {(9, 9), (2, 6), (4, 1)}
 
 
 NOTHING = KnownSet()

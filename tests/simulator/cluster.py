@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator.core.dots import Dot
 from replicator.core.members import Roster, Watermark
@@ -11,12 +11,14 @@ from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
 from .backups import Backups
+from .clocks import Clocks
 from .damage import Damage
 from .disk import Batch
 from .expiring import Expiring
+from .guarantees import Desk, Guarantees, Reader
 from .loop import Loop
 from .membership import Membership
-from .model_store import Lost, ModelStore
+from .model_store import SKEW_MAX_MS, Lost, ModelStore
 from .network import Link, topology
 from .node import Node
 from .oracle import Masks, Oracle, Violation
@@ -38,6 +40,8 @@ class Parts:
     roster: type[Roster] = Roster
     membership: type[Membership] = Membership
     backups: type[Backups] = Backups
+    guarantees: type[Guarantees] = Guarantees
+    reader: type[Reader] = Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Cluster:
     """A cluster in virtual time.
 
     Attributes:
+        clocks: every node's wall clock.
         lives: origin → the node that has it, and which of its directories.
         settled: whether all agree and no new conversations begin.
         counts: what happened how often.
@@ -63,7 +68,8 @@ class Cluster:
         self.parts = parts
         self.transcript = transcript
         self.loop = Loop()
-        self.oracle = Oracle()
+        self.clocks = Clocks(plan, self.loop, SKEW_MAX_MS)
+        self.oracle = Oracle(self.clocks)
         self.oracle.lets_outsiders_write = plan.profile.outsiders
         self.settled = False
         self._healed = False
@@ -74,6 +80,7 @@ class Cluster:
         self._values = 0
         self._random = plan.random
         self.versions = Versions(self)
+        self.desk = Desk(self)
         self.oracle.versions_differ = self.versions.is_on
         self.expiring = Expiring(self)
         self.oracle.latest_ms = self.expiring.latest_ms
@@ -114,6 +121,7 @@ class Cluster:
         self._judge_members()
         self.expiring.judge(self._staying())
         self.oracle.judge([node.store for node in self._staying()])
+        self.desk.judge(self._staying())
 
     def _staying(self) -> list[Node]:
         """All nodes but those that are gone for good."""
@@ -121,7 +129,9 @@ class Cluster:
 
     def _schedule(self) -> None:
         seconds, random = self.plan.profile.seconds, self._random
+        self.clocks.schedule(lambda name, text: self.nodes[name].say(text))
         self._start()
+        self.desk.plan()
         if "burst" in self.plan.faults:
             self._burst(random.choice(self.plan.names))
         for _ in range(self.plan.writes):
@@ -174,7 +184,7 @@ class Cluster:
         return (
             all(known == first for known in others)
             and self._is_mended(nodes)
-            and all(node.is_quiet and not self._is_quarantined(node) for node in nodes)
+            and all(node.is_quiet and not self.is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
         )
 
@@ -191,7 +201,7 @@ class Cluster:
         return (
             all(node.membership.roster.revisions() == first.revisions() for node in nodes)
             and not any(first.is_forgotten(node.store.origin) for node in nodes)
-            and (self.versions.is_on or self._has_settled(nodes))
+            and (self._has_settled(nodes) or not all(map(self.versions.closes, nodes)))
         )
 
     def _has_settled(self, nodes: list[Node]) -> bool:
@@ -304,7 +314,7 @@ class Cluster:
     def _down(self, power: bool) -> None:
         """Now, or behind one of the next commits."""
         node = self._some_node()
-        if node is None or (power and self._is_quarantined(node)):
+        if node is None or (power and self.is_quarantined(node)):
             return
         if self._random.random() < 0.3:
             self.crash(node, power)
@@ -392,7 +402,7 @@ class Cluster:
             or self._healed
             or not self._is_connected_without(node)
             or not any(self._has_from(other, node) for other in self._staying())
-            or any(self._is_quarantined(other) for other in self._staying())
+            or any(self.is_quarantined(other) for other in self._staying())
         ):
             return
         self.count("nodes gone for good")
@@ -534,7 +544,7 @@ class Cluster:
                 self.loop.after(at, lambda: self._back_up(node, backups))
 
         def lay_aside() -> None:
-            if not node.up or self._is_quarantined(node):
+            if not node.up or self.is_quarantined(node):
                 return
             node.say("is copied")
             self.oracle.copied(node.store)
@@ -551,7 +561,7 @@ class Cluster:
 
     def _back_up(self, node: Node, backups: Backups) -> None:
         """Take a backup of a node, as long as its machine has not been rolled back."""
-        if node.up and not self._is_quarantined(node) and node.name not in self._rollbacks:
+        if node.up and not self.is_quarantined(node) and node.name not in self._rollbacks:
             node.say("is backed up")
             self.oracle.copied(node.store)
             backups.add(node.disk.image())
@@ -560,6 +570,8 @@ class Cluster:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""
         if self._is_void(copy) or copy.node.gone:
             return
+        if self.plan.profile.wipes and self.plan.dice.random() < self.plan.profile.wipes:
+            copy = replace(copy, image={})
         self.count("restores")
         self._replace(copy.node, copy, "a restore", copied=True)
 
@@ -583,6 +595,8 @@ class Cluster:
         self._rollbacks[node.name] = (copy.number, self.next_number())
         self._replace(node, copy, "a rollback", copied=False)
         self.oracle.rolled_back(origin, node.store.seq)
+        for reader in self.desk.readers:
+            reader.rolled_back(node.name)
         node.quarantine = origin if forked else None
 
     def _is_void(self, copy: _Copy) -> bool:
@@ -600,7 +614,7 @@ class Cluster:
         known = self.nodes[peer].store.known_now()
         return bool(known.highest(image["origin"]) > image["shown"])
 
-    def _is_quarantined(self, node: Node) -> bool:
+    def is_quarantined(self, node: Node) -> bool:
         """Whether a fork is yet to be noticed, and somebody is left to notice it."""
         return node.quarantine == node.store.origin and any(
             self.can_tell(node, other.name) for other in self._staying() if other is not node
@@ -645,7 +659,7 @@ class Cluster:
         if not (link.up and peer.up) or node.forking or peer.forking:
             return
         for one, other in ((node, peer), (peer, node)):
-            if self._is_quarantined(one) and not self.can_tell(one, other.name):
+            if self.is_quarantined(one) and not self.can_tell(one, other.name):
                 return
         connection = link.connect()
         ends = node.join(peer_name, connection, 0), peer.join(node.name, connection, 1)

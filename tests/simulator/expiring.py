@@ -71,7 +71,7 @@ class Expiring:
         """All clocks are right from now on."""
         if self._is_on:
             for name in self._cluster.plan.names:
-                self._cluster.plan.skew_ms[name] = 0
+                self._cluster.clocks.set_off(name, 0)
 
     def seen(self, name: str, wall_ms: int) -> None:
         """A node has looked at its clock."""
@@ -95,10 +95,9 @@ class Expiring:
     def _set_clock(self, name: str) -> None:
         skews = SKEWS_MS if name != self._cluster.plan.names[0] else (0, -300, -2000)
         if not self._cluster.is_healed:
-            self._cluster.plan.skew_ms[name] = self._dice.choice(skews)
-            self._cluster.transcript.say(
-                self._cluster.loop.now, name, f"clock off by {self._cluster.plan.skew_ms[name]} ms"
-            )
+            skew_ms = self._dice.choice(skews)
+            self._cluster.clocks.set_off(name, skew_ms)
+            self._cluster.transcript.say(self._cluster.loop.now, name, f"clock off by {skew_ms} ms")
 
     def _sweep(self, node: "Node") -> None:
         def swept(result: object) -> None:

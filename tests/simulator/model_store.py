@@ -11,7 +11,7 @@ rounds knew that began here and were not completed), ``"closed"``, ``"want full"
 forgotten and has to begin with a full-state round), ``("member", origin)``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
@@ -24,7 +24,7 @@ from replicator.core.compare import Part, Piece, Stretch
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
-from replicator.core.merge import merge, next_clock, raise_context
+from replicator.core.merge import Seen, counted_as_seen, merge, next_clock, raise_context
 from replicator.core.merge import write as write_record
 from replicator.core.record import ABSENT, Context, Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, resolve
@@ -40,8 +40,8 @@ SKEW_MAX_MS = 3_600_000
 class Ledger(Protocol):
     """Who keeps the books outside of the system: `oracle.Oracle`."""
 
-    def issued(self, node: str, version: Version, record: Record) -> None:
-        """A write over `record` is about to be committed at `node`."""
+    def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
+        """A write that has seen these is about to be committed at `node`."""
 
     def withdrawn(self, version: Version) -> None:
         """It was not committed."""
@@ -383,11 +383,13 @@ class ModelStore:
     def write(
         self,
         operations: Sequence[tuple[bytes, bytes | None]],
+        seen: Sequence[Version] | None = None,
         expiries: Mapping[bytes, int] | None = None,
     ) -> list[Version]:
         """One batch, folded to the last operation per key; None deletes (R1).
 
         Args:
+            seen: what the user had read, of a single key; None is all there is.
             expiries: when what is put expires, of some keys (R17).
 
         Raises:
@@ -399,15 +401,25 @@ class ModelStore:
         for key, value in dict(operations).items():
             record = self.record(key)
             dot = Dot(self.origin, known.highest(self.origin) + 1)
-            version = _version(key, dot, record, self._clock.tick(self.habits.wall_ms()), value)
+            saw = None if seen is None else self.saw(record, {one.dot for one in seen})
+            clock = next_clock(record, saw)
+            version = _version(key, dot, clock, self._clock.tick(self.habits.wall_ms()), value)
             if expiries and key in expiries and value is not None:
                 version = replace(version, expiry_ms=expiries[key])
-            self.ledger.issued(self.habits.node, version, record)
+            past = [one for one in record.versions if saw is None or one.dot in saw]
+            past += [one for one in seen or () if one.dot in known]
+            self.ledger.issued(self.habits.node, version, past)
             known.add(*dot)
-            batch[key] = self.entry(write_record(record, version))
+            batch[key] = self.entry(self.written(record, version, saw))
             versions.append(version)
         self._commit_issued(batch, versions)
         return versions
+
+    def saw(self, record: Record, seen: set[Dot]) -> Collection[tuple[int, int]]:
+        return counted_as_seen(record, seen, self.durable_known(), self.habits.wall_ms())
+
+    def written(self, record: Record, version: Version, seen: Seen) -> Record:
+        return write_record(record, version, seen)
 
     def _commit_issued(self, batch: Batch, versions: Sequence[Version]) -> None:
         """Commit a batch with own writes; their dots are free again where it fails."""
@@ -773,9 +785,9 @@ class ModelStore:
     said_ms = 0
 
 
-def _version(key: bytes, dot: Dot, record: Record, timestamp: int, value: bytes | None) -> Version:
+def _version(key: bytes, dot: Dot, clock: int, timestamp: int, value: bytes | None) -> Version:
     checksum = 0 if value is None else crc32(value)
-    return Version(key, dot, next_clock(record), timestamp, value is None, value, None, checksum)
+    return Version(key, dot, clock, timestamp, value is None, value, None, checksum)
 
 
 def _recovered(found: Batch) -> KnownSet:

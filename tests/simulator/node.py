@@ -27,9 +27,6 @@ T = TypeVar("T")
 MANY_PEERS = 4
 """Beyond that many a node dials each of them less often, as the fan-out has it."""
 
-EPOCH_MS = 1_790_000_000_000
-"""The wall clock at the beginning of virtual time."""
-
 
 class Node:
     """One node.
@@ -76,12 +73,13 @@ class Node:
             mode=plan.mode,
             chunk_records=plan.chunk_records,
         )
+        self.guarantees = cluster.parts.guarantees(self)
         self.store: ModelStore
         self.membership: Membership
         self.open_store(lost_power=False, copied=False)
 
     def wall_ms(self) -> int:
-        now_ms = EPOCH_MS + self.cluster.plan.skew_ms[self.name] + int(self.loop.now * 1000)
+        now_ms = self.cluster.clocks.wall_ms(self.name)
         self.cluster.expiring.seen(self.name, now_ms)
         return now_ms
 
@@ -103,6 +101,7 @@ class Node:
 
     def open_store(self, *, lost_power: bool, copied: bool) -> None:
         """Open what is on the disk, as a new process does first."""
+        self.cluster.clocks.opened(self.name)
         self.store = self.cluster.parts.store.open(
             self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
         )
@@ -125,6 +124,7 @@ class Node:
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
         self.membership.begin()
+        self.guarantees.begin()
         for peer in self.peers:
             most = 0.8 * max(1.0, len(self.peers) / MANY_PEERS)
             self._every(0.1, most, partial(self._dial, peer))
@@ -214,13 +214,17 @@ class Node:
     ) -> None:
         """A user's write; with `sync` it is acknowledged after a sync point (R11)."""
 
+        seen = self.guarantees.seen([key for key, _ in operations])
+
         def written(result: object) -> None:
+            saw = "" if seen is None else f" having seen {[str(one.dot) for one in seen]}"
             until = f" until {expiries}" if expiries else ""
-            self.say(f"writes {operations}{until} → {_names(result)}")
+            self.say(f"writes {operations}{saw}{until} → {_names(result)}")
+            self.guarantees.written(result)
             if sync:
                 self.sync()
 
-        self.attempt(lambda: self.store.write(operations, expiries), written)
+        self.attempt(lambda: self.store.write(operations, seen, expiries), written)
 
     def sync(self) -> None:
         def operation() -> None:
@@ -293,13 +297,14 @@ class Node:
     def _fork(self, was_forgotten: bool) -> None:
         oracle = self.cluster.oracle
         before, promised = oracle.held(self.store), oracle.recorded(self.store)
-        self.store.fork(was_forgotten)
+        self.store.fork(was_forgotten and self.cluster.versions.closes(self))
         self.cluster.count("forks")
         self._named()
         self.say(f"forked: goes on as {self.store.origin:016x}")
         self.quarantine = None
         self.cluster.tempt(self)
         self.cluster.came_back(self, before, "a fork", promised)
+        self.guarantees.forked()
         oracle.forked(self.name, promised)
 
     # Conversations
@@ -372,6 +377,7 @@ class Node:
             peer = session.conversation.peer
             assert peer is not None
             self.membership.heard_of(peer.origin, peer.node)
+            self.guarantees.met(session)
         elif report.kind == "differs":
             self.cluster.difference(self, session.peer)
         elif report.kind in ("compared", "mended"):

@@ -13,6 +13,8 @@ After every step, for the node that changed:
 - its purge floor names nothing that it does not know;
 - its roster holds of every member what that one said, and never an older account than before.
 
+Of every write: its timestamp is in keeping with its node's wall clock (`clocks`).
+
 Of what a node says of itself: it holds, on disk, all that it acknowledges (R7). The watermarks are
 checked where they are used (`cluster`).
 
@@ -37,6 +39,7 @@ from replicator.core.known import KnownSet
 from replicator.core.members import HEARD_OF, Member, Roster
 from replicator.core.record import Record, Version
 
+from .clocks import Clocks
 from .model_store import ModelStore
 
 T = TypeVar("T")
@@ -92,7 +95,8 @@ class _Watched:
 class Oracle:
     """The books, and the judge. It is each store's `Ledger`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._by_key: dict[bytes, list[Write]] = {}
         self._by_version: dict[Identity, Write] = {}
         self._by_dot: dict[Dot, list[Write]] = {}
@@ -117,9 +121,11 @@ class Oracle:
 
     # The books
 
-    def issued(self, node: str, version: Version, record: Record) -> None:
-        """A write over `record` is about to be committed at `node`."""
+    def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
+        """A write that has seen these is about to be committed at `node`."""
         dot = version.dot
+        if fault := self._clocks.fault(node, version):
+            raise Violation(fault)
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
@@ -130,7 +136,7 @@ class Oracle:
         key = version.key
         if key in self._rotten:
             self._rotten[key] = False
-        past = self._closure(record) | self._gone_for(key, self._known_of(node))
+        past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
         self._enter(node, version, past)
 
     def _known_of(self, node: str) -> KnownSet:
@@ -277,6 +283,32 @@ class Oracle:
                 f"{account.name} acknowledges {missing!r}, which a power cut would take (R7)"
             )
         self._said.setdefault((account.origin, account.revision), []).append(account.known)
+
+    def said_durable(self, node: str, known: KnownSet, safe: KnownSet) -> None:
+        """A node tells a peer what it holds durably.
+
+        Raises:
+            Violation: it says too much.
+        """
+        missing = known.difference(safe)
+        if missing:
+            raise Violation(
+                f"{node} says that it holds {missing!r} durably, which a power cut would take (R11)"
+            )
+
+    def check_promised(self, store: ModelStore, version: Version) -> None:
+        """At quiet, of a write that a user was told to be on the disk of somebody who is left.
+
+        Raises:
+            Violation: it is lost.
+        """
+        key, write = version.key, self._write(version)
+        held = self.held(store).get(key, 0)
+        if not write.bit & (held | self._again(key, held)):
+            raise Violation(
+                f"the {write} is lost at {store.habits.node}, although a peer that is left had it "
+                "on disk when its user was told so"
+            )
 
     def check_roster(self, node: str, roster: Roster, seen: dict[int, int]) -> None:
         """A roster has changed.
@@ -568,8 +600,11 @@ class Oracle:
         return mask
 
     def _closure(self, record: Record) -> int:
+        return self._closure_of(record.versions)
+
+    def _closure_of(self, versions: Iterable[Version]) -> int:
         mask = 0
-        for version in record.versions:
+        for version in versions:
             write = self._write(version)
             mask |= write.bit | write.past
         return mask

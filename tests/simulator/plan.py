@@ -30,6 +30,9 @@ FAULTS = (
     "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
+CLOCK_JUMP_CHANCE = 0.25
+"""How often clocks are set forward or back on the way: "clock jump"."""
+
 VERSIONS_CHANCE = 0.2
 """How often nodes are of several versions, drawn apart from the faults above: "versions"."""
 
@@ -56,6 +59,7 @@ class Profile:
         deletes: choices for the chance of a write to be a delete.
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
+        wipes: chance that a directory comes back empty where an older copy is put in place.
         eager: whether every node collects, and often.
         digests: seconds between two comparisons of digests (R16); 0 for none.
         rots: most records that a node loses behind its own back.
@@ -80,6 +84,7 @@ class Profile:
     deletes: tuple[float, ...] = (0.2, 0.3, 0.5)
     dwell: float = 0.0
     full_cuts: float = 0.0
+    wipes: float = 0.0
     eager: bool = False
     digests: float = 0.0
     rots: int = 0
@@ -109,19 +114,21 @@ PROFILES = {
     ),
     "returns": Profile(
         "old directories that come back, full-state rounds that are cut or take their time",
-        (3, 4),
-        (3, 6),
+        (3, 3),
+        (4, 6),
         (25, 50),
         6.0,
         4,
         20,
         ("collect", "restore"),
-        0.25,
+        0.15,
+        topologies=("line",),
         atomic=(0, 100),
         sync=(0.3,),
         deletes=(0.3, 0.5),
         dwell=0.3,
         full_cuts=0.2,
+        wipes=0.25,
         eager=True,
     ),
     "forgets": Profile(
@@ -225,7 +232,7 @@ PROFILES = {
         8.0,
         8,
         40,
-        ("versions", "collect"),
+        ("versions", "collect", "forget"),
     ),
 }
 
@@ -290,9 +297,11 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
+    if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
+        faults |= {"clock jump"}
     faults |= {"damage", "expiry"} & set(profile.always)
     if "expiry" in faults:  # R8 takes the clocks of all that take part at their word
-        faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback"}
+        faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback", "clock jump"}
     # The version before finds no differences, so there they are not mended everywhere.
     are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
     are_mixed = are_mixed and not (profile.rots or profile.outsiders)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from replicator.config import PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
 from replicator.core.clock import to_ms
 from replicator.core.compare import EQUAL, SPLIT, Part
@@ -16,6 +17,10 @@ from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import Effect
+from replicator.protocol.effects import Lost as StreamLost
+from replicator.protocol.messages import Message
 from replicator.protocol.pulls import ConversationId, Pulls
 from tests.comparing import inside
 
@@ -24,6 +29,7 @@ from .cluster import Parts
 from .disk import Batch, Disk
 from .membership import Membership
 from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source, is_over
+from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
 
@@ -453,6 +459,24 @@ class RepairForgetsLiveOnly(ModelStore):
         return known
 
 
+class SpeaksNewest(Conversation):
+    """Versions: what the peer said that it speaks is not looked at"""
+
+    @property
+    def version(self) -> int:
+        return PROTOCOL_VERSION
+
+
+class HearsNobodyOut(Conversation):
+    """R10: who tells a peer that it was forgotten closes before that can say the same."""
+
+    def receive(self, message: Message, now: float) -> list[Effect]:
+        effects = super().receive(message, now)
+        if self.states[0] == "parting":
+            effects += self.handle(StreamLost("not waited for"), now)
+        return effects
+
+
 class RepairForgetsCollected(ModelStore):
     """R8: a repair forgets what was collected, and no context tells of any more."""
 
@@ -472,6 +496,30 @@ def _rule(kind: type) -> str:
     return (kind.__doc__ or "").rstrip(".")
 
 
+class AdoptsAnyClock(ModelStore):
+    """R1: whatever timestamp a peer sends is adopted, however far ahead, and followed."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.skew_max_ms, self._clock.lead_max = 2**46, 2**62
+
+
+class StaysAhead(ModelStore):
+    """R1: timestamps stay ahead for ever when the own clock is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**62
+
+
+class FollowsEveryStepBack(ModelStore):
+    """R1: timestamps go back with the own clock, however little that is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**16
+
+
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
 
@@ -482,6 +530,10 @@ def _backups(kind: type[Backups]) -> Bug:
 
 def _pulls(kind: type[Pulls]) -> Bug:
     return Bug(_rule(kind), Parts(pulls=kind))
+
+
+def _conversation(kind: type[Conversation]) -> Bug:
+    return Bug(_rule(kind), Parts(conversation=kind))
 
 
 BUGS: Mapping[str, Bug] = {
@@ -499,6 +551,9 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "clock-adopted": _store(AdoptsAnyClock),
+    "clock-stays-ahead": _store(StaysAhead),
+    "clock-steps-back": _store(FollowsEveryStepBack),
     "mending-consults-known": _store(MendsByKnown),
     "counts-only": _store(ComparesCountsOnly),
     "ranges-without-absence": _store(AppliesRangesWithoutAbsence),
@@ -530,7 +585,10 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "speaks-newest": _conversation(SpeaksNewest),
+    "hears-nobody-out": _conversation(HearsNobodyOut),
     "increment-without-absence": _backups(IncrementWithoutAbsence),
     "increment-of-own-writes": _backups(IncrementOfOwnWrites),
+    **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

@@ -39,18 +39,20 @@ from replicator.protocol.effects import (
     Learn,
     LearnClosed,
     Lost,
+    MakeDurable,
     OpenSource,
     Poke,
     PokeOthers,
     ReadChunk,
     Report,
+    Secured,
     Send,
     Show,
     SourceOpened,
     Stop,
     StoreFailed,
 )
-from replicator.protocol.messages import SINCE, Message, Records
+from replicator.protocol.messages import SINCE, Durable, Message, Records
 
 from .model_store import Outcome, Source
 from .network import Connection
@@ -192,11 +194,12 @@ class Session:
 
     def _check_version(self, message: Message) -> None:
         """What is sent the peer can read."""
-        version = SINCE.get(type(message), 1)
-        if version > self.conversation.version:
+        version, peer = SINCE.get(type(message), 1), self.conversation.peer
+        spoken = 1 if peer is None else peer.versions[1]
+        if version > spoken:
             raise Violation(
-                f"{self.node.name} sends {self.peer} a {type(message).__name__}, of protocol "
-                f"version {version}, in a conversation of version {self.conversation.version}"
+                f"{self.node.name} sends {self.peer}, which speaks protocol version {spoken}, a "
+                f"{type(message).__name__}, of version {version}"
             )
 
     def _begin(self, effect: Effect) -> None:
@@ -205,6 +208,10 @@ class Session:
                 if self.node.transcript.wanted:
                     self.node.say(f"→ {self.peer}  {describe(message)}")
                 self._check_version(message)
+                if isinstance(message, Durable):
+                    self.node.cluster.oracle.said_durable(
+                        self.node.name, message.known, self.node.store.safe_known()
+                    )
                 self._connection.send(self._end, encode(message))
             case Show(seq):
                 self._hold_back(effect, lambda: self.node.store.show(seq))
@@ -232,6 +239,10 @@ class Session:
                         other.tell_later(Poke())
             case Learn(members):
                 self.node.membership.learn(self, members)
+            case MakeDurable():
+                self.node.guarantees.make_durable(self, effect)
+            case Secured(known):
+                self.node.guarantees.secured(self, known)
             case LearnClosed(closed):
                 self._hold_back(effect, lambda: self.node.membership.learn_closed(closed))
             case Report():

@@ -46,6 +46,9 @@ PLANTED = {
     "expiry-by-hybrid-clock": "expiry",
     "swept-for-good": "expiry",
     "expired-dropped-early": "expiry",
+    "clock-adopted": "default",
+    "clock-stays-ahead": "default",
+    "clock-steps-back": "default",
     "dot-reused": "default",
     "copy-keeps-origin": "default",
     "known-survives-power-cut": "default",
@@ -58,6 +61,7 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "speaks-newest": "versions",
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
 }

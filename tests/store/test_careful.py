@@ -67,6 +67,36 @@ class TestSeen:
         assert store.db.get(b"k") == b"w"
         check_store(store)
 
+    def test_a_delete_that_may_be_collected_elsewhere_does_not_stay(self, store: Store) -> None:
+        """Everybody may have it, and somebody may have dropped it (R8)."""
+        store.put(b"k", b"v")
+        tombstone = store.put_with(b"k", None)
+        beside = store.put_with(b"k", b"w", seen=[])
+        assert live(store, b"k") == {tombstone, beside}, "no acknowledgement of ours has it"
+        store.put_with(b"l", None)
+        store.put_with(b"m", b"v", expiry_ms=1)
+        store.sync_point()
+        alone = [store.put_with(key, b"w", seen=[]) for key in (b"l", b"m")]
+        assert live(store, b"l") | live(store, b"m") == set(alone)
+        assert store.versions(b"l")[0].clock == 1, "above what it supersedes"
+        check_store(store)
+
+    def test_a_sync_point_under_way_counts(self, store: Store) -> None:
+        """What it makes durable is acknowledged without what is written meanwhile."""
+        tombstone = store.put_with(b"k", None)
+        sync = store.level.sync
+        dots = []
+
+        def write_meanwhile() -> None:
+            sync()
+            if not dots:
+                dots.append(store.put_with(b"k", b"w", seen=[]))
+
+        store.level.sync = write_meanwhile  # type: ignore[method-assign]
+        store.sync_point()
+        assert tombstone in store.durable and dots[0] not in store.durable
+        assert live(store, b"k") == {dots[0]}
+
     def test_the_resolver_says_what_is_shown(self, place: Place) -> None:
         def longest(a: Version, b: Version) -> bytes:
             return max(a.value or b"", b.value or b"", key=len) + b"!"

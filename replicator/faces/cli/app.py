@@ -18,6 +18,7 @@ from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
 from replicator.faces.cli.diff import diff
 from replicator.faces.cli.exchange import export, import_
+from replicator.faces.cli.feed import changes, token, wait_for
 from replicator.faces.cli.inspection import digest, status
 from replicator.faces.cli.load import load
 from replicator.faces.cli.output import complain
@@ -101,6 +102,9 @@ for _command in (
     put,
     delete,
     scan,
+    changes,
+    token,
+    wait_for,
     status,
     digest,
     conflicts,

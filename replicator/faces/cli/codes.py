@@ -40,6 +40,7 @@ _EXIT_OF_CODE = {
     "PEER": Exit.UNREACHABLE,
     "TIMEOUT": Exit.UNREACHABLE,
     "CLOSING": Exit.UNREACHABLE,
+    "NOREPLICAS": Exit.NO,
 }
 
 

@@ -8,8 +8,8 @@ import click
 
 from replicator.config import PAGE_ITEMS_MAX
 from replicator.errors import UsageError
-from replicator.faces.cli.codes import Exit
-from replicator.faces.cli.door import Door
+from replicator.faces.cli.codes import Exit, RefusedError
+from replicator.faces.cli.door import WAIT_SECONDS_MAX, Door
 from replicator.faces.cli.options import (
     Where,
     escaped_option,
@@ -64,6 +64,10 @@ def get(
 @click.argument("value", required=False)
 @store_options()
 @click.option("--ttl", type=float, help="Let it go after so many seconds.", metavar="SECONDS")
+@click.option(
+    "--replicas", type=click.IntRange(min=1), help="Wait until so many peers have it on disk."
+)
+@click.option("--timeout", type=click.FloatRange(min=0), help="For so many seconds, at most.")
 @escaped_option
 @json_option
 def put(
@@ -71,10 +75,15 @@ def put(
     value: str | None,
     where: Where,
     ttl: float | None,
+    replicas: int | None,
+    timeout: float | None,
     with_escapes: bool,
     as_json: bool,
 ) -> int:
     """Write VALUE, or what comes from standard input, under KEY.
+
+    With --replicas it exits with 1 where not so many peers had it in time: it is written all the
+    same, and goes on to them.
 
     \b
         replicator put --data ./a user:1 Ada
@@ -84,11 +93,18 @@ def put(
     """
     name = given(key, with_escapes)
     content = sys.stdin.buffer.read() if value is None else given(value, with_escapes)
+    if timeout is not None and replicas is None:
+        raise UsageError("--timeout says how long to wait for --replicas: give both, or none")
     with where.open() as door:
-        door.call(b"SET", name, content, *_expiry(ttl))
+        if replicas is None:
+            door.call(b"SET", name, content, *_expiry(ttl))
+            is_there = True
+        else:
+            is_there = _put_at_peers(door, [name, content, *_expiry(ttl)], replicas, timeout)
     if as_json:
-        print_json({"key": name, "written": True})
-    return Exit.OK
+        answer = {"key": name, "written": True}
+        print_json(answer if replicas is None else answer | {"replicated": is_there})
+    return Exit.OK if is_there else Exit.NO
 
 
 def _expiry(ttl: float | None) -> list[bytes]:
@@ -153,6 +169,27 @@ def scan(
             else:
                 print(f"{escaped(key)}\t{escaped(value)}")
     return Exit.OK
+
+
+def _put_at_peers(door: Door, put: list[bytes], replicas: int, timeout: float | None) -> bool:
+    """Write a key; whether so many peers had it on disk in time.
+
+    Args:
+        put: its key, its value, and when it expires.
+    """
+    arguments = [*put, b"REPLICAS", b"%d" % replicas]
+    if timeout is None and door.running:
+        timeout = WAIT_SECONDS_MAX
+    if timeout is not None:
+        arguments += [b"TIMEOUT", b"%d" % round(1000 * timeout)]
+    try:
+        door.call(b"REPL.PUT", *arguments)
+    except RefusedError as error:
+        if error.code != "NOREPLICAS":
+            raise
+        complain(str(error))
+        return False
+    return True
 
 
 def writes_to_terminal() -> bool:

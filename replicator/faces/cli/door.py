@@ -24,6 +24,9 @@ GREETING_SECONDS = 10.0
 ANSWER_SECONDS = 600.0
 """How long it may take to answer: a digest reads everything."""
 
+WAIT_SECONDS_MAX = 0.9 * ANSWER_SECONDS
+"""How long a daemon is asked to wait for something, at most."""
+
 READ_BYTES = 1 << 16
 
 

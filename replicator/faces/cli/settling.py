@@ -8,7 +8,7 @@ import click
 
 from replicator.errors import UsageError
 from replicator.faces.cli.codes import Exit
-from replicator.faces.cli.door import ANSWER_SECONDS, Door
+from replicator.faces.cli.door import WAIT_SECONDS_MAX, Door
 from replicator.faces.cli.options import (
     Where,
     escaped_option,
@@ -20,9 +20,6 @@ from replicator.faces.cli.output import complain, escaped, print_json
 
 VALUE_CHARACTERS_MAX = 60
 """How much of a value is shown to people."""
-
-WAIT_SECONDS_MAX = 0.9 * ANSWER_SECONDS
-"""How long `reevaluate` waits for a daemon at most."""
 
 
 @click.command()
