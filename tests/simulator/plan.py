@@ -162,6 +162,20 @@ PROFILES = {
         eager=True,
         leaves=0.04,
     ),
+    "expiry": Profile(
+        "values that expire, wall clocks that are off and jump",
+        (2, 4),
+        (1, 4),
+        (15, 40),
+        6.0,
+        6,
+        20,
+        ("expiry", "collect"),
+        0.6,
+        atomic=(0, 100),
+        sync=(0.3,),
+        deletes=(0.1, 0.3),
+    ),
     "damage": Profile(
         "records that can be read no more, and their repair",
         (2, 4),
@@ -300,7 +314,9 @@ def make(seed: int, profile_name: str = "default") -> Plan:
     )
     if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
         faults |= {"clock jump"}
-    faults |= {"damage"} & set(profile.always)
+    faults |= {"damage", "expiry"} & set(profile.always)
+    if "expiry" in faults:  # R8 takes the clocks of all that take part at their word
+        faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback", "clock jump"}
     # The version before finds no differences, so there they are not mended everywhere.
     are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
     are_mixed = are_mixed and not (profile.rots or profile.outsiders)

@@ -10,6 +10,7 @@ from functools import partial
 
 from replicator.config import PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
+from replicator.core.clock import to_ms
 from replicator.core.compare import EQUAL, SPLIT, Part
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
@@ -27,7 +28,7 @@ from .backups import Backups
 from .cluster import Parts
 from .disk import Batch, Disk
 from .membership import Membership
-from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
+from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source, is_over
 from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
@@ -321,6 +322,41 @@ class CollectsBesideLivePut(ModelStore):
         return super().collect(watermark)
 
 
+class ShowsLosers(ModelStore):
+    """R17: where the winner has expired, the best of the others comes up."""
+
+    def shows(self, record: Record) -> bytes | None:
+        left = [v for v in record.versions if (v.expiry_ms or 1 << 63) > self.now_ms()]
+        return super().shows(Record(tuple(left), record.context)) if left else None
+
+
+class ExpiresByHybridClock(ModelStore):
+    """R17: expiries are compared with the hybrid clock."""
+
+    def now_ms(self) -> int:
+        return max(to_ms(self._clock.last), super().now_ms())
+
+
+class SweepsForGood(ModelStore):
+    """R17: what was swept does not come back when the clock was wrong."""
+
+    def sweep(self) -> int:
+        count = 0
+        for key, record in sorted(self.records().items()):
+            entry = self.entry(record)
+            if entry is not None and entry.visible is None and entry != self.disk.rows[key]:
+                self.commit({key: entry})
+                count += 1
+        return count
+
+
+class DropsExpiredEarly(ModelStore):
+    """R8, R17: what has expired by this node's clock counts as deleted."""
+
+    def disposable(self, record: Record) -> bool:
+        return is_over(record, self.habits.wall_ms())
+
+
 class ClaimsAlthoughWithheld(Pulls):
     """R5: a claim does not wait for the dots that were withheld."""
 
@@ -525,6 +561,10 @@ BUGS: Mapping[str, Bug] = {
     "closed-in-merge": _store(MergesByClosedDots),
     "closed-in-contexts": _store(RaisesContextsOverClosedDots),
     "closed-not-reissued": _store(KeepsClosedVersions),
+    "expiry-shows-losers": _store(ShowsLosers),
+    "expiry-by-hybrid-clock": _store(ExpiresByHybridClock),
+    "swept-for-good": _store(SweepsForGood),
+    "expired-dropped-early": _store(DropsExpiredEarly),
     "dot-reused": _store(ReusesDots),
     "copy-keeps-origin": _store(CopyKeepsOrigin),
     "known-survives-power-cut": _store(TrustsKnownAfterPowerCut),

@@ -19,6 +19,7 @@ CLEAN = {
     "versions": 60,
     "returns": 40,
     "damage": 60,
+    "expiry": 100,
 }
 """Seeds run of each profile, from 0."""
 
@@ -41,6 +42,10 @@ PLANTED = {
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
+    "expiry-shows-losers": "expiry",
+    "expiry-by-hybrid-clock": "expiry",
+    "swept-for-good": "expiry",
+    "expired-dropped-early": "expiry",
     "clock-adopted": "default",
     "clock-stays-ahead": "default",
     "clock-steps-back": "default",
