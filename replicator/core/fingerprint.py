@@ -139,14 +139,16 @@ def _versions(key: bytes, row: bytes, moment_ms: int | None) -> tuple[list[bytes
     whether one of them is a put that has not expired at the moment."""
     try:
         return _versions_of(row, moment_ms or 0)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, ValueError) as error:
         raise FormatError(f"the row of key {key!r} does not decode: {error!r}") from error
 
 
 def _versions_of(row: bytes, moment_ms: int) -> tuple[list[bytes], bool]:
-    if row[0] == rows.SINGLE:
+    if row[0] == rows.SINGLE and len(row) == _SIZE:
         return [row], not row[1] & rows.DELETE
-    _, _, count, _ = _HEAD.unpack_from(row)
+    kind, _, count, _ = _HEAD.unpack_from(row)
+    if kind != rows.GENERAL:
+        raise ValueError("unknown kind of row")
     place = _HEAD.size
     parts, live = [], False
     for left in range(count - 1, -1, -1):
@@ -161,4 +163,6 @@ def _versions_of(row: bytes, moment_ms: int) -> tuple[list[bytes], bool]:
         head = _SHORT_KIND + bytes([flags | (_MORE if left else 0)])
         parts.append(head + row[place + 1 : end])
         place = end
+    if place > len(row):
+        raise ValueError("it is too short")
     return parts, live

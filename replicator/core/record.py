@@ -55,6 +55,11 @@ class Version:
             and self.checksum == other.checksum
         )
 
+    def is_live_put(self, moment_ms: int) -> bool:
+        """Whether it is a put that expires after a wall clock, in milliseconds, if ever: what a
+        digest as of that moment counts a record for (R16)."""
+        return not self.is_delete and (self.expiry_ms is None or self.expiry_ms > moment_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

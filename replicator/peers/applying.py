@@ -65,5 +65,5 @@ def _apply(store: Store, effect: ApplyEffect) -> Applied:
             return store.finish(chunk, remote_known, claim, floor, full)
         case ApplyFull(chunk, remote_known, floor, after, upto):
             return store.apply_full(chunk, remote_known, floor, after, upto)
-        case ApplyRanges(pieces, remote_known, floor, mends):
-            return store.apply_ranges(pieces, remote_known, floor, mends=mends)
+        case ApplyRanges(pieces, remote_known, floor, mends_ms):
+            return store.apply_ranges(pieces, remote_known, floor, mends_ms=mends_ms)

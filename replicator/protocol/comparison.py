@@ -52,13 +52,14 @@ class ApplyRanges:
     Attributes:
         pieces: disjoint; in each all records of the peer that lie there.
         remote_known, floor: as of `ApplyFull`.
-        mends: whether a difference is mended (R16): then what either side knows is not asked.
+        mends_ms: where a difference is mended (R16), as of which wall clock in milliseconds; then
+            what either side knows is not asked. None in a full-state round.
     """
 
     pieces: tuple[Piece, ...]
     remote_known: KnownSet
     floor: Mapping[int, int]
-    mends: bool
+    mends_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

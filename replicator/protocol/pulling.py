@@ -276,7 +276,9 @@ class PullHalf:
         is_mend = comparing.moment_ms is not None
         if not comparing.has_pieces:
             return self._finish(current, Chunk(), claims=not is_mend)
-        return ApplyRanges(comparing.take(), current.remote_known, current.floor, is_mend)
+        return ApplyRanges(
+            comparing.take(), current.remote_known, current.floor, comparing.moment_ms
+        )
 
     def _next_full(self, current: Round) -> Effect:
         if current.comparing is not None:

@@ -100,14 +100,14 @@ class Applier:
         upto: Key,
     ) -> Applied:
         """See `Store.apply_full`."""
-        return self.apply_ranges([Piece(chunk, after_key, upto)], remote_known, floor, False)
+        return self.apply_ranges([Piece(chunk, after_key, upto)], remote_known, floor, None)
 
     def apply_ranges(
         self,
         pieces: Iterable[Piece],
         remote_known: KnownSet,
         floor: Mapping[int, int],
-        mends: bool,
+        mends_ms: int | None,
     ) -> Applied:
         """See `Store.apply_ranges`. Works in steps of bounded size, each of which may stand alone:
         a cut full-state round begins again at the first key."""
@@ -118,12 +118,12 @@ class Applier:
             self._state.refuse_closed()
             self._pace.give_way(sum(piece.chunk.size_bytes for piece in pieces) * WRITTEN_FACTOR)
             for piece in pieces:
-                if mends:
+                if mends_ms is not None:
                     self._meet(piece.chunk, KnownSet(), KnownSet(), {})
                 else:
                     self._meet(piece.chunk, remote_known, KnownSet(), floor)
             for some in self._steps(pieces):
-                make_plan = partial(self._plan_full, some, remote_known, within, mends)
+                make_plan = partial(self._plan_full, some, remote_known, within, mends_ms)
                 step = self._do(make_plan, {key for key, _ in some}, None, {})
                 total = Applied(
                     total.records + step.records,
@@ -214,13 +214,13 @@ class Applier:
         some: list[KeyAndRecord],
         remote_known: KnownSet,
         floor: Mapping[int, int],
-        mends: bool,
+        mends_ms: int | None,
     ) -> Plan:
         plan = Plan(self._state, self._settler, self._knows)
-        plan.full_known = None if mends else remote_known
+        plan.full_known = None if mends_ms is not None else remote_known
         for key, record in some:
-            if mends:
-                plan.mend_record(key, record or ABSENT)
+            if mends_ms is not None:
+                plan.mend_record(key, record or ABSENT, mends_ms)
             else:
                 raised = ABSENT if record is None else raise_context(record, floor)
                 plan.add_record(key, raised, remote_known, may_vanish=True)

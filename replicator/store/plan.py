@@ -195,14 +195,15 @@ class Plan:
         """
         self._add_record(key, remote, self._knows, remote_known, may_vanish)
 
-    def mend_record(self, key: bytes, remote: Record) -> None:
+    def mend_record(self, key: bytes, remote: Record, moment_ms: int) -> None:
         """Merge one record without asking the known sets (R16): a version goes only where the
-        context of the other side covers it. What has no put on either side is left alone, and so
-        is a key of which nothing would stay: that is for a person to look at."""
+        context of the other side covers it. What has no put on either side, but for those that
+        have expired at the moment, is left alone, and so is a key of which nothing would stay: that
+        is for a person to look at."""
         local = self._local(key)
         both = (*local.versions, *remote.versions)
         nothing = KnownSet()
-        if all(version.is_delete for version in both):
+        if not any(version.is_live_put(moment_ms) for version in both):
             return
         if merge(local, nothing, remote, nothing).versions:
             self._add_record(key, remote, nothing, nothing, False)

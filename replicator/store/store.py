@@ -259,17 +259,18 @@ class Store(Conflicts):
         remote_known: KnownSet,
         floor: Mapping[int, int],
         *,
-        mends: bool,
+        mends_ms: int | None = None,
     ) -> Applied:
         """Merge ranges of keys, absence counting.
 
         Args:
             pieces: disjoint, each with all of the peer's records that lie there.
-            remote_known, floor: as for `apply_full`; not asked where `mends`.
-            mends: whether a difference is mended (R16): a version goes only where the context of
-                the other side covers it, whatever either side knows.
+            remote_known, floor: as for `apply_full`; not asked in a mend.
+            mends_ms: where a difference is mended (R16), as of which wall clock in milliseconds: a
+                version goes only where the context of the other side covers it, whatever either
+                side knows.
         """
-        return self._applier.apply_ranges(pieces, remote_known, floor, mends)
+        return self._applier.apply_ranges(pieces, remote_known, floor, mends_ms)
 
     def fork(self, was_forgotten: bool = False) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13).

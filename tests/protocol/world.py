@@ -175,8 +175,8 @@ class Side:
                     self.applied = store.finish(chunk, remote_known, claim, floor)
                 case ApplyFull(chunk, remote_known, floor, after, upto):
                     self.applied = store.apply_full(chunk, remote_known, floor, after, upto)
-                case ApplyRanges(pieces, remote_known, floor, mends):
-                    assert not mends, "nothing differs"
+                case ApplyRanges(pieces, remote_known, floor, mends_ms):
+                    assert mends_ms is None, "nothing differs"
                     self.applied = store.apply_ranges(pieces, remote_known, floor)
                 case _:
                     raise AssertionError(effect)

@@ -6,7 +6,7 @@ Which dots count as held where is decided by the code of production
 (`replicator.core.feeding`, `replicator.core.token`). All of it draws from dice of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -147,6 +147,8 @@ class Guarantees:
         seen = self._reads.get(key, []) if len(keys) == 1 and desk.dice.random() < 0.4 else None
         if desk.dice.random() < 0.6:
             self._reads[key] = list(store.record(key).versions)
+        if seen is not None and not self._node.cluster.oracle.may_write_over(key, seen):
+            return None
         if seen is not None:
             self._node.cluster.count("writes that saw only some")
         return seen
@@ -260,6 +262,11 @@ class Reader:
         self._mirror, self.position = {}, Position()
         self._saved = ({}, write_token(Position()))
 
+    def _told(self, shown: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """What a feed tells of: what was lost behind a node's back, and mended, is no write."""
+        oracle = self._cluster.oracle
+        return {key: value for key, value in shown.items() if not oracle.is_rotten(key)}
+
     def judge(self, staying: Sequence["Node"]) -> None:
         """At quiet, read all there is."""
         node = self._cluster.nodes[self._name]
@@ -271,7 +278,7 @@ class Reader:
             raise Violation(f"a reader at {store.habits.node} comes to no end")
         if "expiry" in self._cluster.plan.faults:
             return  # an expiry is no write: the feed does not tell of it
-        if self._mirror != store.visible():
+        if self._told(self._mirror) != self._told(store.visible()):
             raise Violation(
                 f"a reader that has read all at {store.habits.node} shows {self._mirror} instead "
                 f"of {store.visible()}"

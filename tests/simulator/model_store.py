@@ -261,7 +261,7 @@ class ModelStore:
             self._reissues += 1
             checksum = 0 if version.value is None else crc32(version.value)
             again = replace(version, dot=Dot(fresh, self._reissues), checksum=checksum)
-            self.ledger.issued(self.habits.node, again, ABSENT)
+            self.ledger.issued(self.habits.node, again, ())
             versions.append(again)
         return Record(tuple(versions), {fresh: self._reissues} if versions else {})
 
@@ -537,12 +537,12 @@ class ModelStore:
         pieces: Sequence[Piece],
         remote_known: KnownSet,
         floor: Mapping[int, int],
-        mends: bool,
+        mends_ms: int | None,
     ) -> Outcome:
         """Ranges of keys, one after the other, or what differs in them is mended (R16)."""
         done = [
-            self.mend(piece.chunk, piece.after, piece.upto)
-            if mends
+            self.mend(piece.chunk, piece.after, piece.upto, mends_ms)
+            if mends_ms is not None
             else self.apply_full(piece.chunk, remote_known, floor, piece.after, piece.upto)
             for piece in pieces
         ]
@@ -552,7 +552,9 @@ class ModelStore:
             sum(one.conflicts for one in done),
         )
 
-    def mend(self, chunk: Chunk, after: bytes | None, upto: bytes | None) -> Outcome:
+    def mend(
+        self, chunk: Chunk, after: bytes | None, upto: bytes | None, moment_ms: int
+    ) -> Outcome:
         """A version goes only where the context of the other side covers it (R16)."""
         remote = dict(chunk.records())
         keys = sorted({*remote, *inside(self.records(), after, upto)})
@@ -560,7 +562,8 @@ class ModelStore:
         batch: Batch = {"known": known}
         for key in keys:
             ours, theirs = self.record(key), remote.get(key, ABSENT)
-            if _all_deletes(ours) and _all_deletes(theirs):
+            both = (*ours.versions, *theirs.versions)
+            if not any(version.is_live_put(moment_ms) for version in both):
                 continue
             record = self.mended(ours, theirs, known)
             if record.versions and record != ours:
@@ -723,7 +726,7 @@ class ModelStore:
                 if version.dot in closed and version.dot.origin != self.origin:
                     dot = Dot(self.origin, known.highest(self.origin) + 1)
                     versions[place] = replace(version, dot=dot)
-                    self.ledger.issued(self.habits.node, versions[place], Record((version,), {}))
+                    self.ledger.issued(self.habits.node, versions[place], (version,))
                     again.append(versions[place])
                     known.add(*dot)
                     context[dot.origin] = dot.seq

@@ -272,8 +272,8 @@ class Node:
                 return store.finish(chunk, remote_known, claim, floor, full)
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
-            case ApplyRanges(pieces, remote_known, floor, mends):
-                return store.apply_ranges(pieces, remote_known, floor, mends)
+            case ApplyRanges(pieces, remote_known, floor, mends_ms):
+                return store.apply_ranges(pieces, remote_known, floor, mends_ms)
 
     def begin_fork(self, session: Session | None) -> None:
         """End all other conversations, and let none begin before the fork is done."""

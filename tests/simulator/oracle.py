@@ -232,6 +232,14 @@ class Oracle:
         held = self._closure(store.record(key)) | self._gone_for(key, store.known_now())
         return not self._gone(key) & ~held or self._lets(key)
 
+    def may_write_over(self, key: bytes, seen: Iterable[Version]) -> bool:
+        """The same for a write that supersedes no more than it has seen."""
+        return not self._gone(key) & ~self._closure_of(seen) or self._lets(key)
+
+    def is_rotten(self, key: bytes) -> bool:
+        """Whether anything may be of a key, until digests have found it out."""
+        return key in self._rotten
+
     def moment_ms(self) -> int:
         """See `Ledger`."""
         return self.latest_ms()
@@ -303,6 +311,8 @@ class Oracle:
             Violation: it is lost.
         """
         key, write = version.key, self._write(version)
+        if key in self._rotten:
+            return
         held = self.held(store).get(key, 0)
         if not write.bit & (held | self._again(key, held)):
             raise Violation(

@@ -375,7 +375,7 @@ def _describe_effect(effect: Applying) -> str:
             f"{describe_chunk(piece.chunk) or 'no records'} in ({piece.after!r}, {piece.upto!r}]"
             for piece in effect.pieces
         ]
-        return f"{'mends' if effect.mends else 'ApplyRanges'} {', '.join(pieces)}"
+        return f"{'mends' if effect.mends_ms is not None else 'ApplyRanges'} {', '.join(pieces)}"
     text = f"{type(effect).__name__} {describe_chunk(effect.chunk) or 'no records'}"
     if isinstance(effect, ApplyFull):
         return f"{text}, all keys in ({effect.after!r}, {effect.upto!r}]"

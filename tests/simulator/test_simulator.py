@@ -20,6 +20,10 @@ CLEAN = {
     "returns": 40,
     "damage": 60,
     "expiry": 100,
+    "watching": 60,
+    "rot": 60,
+    "outsiders": 20,
+    "amid": 20,
 }
 """Seeds run of each profile, from 0."""
 
@@ -62,6 +66,12 @@ PLANTED = {
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
     "speaks-newest": "versions",
+    "mending-consults-known": "rot",
+    "counts-only": "collecting",
+    "splits-forgotten": "collecting",
+    "ranges-without-absence": "collecting",
+    "contexts-not-raised": "returns",
+    "others-during-full-round": "amid",
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
 }
