@@ -4,10 +4,12 @@ from math import inf
 
 import pytest
 
-from replicator.config import QUEUE_CHUNKS_MAX
+from replicator.config import CHUNK_BYTES, COMPARE_KEYS, QUEUE_CHUNKS_MAX
 from replicator.core.chunk import Chunk
+from replicator.core.compare import EQUAL, RECORDS, Part, Piece, Range, Stretch
 from replicator.core.known import KnownSet
 from replicator.errors import ProtocolError, UsageError
+from replicator.protocol.comparison import ApplyRanges, Scan, Scanned
 from replicator.protocol.effects import (
     Applied,
     Apply,
@@ -18,7 +20,15 @@ from replicator.protocol.effects import (
     Report,
     Send,
 )
-from replicator.protocol.messages import Begin, End, Records, Want
+from replicator.protocol.messages import (
+    Begin,
+    Compare,
+    Digest,
+    End,
+    Records,
+    Verdict,
+    Want,
+)
 from replicator.protocol.pulling import STALL_TIMEOUTS, PullHalf
 from replicator.protocol.pulls import Pulls
 from tests.protocol.samples import PEER, SETTINGS, THIRD, chunk, known
@@ -428,3 +438,111 @@ def test_an_answer_that_was_not_asked_for_is_a_mistake_of_ours() -> None:
     pull.applied(1, 1)
     with pytest.raises(UsageError):
         pull.applied(1, 1)
+
+
+# Rounds that compare
+
+
+def comparing(pull: Pull, full: bool = True) -> list[Effect]:
+    """A full-state round of version 2 has begun."""
+    pull.half.compares = True
+    return pull.begin(full)
+
+
+def scanned(pull: Pull, *ranges: tuple[bytes | None, int]) -> list[Effect]:
+    part = Part(None, tuple(Range(upto, size, bytes(16)) for upto, size in ranges))
+    pull.half.scanned(Scanned((part,), ()), now=0)
+    return pull.taken()
+
+
+def judged(pull: Pull, *verdicts: int) -> list[Effect]:
+    pull.half.judged(Verdict(1, bytes(verdicts)), now=0)
+    return pull.taken()
+
+
+SCAN = Scan((Stretch(None, None, COMPARE_KEYS),), None)
+
+
+def test_a_round_that_compares() -> None:
+    pull = Pull()
+    assert comparing(pull) == [SCAN]
+    (compare,) = scanned(pull, (b"f", 3), (None, 3))
+    assert isinstance(compare, Send)
+    assert isinstance(compare.message, Compare)
+    assert pull.half.stalled_at < inf
+    assert judged(pull, RECORDS) == []
+    assert pull.records(b"b") == []
+    piece = Piece(chunk(b"b"), None, b"f")
+    assert judged(pull, EQUAL) == [ApplyRanges((piece,), THEIRS, FLOOR, None)]
+    assert pull.half.stalled_at == inf, "it is this side's turn"
+    assert pull.end() == []
+    assert pull.applied(1, 1) == [Finish(Chunk(), THEIRS, THEIRS, FLOOR, True)]
+    size = chunk(b"b").size_bytes
+    report = Report("round", records=1, changed=1, size_bytes=size, full=True)
+    assert pull.applied() == [report, PokeOthers()]
+    assert pull.half.is_idle
+
+
+def test_nothing_is_compared_before_its_turn() -> None:
+    """What others apply must not change what was compared (R9)."""
+    pulls = Pulls(SETTINGS.reask_timeout)
+    assert pulls.begin_apply(2)
+    pull = Pull(pulls)
+    assert comparing(pull) == []
+    assert pull.half.stalled_at == inf
+    assert pulls.end_apply(2)
+    assert pull.advance() == [SCAN]
+    assert not pulls.begin_apply(2)
+
+
+def test_what_waits_to_be_applied_holds_up_the_peer() -> None:
+    pull = Pull()
+    comparing(pull)
+    scanned(pull, (None, 3))
+    judged(pull, RECORDS)
+    keys = [b"%03d" % number for number in range(3 * QUEUE_CHUNKS_MAX)]
+    for key in keys:
+        if not pull.half.wants_input:
+            break
+        pull.records(key, size=CHUNK_BYTES)
+    assert key != keys[-1]
+    pull.applied()
+    assert pull.half.wants_input
+    pull.half.abandon()
+
+
+def test_a_round_that_mends() -> None:
+    """It asks no known set and claims none."""
+    pull = Pull()
+    pull.half.compares = True
+    pull.half.mend(THEIRS, 77, now=0)
+    assert pull.taken() == [Send(Digest("mend", 1, 77, b"", b""))]
+    pull.half.begin(Begin(1, THEIRS, FLOOR, True), now=0)
+    assert pull.taken() == [Scan((Stretch(None, None, COMPARE_KEYS),), 77)]
+    scanned(pull, (None, 3))
+    judged(pull, RECORDS)
+    (apply,) = pull.end()
+    assert apply == ApplyRanges((Piece(Chunk(), None, None),), THEIRS, FLOOR, 77)
+    assert pull.applied() == [Finish(Chunk(), THEIRS, None, {})]
+    assert pull.applied(0, 0)[0] == Report("mended", full=True)
+
+
+def test_who_is_to_mend_compares_everything() -> None:
+    pull = Pull()
+    pull.half.compares = True
+    pull.half.mend(THEIRS, 77, now=0)
+    with pytest.raises(ProtocolError, match="compares everything"):
+        pull.half.begin(Begin(1, THEIRS, FLOOR, False), now=0)
+
+
+def test_verdicts_have_no_place_in_other_rounds() -> None:
+    pull = begun()
+    with pytest.raises(ProtocolError, match="Verdict has no place"):
+        judged(pull, EQUAL)
+    pull = begun(full=True)
+    with pytest.raises(ProtocolError, match="Verdict has no place"):
+        judged(pull, EQUAL)
+    pull = Pull()
+    comparing(pull)
+    with pytest.raises(ProtocolError, match="before everything was compared"):
+        pull.end()

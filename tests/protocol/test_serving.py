@@ -5,10 +5,12 @@ from hypothesis import given
 
 from replicator.config import FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.chunk import Chunk
+from replicator.core.compare import EQUAL, RECORDS, SPLIT, Part, Range
 from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 from replicator.errors import PeerRefusedError, ProtocolError, UsageError
 from replicator.protocol.codec import encode
+from replicator.protocol.comparison import AnswerRead, ReadAnswer
 from replicator.protocol.effects import (
     ChunkRead,
     CloseSource,
@@ -19,7 +21,15 @@ from replicator.protocol.effects import (
     Send,
     SourceOpened,
 )
-from replicator.protocol.messages import Begin, End, Records, Want
+from replicator.protocol.messages import (
+    Begin,
+    Compare,
+    Digest,
+    End,
+    Records,
+    Verdict,
+    Want,
+)
 from replicator.protocol.serving import ServeHalf, check_size, frame_bytes
 from tests.protocol.samples import ME, chunk, chunks, known
 
@@ -170,3 +180,83 @@ def test_an_answer_that_was_not_asked_for_is_a_mistake_of_ours() -> None:
     for part in (None, chunk(b"k")):
         with pytest.raises(UsageError):
             serve.read(part)
+
+
+# Rounds that compare
+
+
+ASKED = (Part(None, (Range(b"f", 3, bytes(16)), Range(None, 3, bytes(16)))),)
+
+
+def answers(serve: Serve, item: bytes | Chunk | None) -> list[Effect]:
+    serve.half.answer_read(AnswerRead(item))
+    return serve.taken()
+
+
+def compares(serve: Serve, *parts: Part, number: int = 1) -> list[Effect]:
+    serve.half.compare(Compare(number, parts))
+    return serve.taken()
+
+
+def test_a_full_state_round_is_led_by_the_peer() -> None:
+    serve = Serve()
+    serve.half.compares = True
+    serve.want()
+    assert serve.opened(known(me=9), NOTHING, {ME: 4}) == [
+        Send(Begin(1, known(me=9), {ME: 4}, True))
+    ]
+    assert compares(serve, *ASKED) == [ReadAnswer(ASKED, None)]
+    verdict = bytes([SPLIT, RECORDS])
+    assert answers(serve, verdict) == [Send(Verdict(1, verdict)), ReadAnswer(ASKED, None)]
+    one = chunk(b"g")
+    assert answers(serve, one) == [Send(Records(1, one)), ReadAnswer(ASKED, None)]
+    assert answers(serve, None) == [], "the first range is yet to be compared"
+    again = (Part(None, (Range(b"f", 3, bytes(16)),)),)
+    assert compares(serve, *again) == [ReadAnswer(again, None)]
+    answers(serve, bytes([EQUAL]))
+    assert answers(serve, None) == [
+        CloseSource(),
+        Send(End(1)),
+        Report("served", records=1, size_bytes=one.size_bytes, full=True),
+    ]
+    assert serve.half.is_idle
+
+
+def test_a_log_round_is_what_it_was() -> None:
+    serve = Serve()
+    serve.half.compares = True
+    serve.want()
+    assert serve.opened(known(me=9), known(me=4), {ME: 4})[-1] == ReadChunk(known(me=(5, 9)))
+
+
+def test_a_peer_that_mends_is_answered_as_of_its_moment() -> None:
+    serve = Serve()
+    serve.half.compares = True
+    serve.half.mend(Digest("mend", 5, 77, b"", b""))
+    assert serve.taken() == [OpenSource()]
+    assert serve.opened(known(me=9), known(me=9)) == [Send(Begin(5, known(me=9), {}, True))]
+    assert compares(serve, *ASKED, number=5) == [ReadAnswer(ASKED, 77)]
+    with pytest.raises(ProtocolError, match="Digest mend"):
+        serve.half.mend(Digest("mend", 6, 77, b"", b""))
+
+
+def test_ranges_of_another_round_and_none_at_all() -> None:
+    serve = Serve()
+    with pytest.raises(ProtocolError, match="Compare has no place"):
+        compares(serve, *ASKED)
+    serve.half.compares = True
+    serve.want()
+    serve.opened(known(me=9), NOTHING, {ME: 4})
+    with pytest.raises(ProtocolError, match="round 2 is not open"):
+        compares(serve, *ASKED, number=2)
+
+
+def test_what_is_too_large_is_not_sent_in_an_answer_either() -> None:
+    serve = Serve()
+    serve.half.compares = True
+    serve.want()
+    serve.opened(known(me=9), NOTHING, {ME: 4})
+    compares(serve, *ASKED)
+    answers(serve, bytes([RECORDS, RECORDS]))
+    with pytest.raises(PeerRefusedError, match="larger than a frame"):
+        answers(serve, Chunk({}, [b"k"], [b"r"], [], FRAME_BYTES_MAX))
