@@ -38,6 +38,35 @@ CHUNK_RECORDS_MAX = 500
 QUEUE_CHUNKS_MAX = 4
 """Chunks that are read ahead, or received and not yet applied, per conversation."""
 
+COMPARE_KEYS = 1024
+"""Records of a range that is compared at first; what differs is split."""
+
+COMPARE_PARTS = 16
+"""Into how many ranges one that differs is split."""
+
+COMPARE_FEW_KEYS = 4
+"""A differing range in which one side holds no more records than that is sent, not split."""
+
+COMPARE_RANGES_MAX = 256
+"""Ranges in one message."""
+
+COMPARE_BYTES = 64 << 10
+"""Bounds of ranges in one message, give or take one."""
+
+COMPARE_KEYS_MAX = 1 << 15
+"""Records that a receiver compares with one message, so that both sides compute at the same time
+and none of it takes long."""
+
+COMPARE_RANGE_KEYS_MAX = 1 << 16
+"""Records of a range that a server looks at: no receiver has reason for larger ones."""
+
+COMPARES_AHEAD_MAX = 4
+"""Messages with ranges that a receiver sends before their verdicts have come."""
+
+COMPARE_OPEN_MAX = 1 << 13
+"""Stretches that are yet to be compared, in one round; a receiver that works off the smallest ones
+first has far fewer."""
+
 INBOX_MESSAGES_MAX = 64
 INBOX_BYTES_MAX = QUEUE_CHUNKS_MAX * CHUNK_BYTES
 """What one peer may have sent that its conversation has not yet taken: no more is read beyond
@@ -96,6 +125,9 @@ LINKS_MAX = 1 << 11
 PROBES_MAX = 1 << 12
 """Addresses that are remembered as asked back already."""
 
+FORGET_AFTER_LEAST = 3600.0
+"""Least `forget_after`, in seconds: many heartbeats of a small cluster, three of any."""
+
 MEMBERS_MAX = 1 << 14
 """Nodes that a node has ever heard of, forgotten ones included."""
 
@@ -112,6 +144,23 @@ ADDRESSES_READ_MAX = 4096
 """Addresses of one member in a message, beyond which the peer is dropped."""
 
 ORIGINS_MAX = 1 << 20
+
+TTL_SECONDS_MAX = 1e11
+"""Longest time to live of a value: three thousand years. Longer is no expiry at all."""
+
+SWEEP_SECONDS = 0.5
+"""How often a node looks at the wall clock, while it holds values that expire: that may be set
+forward or back, which no timer follows."""
+
+SWEEP_BATCH_KEYS = 64
+SWEEP_BATCH_BYTES = 256 << 10
+"""Keys, and bytes of values, that one commit of a sweep rewrites while local writers wait."""
+
+SWEEP_PAUSE_SECONDS = 0.0005
+"""What a sweep leaves to local writers behind each commit."""
+
+SWEEP_BATCHES_MAX = 64
+"""Commits of a sweep at a time: a node that stops waits for no more."""
 
 RESP_ARGUMENTS_MAX = 1 << 20
 """Arguments of one request to the daemon."""
@@ -169,7 +218,7 @@ BACKUP_WALK_KEYS_BYTES = 64 << 20
 """An increment with at most so many new dots, whose keys take no more, is found in the log; a
 larger one in the index."""
 
-RESTORE_BUFFER_BYTES = 32 << 20
+RESTORE_BUFFER_BYTES = 64 << 20
 """LevelDB's memtable during a restore."""
 
 TOKEN_BYTES_MAX = 1 << 20
@@ -253,12 +302,17 @@ class Settings:
         reask_timeout: after which a dot asked from one peer is asked from another.
         atomic_round_bytes: largest round that becomes visible at once.
         resolver_timeout: how long a user's resolver may take for one key.
-        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted.
+        clock_skew_max: how far ahead of the own clock a peer's timestamp is adopted, and own ones
+            may lie when that is set back.
         fanout: conversations that are open, whoever dialled, when this node dials one more, and
             peers that it dials within a pause.
         connections_max: conversations that peers opened, at most.
+        forget_after: seconds after which a member of which nothing was heard is forgotten (R10);
+            None leaves that to people.
         dial_members: whether to dial the nodes that peers tell of, and to remember them.
         tls: the files of mutual TLS: ca, certificate, key, and revoked; None talks without.
+        digest_interval: how often the data is compared with that of each peer, where something has
+            changed (R16); 0 never does.
         insecure: whether to listen without TLS where others than this machine may connect.
     """
 
@@ -283,6 +337,8 @@ class Settings:
     clock_skew_max: float = 3600.0
     fanout: int = 8
     connections_max: int = 256
+    forget_after: float | None = None
     dial_members: bool = True
     tls: Mapping[str, str] | None = field(default=None)
+    digest_interval: float = 3600.0
     insecure: bool = False

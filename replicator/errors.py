@@ -23,6 +23,10 @@ class NotLiveError(UsageError):
     """A conflict was to be settled by a version that is not live, or not any more."""
 
 
+class ExpiryError(UsageError, ValueError):
+    """A time to live, or an expiry, is out of range, or of something that does not expire."""
+
+
 class ClosedError(UsageError, RuntimeError):
     """The handle was used after ``close()``, or in a forked child process."""
 

@@ -22,6 +22,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "connection": "host, port: a peer dialled this node, and both have greeted",
         "round": "a `status.Round`: this node has caught up with one snapshot of a peer",
         "conflict": "key, versions (winner first): writes that did not see each other met",
+        "difference": "name, origin of a peer: both know the same writes and hold different data",
         "error": "an exception: something failed; replication goes on where it can",
     }
 )

@@ -24,6 +24,7 @@ from replicator.peers.collecting import Collecting
 from replicator.peers.contacts import Contacts
 from replicator.peers.dialling import Dialling
 from replicator.peers.discovering import Discovering
+from replicator.peers.forgetting import Forgetting
 from replicator.peers.hosting import Hosting
 from replicator.peers.joining import Joining
 from replicator.peers.journal import Journal
@@ -31,6 +32,7 @@ from replicator.peers.loopcalls import LoopCalls
 from replicator.peers.membership import Membership
 from replicator.peers.replicated import Replicated
 from replicator.peers.reporting import Reporting
+from replicator.peers.sweeping import Sweeping
 from replicator.peers.synchronizing import Synchronizing
 from replicator.peers.upkeep import Upkeep
 from replicator.protocol.timing import SILENCES_MAX
@@ -167,6 +169,10 @@ class Node:
         self.replicated.begin(calls)
         self._running = True
 
+        sweeping = Sweeping(self._store, self._hosting.workers.common)
+
+        upkeep.on_changed = sweeping.changed
+
         def changed() -> None:
             calls.soon(upkeep.changed)
 
@@ -177,9 +183,8 @@ class Node:
         collecting = Collecting(
             self._store,
             self._membership,
-            self._hosting.workers.common,
-            self._hosting.complain,
-            self._hosting.closed,
+            self._hosting,
+            Forgetting(self._membership, self._journal, self._settings.forget_after),
         )
         nursery.start_soon(self._accepting.serve)
         for task in (
@@ -187,6 +192,7 @@ class Node:
             upkeep.sync_points,
             self._membership.keep,
             collecting.keep,
+            sweeping.keep,
             self._dialling.take_turns,
             self._accepting.keep_credentials,
         ):

@@ -1,9 +1,10 @@
 """What a node tells of itself: `status()` and the `round` event. Plain data, made once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from replicator.store.gate import GateOutcome
+from replicator.store.keyspace import FORMAT_VERSION
 from replicator.store.revisit import RevisitStatus
 from replicator.store.store import StoreCounters
 from replicator.store.tally import ConflictCounts
@@ -113,6 +114,21 @@ class MemberStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestStatus:
+    """What came of comparing digests with peers since this node started (R16).
+
+    Attributes:
+        equal: how often they were equal.
+        differing: how often they were not, although both knew the same.
+        mended: how many rounds were completed here that mend such a difference.
+    """
+
+    equal: int
+    differing: int
+    mended: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One node at one moment.
 
@@ -136,6 +152,7 @@ class Status:
         revisiting: how far looking at all conflicts again is, after a change of the resolver; None
             where that is not under way.
         clock: clocks that are wrong.
+        digests: what came of comparing the data with that of peers.
         connections_refused: connections that found no room.
         events_dropped: events lost because callbacks are too slow.
     """
@@ -144,7 +161,7 @@ class Status:
     origin: str
     cluster: str
     cluster_id: str | None
-    format: int
+    format: int = field(default=FORMAT_VERSION, kw_only=True)
     running: bool
     write_gate: GateOutcome
     address: str | None
@@ -157,6 +174,7 @@ class Status:
     conflicts: ConflictCounts
     revisiting: RevisitStatus | None
     clock: ClockStatus
+    digests: DigestStatus
     connections_refused: int
     events_dropped: int
 

@@ -35,7 +35,7 @@ from types import MappingProxyType
 from replicator.config import NAME_BYTES_MAX
 from replicator.core.dots import format_origin, parse_origin
 from replicator.core.record import Version
-from replicator.core.resolve import Resolver, default_order, default_resolver
+from replicator.core.resolve import Resolver, ResolverMode, default_order, default_resolver
 from replicator.errors import ConfigError, UsageError
 
 DEPTH_MAX = 100
@@ -174,6 +174,12 @@ def resolver_name(resolver: Resolver | None) -> str:
         return resolver_name(default_resolver)
     named = resolver if hasattr(resolver, "__qualname__") else type(resolver)
     return _shortened(f"{named.__module__}.{named.__qualname__}")
+
+
+def announced_name(resolver: Resolver | None, mode: ResolverMode) -> str:
+    """What a node tells its peers: equal where conflicts are settled the same way, by mode too."""
+    name = resolver_name(resolver)
+    return name if mode == "concurrent" else _shortened(f"{name} ({mode})")
 
 
 def is_trusted(resolver: Resolver | None) -> bool:

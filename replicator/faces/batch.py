@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.errors import UsageError
 from replicator.faces.lease import Lease, leased
+from replicator.faces.ttl import expiry_after
 from replicator.store.keyspace import RESERVED
 from replicator.store.local import Operation, check_key, check_value
 
@@ -35,6 +36,7 @@ class WriteBatch:
     """
 
     __slots__ = (
+        "_expiries",
         "_handle",
         "_operations",
         "_prefix",
@@ -63,18 +65,23 @@ class WriteBatch:
         self._transaction = transaction
         self._sync = sync
         self._operations: list[Operation] = []
+        self._expiries: dict[bytes, int] = {}
         handle._check_open()
 
     @property
     def _lease(self) -> Lease:
         return self._handle._lease
 
-    def put(self, key: bytes, value: Any) -> None:
+    def put(self, key: bytes, value: Any, *, ttl: float | None = None) -> None:
         """Set a key. The value is copied now.
 
+        Args:
+            ttl: seconds from now after which the key shows nothing any more; None is never.
+
         Raises:
-            TypeError: the key is no bytes, or the value has no buffer.
+            TypeError: the key is no bytes, the value has no buffer, or `ttl` is no number.
             ReservedKeyError: the key is reserved, or key or value are too large.
+            ExpiryError: the time to live is out of range.
             RuntimeError: the handle is closed.
         """
         # Written out: a bulk load calls this for every record.
@@ -84,19 +91,25 @@ class WriteBatch:
             value = bytes(memoryview(value))
         if len(value) > VALUE_BYTES_MAX:
             check_value(key, value)
-        self._handle._lease.store  # noqa: B018 — raises where it is shut
+        store = self._handle._lease.store  # raises where it is shut
+        if ttl is not None:
+            self._expiries[key] = expiry_after(ttl, store.wall_ms())
+        elif self._expiries:
+            self._expiries.pop(key, None)
         self._operations.append((key, value))
 
     def delete(self, key: bytes) -> None:
         """Delete a key. Raises as `put`."""
         key = self._full(key)
         self._handle._lease.store  # noqa: B018 — raises where it is shut
+        self._expiries.pop(key, None)
         self._operations.append((key, None))
 
     @leased
     def clear(self) -> None:
         """Forget all operations so far."""
         self._operations.clear()
+        self._expiries.clear()
 
     @leased
     def append(self, source: "WriteBatch") -> None:
@@ -117,6 +130,10 @@ class WriteBatch:
                 f"cannot append a batch of the prefix {source._handle.prefix!r} to one of "
                 f"{self._handle.prefix!r}: they are two stores"
             )
+        expiries = source._expiries.copy()
+        for key, _ in source._operations if self._expiries else ():
+            self._expiries.pop(key, None)
+        self._expiries |= expiries
         self._operations += source._operations[:]
 
     @leased
@@ -138,7 +155,9 @@ class WriteBatch:
             NotReplicated: it is in, and not at so many peers in time; it stays.
             RuntimeError: the handle is closed.
         """
-        self._handle._write(self._operations, self._sync, self._replicas, self._timeout)
+        self._handle._write(
+            self._operations, self._sync, self._replicas, self._timeout, self._expiries
+        )
 
     def __enter__(self) -> Self:
         self._handle._check_open()

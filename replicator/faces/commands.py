@@ -2,14 +2,15 @@
 
 =====================================  ===========================================================
 HELLO [2|3], PING, ECHO, QUIT          as Redis
-GET, MGET, SET, DEL                    as Redis, without options; DEL writes nothing for a key
-                                       that is not there
+GET, MGET, SET, DEL                    as Redis; SET with EX or PX and no other option; DEL writes
+                                       nothing for a key that is not there
+EXPIRE, PEXPIRE, PERSIST, TTL, PTTL    as Redis, without options
 REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; keys and values in
 [STOP k] [AFTER k] [COUNT n]           turn. Pages are bounded; each is a snapshot of its own
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
                                        {written, unchanged}
-REPL.PUT key value [REPLICAS n]        OK once it is in, and on the disks of n peers; NOREPLICAS
-[TIMEOUT ms] [SEEN dot …]              where it is not in time. Supersedes all, or what was SEEN
+REPL.PUT key value [PX ms]             OK once it is in, and on the disks of n peers; NOREPLICAS
+[REPLICAS n] [TIMEOUT ms] [SEEN dot …] where it is not in time. Supersedes all, or what was SEEN
 REPL.DELETE key [REPLICAS n]           the same for a delete
 [TIMEOUT ms] [SEEN dot …]
 REPL.TOKEN [OWN]                       what this node has now, or has written, to be waited for
@@ -29,11 +30,16 @@ REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
 REPL.FORGET node                       take a node off the members, by name or origin (R10)
 REPL.STATUS                            everything `status()` knows, as maps
-REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {keys, size_bytes,
+REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {records, size_bytes,
 [SINCE path]                           is_done}; REPL.MORE until it is done
 REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, value, versions,
 [STOP k] [VERSIONS 1]                  context] …, a page of one snapshot; REPL.MORE until a page
                                        is empty
+REPL.VERIFY                            {keys, faults, is_done}, as far as a step goes, the last one
+                                       with {counts, notes}; REPL.MORE until it is done
+REPL.RECORDS moment-ms                 {known, digest as of then}; REPL.MORE gives pages of [key,
+                                       CRC-32 of the value shown, [dot, operation, clock,
+                                       timestamp, expiry, CRC-32] …] until one is empty
 REPL.MORE                              the next step of what this client has begun
 =====================================  ===========================================================
 
@@ -47,7 +53,8 @@ from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES
 from replicator.core.clock import to_ms
-from replicator.core.dots import format_origin
+from replicator.core.dots import format_origin, parse_dot
+from replicator.faces import checking, expiring
 from replicator.faces.handle import Replica
 from replicator.faces.promises import (
     changes,
@@ -125,13 +132,6 @@ def _mget(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     return [replica.get(key) for key in arguments]
 
 
-def _set(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    if len(arguments) > 2:
-        raise CommandError("ERR syntax error")
-    replica.put(*arguments)
-    return OK
-
-
 def _del(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     present = [key for key in dict.fromkeys(arguments) if replica.get(key) is not None]
     with replica.write_batch(transaction=True) as batch:
@@ -182,7 +182,7 @@ def _resolve(replica: Replica, _session: Session, arguments: list[bytes]) -> Rep
         choice = _text(kind)
     if rest and (rest[0].upper() != b"SEEN" or len(rest) < 2):
         raise CommandError("ERR syntax error")
-    seen = [*map(_text, rest[1:])] if rest else None
+    seen = [parse_dot(_text(word)) for word in rest[1:]] if rest else None
     return str(replica.resolve(key, choice, seen=seen))
 
 
@@ -270,8 +270,13 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"QUIT": Command(_quit, 0, 0),
     b"GET": Command(_get, 1, 1),
     b"MGET": Command(_mget, 1),
-    b"SET": Command(_set, 2),
+    b"SET": Command(expiring.set_, 2),
     b"DEL": Command(_del, 1),
+    b"EXPIRE": Command(expiring.expire, 2, 2),
+    b"PEXPIRE": Command(expiring.pexpire, 2, 2),
+    b"PERSIST": Command(expiring.persist, 1, 1),
+    b"TTL": Command(expiring.ttl, 1, 1),
+    b"PTTL": Command(expiring.pttl, 1, 1),
     b"REPL.SCAN": Command(_scan),
     b"REPL.LOAD": Command(_load, 2),
     b"REPL.PUT": Command(put_with, 2),
@@ -291,6 +296,8 @@ COMMANDS: Final[Mapping[bytes, Command]] = {
     b"REPL.STATUS": Command(_status, 0, 0),
     b"REPL.BACKUP": Command(_backup, 1, 5),
     b"REPL.EXPORT": Command(_export, 0, 8),
+    b"REPL.VERIFY": Command(checking.verify, 0, 0),
+    b"REPL.RECORDS": Command(checking.records, 1, 1),
     b"REPL.MORE": Command(_more, 0, 0),
 }
 

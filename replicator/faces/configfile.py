@@ -99,7 +99,9 @@ class ReplicationSection(Struct, frozen=True):
     clock_skew_max: float = _DEFAULTS.clock_skew_max
     fanout: int = _DEFAULTS.fanout
     connections_max: int = _DEFAULTS.connections_max
+    forget_after: float | None = _DEFAULTS.forget_after
     dial_members: bool = _DEFAULTS.dial_members
+    digest_interval: float = _DEFAULTS.digest_interval
 
 
 class ResolverSection(Struct, frozen=True):

@@ -40,6 +40,9 @@ class Engine:
     Attributes:
         root, prefix: the LevelDB of `db`, and what `db` puts before every key.
         iterators: those handed out.
+        held: what else holds something of LevelDB's, and is closed before that is. Not by weak
+            references: where a handle and what was got from it are garbage together, those are
+            gone first.
         closing: held while it closes.
     """
 
@@ -57,6 +60,7 @@ class Engine:
         self.node = node
         self.events = events
         self.iterators: weakref.WeakSet[Closable] = weakref.WeakSet()
+        self.held: set[Closable] = set()
         self.closing = threading.RLock()
         self._runner = runner
         self._is_closed = False
@@ -88,5 +92,5 @@ class Engine:
             logger.warning("closing %r still waits for its node to stop", self.root.name)
 
     def _close_iterators(self) -> None:
-        for iterator in list(self.iterators):
-            iterator.close()
+        for holder in [*self.iterators, *self.held]:
+            holder.close()

@@ -13,12 +13,17 @@ from replicator.faces.batch import check_flag
 from replicator.faces.changes import Changes, Origins
 from replicator.faces.lease import leased
 from replicator.faces.peering import Peering
+from replicator.faces.seen import Seen, seen_by
+from replicator.faces.ttl import expiry_after
+from replicator.faces.verification import Verification
 from replicator.peers.replicated import check_timeout
 from replicator.release import software_version
 from replicator.store.backup import BackupProgress, back_up
-from replicator.store.conflicts import Choice, SeenVersions, Standing
+from replicator.store.conflicts import Choice, Standing
 from replicator.store.growth import wait_until_known
 from replicator.store.listing import Listed, listed
+from replicator.store.summaries import Summaries
+from replicator.store.verify.scan import Scan
 
 Item = TypeVar("Item")
 
@@ -51,14 +56,16 @@ class Replica(Peering):
         sync: bool | None = None,
         replicas: int | None = None,
         timeout: float | None = None,
+        ttl: float | None = None,
     ) -> bytes | None:
         """Read, change and write one key, with no other write on this node in between.
 
         Args:
-            fn: gets the live versions, winner first (none for an absent key), and returns the
-                new value, or None to delete. Other writers wait while it runs: keep it short.
-                What it raises is passed on, and nothing is written.
+            fn: gets the live versions, winner first (none for an absent key; one that has expired
+                as a delete), and returns the new value, or None to delete. Other writers wait
+                while it runs: keep it short. What it raises is passed on, and nothing is written.
             sync, replicas, timeout: see `put`.
+            ttl: as in `put`: without it the new value never expires, whatever the old one did.
 
         Returns:
             What `fn` returned.
@@ -68,16 +75,22 @@ class Replica(Peering):
             NotReplicated: as by `put`.
         """
         self._check_waiting(replicas, timeout)
-        value, dot = self._update(key, fn, sync)
+        value, dot = self._update(key, fn, sync, ttl)
         self._wait_for_peers(KnownSet.of(dot), replicas, timeout)
         return value
 
     @leased
     def _update(
-        self, key: bytes, fn: Callable[[list[Version]], bytes | None], sync: bool | None
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        sync: bool | None,
+        ttl: float | None,
     ) -> tuple[bytes | None, Dot]:
         check_flag("sync", sync)
-        return self._engine.store.update_with(key, fn, sync=sync)
+        store = self._engine.store
+        expiry_ms = None if ttl is None else expiry_after(ttl, store.wall_ms())
+        return store.update_with(key, fn, sync=sync, expiry_ms=expiry_ms)
 
     @leased
     def versions(self, key: bytes) -> list[Version]:
@@ -90,7 +103,7 @@ class Replica(Peering):
 
     @leased
     def resolve(
-        self, key: bytes, choice: Choice, *, seen: SeenVersions = None, sync: bool | None = None
+        self, key: bytes, choice: Choice, *, seen: Seen | None = None, sync: bool | None = None
     ) -> Dot:
         """Settle a conflict, by a write like any other: at every node that gets it the conflict is
         over.
@@ -110,11 +123,12 @@ class Replica(Peering):
 
         Raises:
             NotLiveError: no live version has this dot (any more); the message names those that are.
-            UsageError: a text is no dot.
+            UsageError: the choice is text that is no dot, or `seen` holds something else.
             What `put` raises.
         """
         check_flag("sync", sync)
-        return self._engine.store.resolve(key, choice, seen=seen, sync=sync)
+        dots, clock = seen_by(key, seen)
+        return self._engine.store.resolve(key, choice, seen=dots, seen_clock=clock, sync=sync)
 
     def reevaluate(self, timeout: float | None = None) -> bool:
         """Let every key in conflict show what the resolver makes of it now.
@@ -148,13 +162,7 @@ class Replica(Peering):
             yield found.key, list(found.versions)
 
     def _standings(self, after: bytes | None) -> Iterator[Standing]:
-        found = self._engine.store.standings(after)
-        assert isinstance(found, Generator)  # it holds a snapshot until it is closed
-        try:
-            while (standing := self._next(found)) is not None:
-                yield standing
-        finally:
-            self._release(found)
+        return self._stepped(self._engine.store.standings(after))
 
     def records(self, start: bytes = b"", stop: bytes | None = None) -> Generator[Listed]:
         """Every record of a range of keys, deleted ones included, in key order.
@@ -164,13 +172,26 @@ class Replica(Peering):
         Args:
             start, stop: the first key, and the first one that does not belong to it.
         """
-        found = listed(self._engine.store, start, stop)
-        assert isinstance(found, Generator)
-        try:
-            while (record := self._next(found)) is not None:
-                yield record
-        finally:
-            self._release(found)
+        return self._stepped(listed(self._engine.store, start, stop))
+
+    @leased
+    def verify(self) -> Verification:
+        """Check every row of the replicator, and every value against its checksum, as of now.
+
+        Iterate over what comes back for the faults (`replicator.store.verify.faults.Fault`). Reads
+        everything; nothing is written and nobody waits. Mended is a stopped directory:
+        ``replicator verify DIR --repair``.
+
+        Raises:
+            RuntimeError: the handle is closed.
+        """
+        store = self._engine.store
+        return Verification(self, Scan(store.db.snapshot(), store.prefix))
+
+    @leased
+    def summaries(self) -> Summaries:
+        """All records of this moment without their values, to be compared with another node's."""
+        return Summaries.of(self._engine.store)
 
     def backup(
         self,
@@ -221,12 +242,22 @@ class Replica(Peering):
             compress=compress,
             since=None if since is None else Path(since),
         )
-        assert isinstance(steps, Generator)
+        for step in self._stepped(steps):
+            yield step
+            if step.is_done:  # whatever happens to the handle now
+                return
+
+    def _stepped(self, found: Iterator[Item]) -> Generator[Item]:
+        """The items of a generator that holds a snapshot until it is closed."""
+        assert isinstance(found, Generator)
+        held = self._engine.held
+        held.add(found)
         try:
-            while (step := self._next(steps)) is not None:
-                yield step
+            while (item := self._next(found)) is not None:
+                yield item
         finally:
-            self._release(steps)
+            held.discard(found)
+            self._release(found)
 
     @leased
     def _next(self, found: Iterator[Item]) -> Item | None:

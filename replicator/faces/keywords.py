@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from replicator.config import NAME_BYTES_MAX, Settings
+from replicator.config import FORGET_AFTER_LEAST, NAME_BYTES_MAX, Settings
 from replicator.errors import ConfigError
 from replicator.net.address import PORT_MAX, parse_address
 from replicator.net.tls import TlsFiles
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from replicator.net.discovery.provider import Provider
 
 SECONDS_MAX = 86_400.0
+FORGET_AFTER_MAX = 100 * 365 * 86_400.0
 CONNECTIONS_MAX = 65_535
 ATOMIC_ROUND_BYTES_MAX = 16 << 20
 
@@ -34,7 +35,9 @@ class Tuning(TypedDict, total=False):
     clock_skew_max: float
     fanout: int
     connections_max: int
+    forget_after: float | None
     dial_members: bool
+    digest_interval: float
     insecure: bool
 
 
@@ -148,6 +151,20 @@ def _seconds(least: float) -> Callable[[str, object], float]:
     return check
 
 
+def _forget_after(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    if not fits or not FORGET_AFTER_LEAST <= value <= FORGET_AFTER_MAX:  # type: ignore[operator]
+        raise _refuse(
+            name,
+            value,
+            f"seconds, from {FORGET_AFTER_LEAST:g} to {FORGET_AFTER_MAX:g}, or None for never: "
+            "30 days are 2592000",
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
 def _count(least: int, most: int) -> Callable[[str, object], int]:
     def check(name: str, value: object) -> int:
         if not _is_int(value) or not least <= value <= most:  # type: ignore[operator]
@@ -211,7 +228,9 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "clock_skew_max": _seconds(0),
     "fanout": _count(1, CONNECTIONS_MAX),
     "connections_max": _count(1, CONNECTIONS_MAX),
+    "forget_after": _forget_after,
     "dial_members": _switch,
+    "digest_interval": _seconds(0),
     "tls": _tls,
     "insecure": _switch,
 }

@@ -16,7 +16,12 @@ from replicator.faces.words import count, number, options, text
 def put_with(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     """``REPL.PUT``"""
     key, value, *rest = arguments
-    replica.put(key, value, **_guarantees(rest))
+    if len(rest) > 1 and rest[0].upper() == b"PX":
+        lifetime: dict[str, Any] = {"ttl": number(rest[1]) / 1000}
+        rest = rest[2:]
+    else:
+        lifetime = {}
+    replica.put(key, value, **lifetime, **_guarantees(rest))
     return Status("OK")
 
 

@@ -9,6 +9,7 @@ import atexit
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -29,10 +30,11 @@ from replicator.faces.lease import (
     lend,
 )
 from replicator.faces.seen import Seen, seen_by
+from replicator.faces.ttl import expiry_after
 from replicator.faces.views import Writable
 from replicator.peers.replicated import check_replicas
 from replicator.store.keyspace import RESERVED
-from replicator.store.local import Operation
+from replicator.store.local import NO_EXPIRIES, Operation
 
 FORKED = (
     "this process was forked from the one that opened the handle, and LevelDB cannot be used in "
@@ -152,6 +154,7 @@ class Handle(Writable):
         seen: Seen | None = None,
         replicas: int | None = None,
         timeout: float | None = None,
+        ttl: float | None = None,
     ) -> None:
         """Set a key.
 
@@ -164,10 +167,13 @@ class Handle(Writable):
                 has arrived since stays beside. An empty list supersedes nothing, None everything.
             replicas: return only when so many peers hold it on disk, from 1 on.
             timeout: seconds to wait for that; None waits as long as it takes.
+            ttl: seconds, above 0, after which the key shows nothing any more; None is never,
+                whatever the value before had.
 
         Raises:
             TypeError: an argument is of another type.
             ReservedKeyError: the key is reserved, or key or value are too large.
+            ExpiryError: the time to live is out of range.
             CommitError: it did not happen.
             StoreFailedError: the LevelDB refuses writes until it is reopened.
             NotReplicated: it is in, and not at so many peers in time; it stays.
@@ -175,9 +181,9 @@ class Handle(Writable):
                 the trio thread of `open_replica`: await `replicated` there.
             RuntimeError: the handle is closed.
         """
-        if seen is not None or replicas is not None or timeout is not None:
+        if seen is not None or replicas is not None or timeout is not None or ttl is not None:
             value = bytes(memoryview(value))
-            self._write_carefully(key, value, sync, seen, replicas, timeout)
+            self._write_carefully(key, value, sync, seen, replicas, timeout, ttl)
             return
         lease = self._lease
         try:
@@ -208,12 +214,13 @@ class Handle(Writable):
         sync: Any,
         replicas: Any = None,
         timeout: Any = None,
+        expiries: Mapping[bytes, int] = NO_EXPIRIES,
     ) -> None:
         self._check_waiting(replicas, timeout)
         lease = self._lease
         try:
             check_flag("sync", sync)
-            dots = lease.store.write(operations, sync=sync)
+            dots = lease.store.write(operations, sync=sync, expiries=expiries)
         finally:
             del lease
         self._wait_for_peers(dots, replicas, timeout)
@@ -226,13 +233,17 @@ class Handle(Writable):
         seen: Seen | None,
         replicas: Any,
         timeout: Any,
+        ttl: float | None = None,
     ) -> None:
         self._check_waiting(replicas, timeout)
         lease = self._lease
         try:
             check_flag("sync", sync)
             dots, clock = seen_by(key, seen)
-            dot = lease.store.put_with(key, value, sync=sync, seen=dots, seen_clock=clock)
+            expiry_ms = None if ttl is None else expiry_after(ttl, lease.store.wall_ms())
+            dot = lease.store.put_with(
+                key, value, sync=sync, seen=dots, seen_clock=clock, expiry_ms=expiry_ms
+            )
         finally:
             del lease
         self._wait_for_peers(KnownSet.of(dot), replicas, timeout)

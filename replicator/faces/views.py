@@ -7,9 +7,10 @@ hides it by where its iterators stop, so iteration itself stays LevelDB's own.
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from replicator.faces.batch import WriteBatch
+from replicator.faces.batch import WriteBatch, check_flag
 from replicator.faces.iterators import Iterator, RawIterator
 from replicator.faces.lease import Lease, leased
+from replicator.faces.ttl import expiry_after
 from replicator.store.keyspace import RESERVED
 
 if TYPE_CHECKING:
@@ -238,6 +239,57 @@ class Writable(Readable):
             RuntimeError: the handle is closed.
         """
         return Snapshot(self._owner, self._source.snapshot(), self._hidden)
+
+    @leased
+    def expire(self, key: bytes, ttl: float, *, sync: bool | None = None) -> bool:
+        """Let what a key shows go in `ttl` seconds. A write like any other: it supersedes.
+
+        Args:
+            ttl: seconds from now, above 0.
+            sync: as in `put`.
+
+        Returns:
+            Whether it was written: not where the key shows nothing.
+
+        Raises:
+            ExpiryError: the time to live is out of range.
+            What `put` raises.
+        """
+        check_flag("sync", sync)
+        store = self._lease.store
+        return store.set_expiry(self._full(key), expiry_after(ttl, store.wall_ms()), sync=sync)
+
+    @leased
+    def persist(self, key: bytes, *, sync: bool | None = None) -> bool:
+        """Let a key show for good what it shows. A write like any other.
+
+        Returns:
+            Whether it was written: not where the key shows nothing, or never expires anyway.
+
+        Raises:
+            What `put` raises.
+        """
+        check_flag("sync", sync)
+        return self._lease.store.set_expiry(self._full(key), None, sync=sync)
+
+    @leased
+    def ttl(self, key: bytes) -> float | None:
+        """For how many seconds more a key shows what it shows, by this node's wall clock.
+
+        Returns:
+            Seconds; 0.0 where the key shows nothing; None where it never expires.
+
+        Raises:
+            TypeError: the key is no bytes.
+            RuntimeError: the handle is closed.
+        """
+        left = self._lease.store.remaining_ms(self._full(key))
+        return None if left is None else left / 1000
+
+    def _full(self, key: bytes) -> bytes:
+        if not isinstance(key, bytes):
+            raise TypeError(f"a key must be bytes, not {type(key).__name__}")
+        return self._within + key
 
     def prefixed_db(self, prefix: bytes) -> "PrefixedReplica":
         """The part of the store whose keys begin with `prefix`, seen without it."""

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import trio
 
 from replicator.protocol import effects
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.effects import Apply, ApplyFull, Effect, Event, Finish
 from replicator.store.apply import Applied
 from replicator.store.store import Store
 
-ApplyEffect = Apply | Finish | ApplyFull
+ApplyEffect = Apply | Finish | ApplyFull | ApplyRanges
 
 
 class Applying:
@@ -64,3 +65,5 @@ def _apply(store: Store, effect: ApplyEffect) -> Applied:
             return store.finish(chunk, remote_known, claim, floor, full)
         case ApplyFull(chunk, remote_known, floor, after, upto):
             return store.apply_full(chunk, remote_known, floor, after, upto)
+        case ApplyRanges(pieces, remote_known, floor, mends):
+            return store.apply_ranges(pieces, remote_known, floor, mends=mends)

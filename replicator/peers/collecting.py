@@ -6,7 +6,6 @@ thread; where steps find little, they leave most of the time to others.
 """
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -18,6 +17,8 @@ from replicator.config import (
     COLLECT_SHARE,
 )
 from replicator.core.members import Watermark
+from replicator.peers.forgetting import Forgetting
+from replicator.peers.hosting import Hosting
 from replicator.peers.membership import Membership
 from replicator.store.collect import Step
 from replicator.store.store import Store
@@ -30,24 +31,21 @@ class Collecting:
     """Collects in one store, by the members that its node knows. For one trio thread.
 
     Args:
-        limiter: bounds the threads.
-        complain: takes what a pass raised.
-        closed: called when dots were closed.
+        forgetting: looks after silent members, who hold collecting up.
     """
 
     def __init__(
         self,
         store: Store,
         membership: Membership,
-        limiter: trio.CapacityLimiter,
-        complain: Callable[[str, Exception], None],
-        closed: Callable[[], None],
+        hosting: Hosting,
+        forgetting: Forgetting,
     ) -> None:
         self._store = store
         self._membership = membership
-        self._limiter = limiter
-        self._complain = complain
-        self._closed = closed
+        self._hosting = hosting
+        self._forgetting = forgetting
+        self._limiter = hosting.workers.common
         self._used = Watermark({}, Watermark.of([]).needs)
         self._left = 0
         self._expires_ms: int | None = None
@@ -57,27 +55,28 @@ class Collecting:
         while True:
             await trio.sleep(COLLECT_SECONDS)
             try:
+                self._forgetting.look(self._store.origin)
                 await self._close()
                 origin, watermark = self._store.origin, self._membership.watermark()
                 if self._is_due(watermark) and await self._knows(watermark):
                     await self._pass(watermark, origin)
             except Exception as error:
-                self._complain("collecting", error)
+                self._hosting.complain("collecting", error)
 
     async def _close(self) -> None:
         """Close what nobody will ever hold, and issue again what turns up of it (R10)."""
         closing, dots = self._store.closing, self._membership.closable()
         if dots:
             await trio.to_thread.run_sync(partial(closing.close, dots), limiter=self._limiter)
-            self._closed()
+            self._hosting.closed()
         if self._store.closed_dots:
             await trio.to_thread.run_sync(closing.reissue, limiter=self._limiter)
 
     def _is_due(self, watermark: Watermark) -> bool:
-        """Whether a pass may find something: there is something new, or what the last one left can
-        have come under the watermark since, or expired for everybody."""
+        """Whether a pass may find something: there is something new, which is at least counted, or
+        what the last one left can have come under the watermark since, or expired for everybody."""
         if self._store.is_littered:
-            return bool(watermark.covered)
+            return True
         has_expired = self._expires_ms is not None and self._expires_ms < watermark.said_ms
         return has_expired or (self._left > 0 and watermark.covered != self._used.covered)
 

@@ -9,16 +9,17 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from replicator.config import Settings
-from replicator.core.clock import roughly
 from replicator.core.dots import format_origin
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
-from replicator.core.resolvers import resolver_name
+from replicator.core.resolvers import announced_name
 from replicator.errors import ForkedContentsError, PeerError, ReplicatorError
 from replicator.events import Events
 from replicator.net.address import Address
 from replicator.net.tls import Tls
 from replicator.net.transport import FramedStream
+from replicator.peers.clocks import ClockWatch
+from replicator.peers.comparisons import Comparisons
 from replicator.peers.contacts import Contact, Contacts, Link, round_of
 from replicator.peers.host import Workers
 from replicator.peers.journal import Journal, printable
@@ -52,10 +53,12 @@ class Hosting:
     Attributes:
         instance: 8 random bytes, by which a node recognises itself.
         name, port: the node's name and where it listens (0: it does not), once that is known.
+        clocks: tells of those that are wrong.
         workers: bounds the threads of the sessions.
         sync_points: makes those that peers and people wait for.
         waiting: who waits until peers hold something.
         nursery: where sync points for peers are made, while the node runs.
+        comparisons: of the data with that of peers.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -85,11 +88,12 @@ class Hosting:
         self._membership = membership
         self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
+        self.comparisons = Comparisons(settings.digest_interval, journal, events)
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
         self._is_forking = False
-        self._set_backs = store.clock.set_backs
+        self.clocks = ClockWatch(store, settings, membership, journal)
         self.on_met: Callable[[Session, Contact], None] = _ignore
         self.on_parted: Callable[[Session, Contact], None] = _ignore
         self.on_dialled: Callable[[Session], None] = _ignore
@@ -169,53 +173,29 @@ class Hosting:
     # What sessions tell
 
     def reported(self, session: Session, report: Report) -> None:
+        contact, peer = self._contacts.of(session), session.conversation.peer
         if report.kind == "reached":
             self._membership.reached(report.text)
-            return
-        if report.kind == "met":
+        elif report.kind == "met":
             self._met(session)
-            return
-        contact, peer = self._contacts.of(session), session.conversation.peer
-        if contact is None or peer is None:
-            return
-        if report.kind in ("resolver", "skew"):
+        elif contact is None or peer is None:
+            pass
+        elif report.kind in ("resolver", "skew"):
             self._journal.failed(f"{report.kind} of node {peer.node}", report.text)
-            return
-        contact.count(report)
-        if report.kind == "round":
-            self._journal.works(self._subject(session))
-            self._events.emit("round", round_of(session, peer, report))
+        elif report.kind in ("compared", "differs", "mended"):
+            self.comparisons.reported(contact, report)
+        else:
+            contact.count(report)
+            if report.kind == "round":
+                self._journal.works(self._subject(session))
+                self._events.emit("round", round_of(session, peer, report))
 
     def applied(self, session: Session, applied: Applied) -> None:
         for conflict in applied.conflicts:
             self._events.emit("conflict", conflict.key, list(conflict.versions))
             if conflict.fault is not None:
                 self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
-        for origin in applied.skewed:
-            self._clock_ahead(origin)
-
-    def _clock_ahead(self, origin: int) -> None:
-        """An origin writes with a clock that is too far ahead, whoever passed it on."""
-        ahead = self._store.ahead.get(origin)
-        if ahead is not None:
-            account = self._membership.roster.get(origin)
-            who = "" if account is None else f"node {account.name}, "
-            self._journal.failed(
-                f"clock of {who}origin {format_origin(origin)}",
-                f"its writes are dated about {roughly(ahead.seconds)} ahead of this node's clock: "
-                "they are kept, the clock is not followed; set the wrong one right",
-            )
-
-    def mind_clock(self) -> None:
-        """Log it where this node's own clock was set back too far to smooth over."""
-        clock = self._store.clock
-        if clock.set_backs != self._set_backs:
-            self._set_backs = clock.set_backs
-            self._journal.failed(
-                "clock of this node",
-                f"it was set back by about {roughly(clock.set_back_ms / 1000)} since the last "
-                "write, which may be dated that far in the future: new writes follow the clock",
-            )
+        self.clocks.skewed(applied.skewed)
 
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self._membership.learn(self._subject(session), members)
@@ -318,20 +298,14 @@ class Hosting:
         if session in surplus or contact.blocked is not None:
             return
         self._membership.met(contact.origin, contact.name)
-        self._note_clock(session, contact)
+        assert session.conversation.peer is not None, "a peer is met when it has greeted"
+        self.clocks.met(session.conversation.peer, contact)
         remote = session.stream.remote
         self._events.emit("connection" if link is None else "connect", remote.host, remote.port)
         self.waiting.met(session)
         self.on_met(session, contact)
         if link is None:
             self.on_dialled(session)
-
-    def _note_clock(self, session: Session, contact: Contact) -> None:
-        peer = session.conversation.peer
-        assert peer is not None, "a peer is met when it has greeted"
-        contact.clock_ahead_seconds = peer.wall_ms / 1000 - time.time()
-        if abs(contact.clock_ahead_seconds) <= self._settings.clock_skew_max:
-            self._journal.works(f"skew of node {peer.node}")
 
     def _part(self, session: Session, link: Link | None) -> None:
         peer = session.conversation.peer
@@ -379,7 +353,7 @@ class Hosting:
             node=self.name,
             origin=store.origin,
             instance=self.instance,
-            resolver=resolver_name(store.settler.resolver),
+            resolver=announced_name(store.settler.resolver, store.settler.mode),
             known=store.known,
             shown=lambda: store.shown,
             cluster_id=lambda: store.cluster_id,
@@ -389,6 +363,7 @@ class Hosting:
             port=self.port,
             closed=lambda: store.closed_dots,
             wants_full=lambda: store.wants_full,
+            digests=self.comparisons.digests,
         )
 
 

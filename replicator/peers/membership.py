@@ -71,6 +71,8 @@ class Membership:
         self._listening: Address | None = None
         self._reached: dict[str, float] = {}
         self._heard_ms: dict[int, int] = {}
+        self._heard_at: dict[int, float] = {}
+        self._begun_at = 0.0
         self._lags: dict[int, Lag] = {}
         self._unsaved: set[int] = set()
         self._told = KnownSet()
@@ -90,6 +92,7 @@ class Membership:
         if listening is None and own is not None and name == format_origin(own.origin):
             name = own.name  # a visit that gives it no name
         self._name, self._listening = name, listening
+        self._begun_at = trio.current_time()
         if own is not None and not own.is_forgotten:
             # Without a port this is a visit, and the node listens where it did when it runs again.
             port = "" if listening is None else f":{listening.port}"
@@ -129,6 +132,7 @@ class Membership:
     def _heard(self, origin: int) -> None:
         if self.roster.get(origin) is not None:  # whom the roster has no room for leaves no trace
             self._heard_ms[origin] = _wall_ms()
+            self._heard_at[origin] = trio.current_time()
 
     def learn(self, peer: str, members: tuple[Member, ...]) -> None:
         """A peer has passed on what it knows of some members.
@@ -149,6 +153,7 @@ class Membership:
             before = self.roster.get(member.origin)
             if self.roster.take(member):
                 self._heard_ms[member.origin] = self._when_said(before, member)
+                self._heard_at[member.origin] = trio.current_time()
                 self._touch(member.origin)
         if self.roster.is_full:
             self._journal.failed("members", f"there are more than {len(self.roster)}: no room")
@@ -267,13 +272,16 @@ class Membership:
         member = self._named(text)
         if member.origin == self._store.origin:
             raise UsageError("this is the node itself: ask another one to forget it")
-        silence = self._silence(member)
-        limit = self._stretched(HEARTBEAT_SECONDS) * SILENCES_MAX
+        silence, limit = self.silence(member), self.silence_max
         if silence < limit:
             raise UsageError(
                 f"node {member.name!r} was heard of {silence:.0f} s ago: stop it, and ask again "
                 f"when nothing was heard of it for {limit:.0f} s; a node that lives would join anew"
             )
+        self.forget_member(member)
+
+    def forget_member(self, member: Member) -> None:
+        """Take a member off, whoever decided that."""
         self.roster.forget(member.origin)
         self._touch(member.origin)
         self._journal.info(f"forgets {member.name} (origin {format_origin(member.origin)})")
@@ -291,8 +299,20 @@ class Membership:
             )
         return found[0]
 
-    def _silence(self, member: Member) -> float:
-        """For how many seconds nothing was heard of a member."""
+    @property
+    def silence_max(self) -> float:
+        """Seconds after which a member of which nothing was heard does not live."""
+        return self._stretched(HEARTBEAT_SECONDS) * SILENCES_MAX
+
+    def quiet(self, member: Member) -> float:
+        """For how many seconds nothing was heard of a member while this node ran, by a clock that
+        does not jump; 0 where it was never known when it was last heard of."""
+        if not self._heard_ms.get(member.origin):
+            return 0.0
+        return trio.current_time() - self._heard_at.get(member.origin, self._begun_at)
+
+    def silence(self, member: Member) -> float:
+        """For how many seconds nothing was heard of a member, by the wall clock."""
         contact = self._contacts.by_origin.get(member.origin)
         if member.origin == self._store.origin or (contact is not None and contact.sessions):
             return 0.0
@@ -345,13 +365,13 @@ class Membership:
         if contact is not None:
             theirs = theirs.union(contact.known)
         entries, seconds = self._lags.setdefault(member.origin, Lag()).measure(ours, theirs, now)
-        silence = self._silence(member)
+        silence = self.silence(member)
         return MemberStatus(
             name=member.name,
             origin=format_origin(member.origin),
             is_self=is_self,
             connected=contact is not None and bool(contact.sessions),
-            alive=silence < self._stretched(HEARTBEAT_SECONDS) * SILENCES_MAX,
+            alive=silence < self.silence_max,
             addresses=member.addresses,
             since_ms=member.since_ms,
             last_seen_seconds=silence,

@@ -1,18 +1,17 @@
 """The source effects of one conversation: a snapshot, read ahead in threads.
 
 LevelDB reads, encoding and sending overlap: up to `QUEUE_CHUNKS_MAX` chunks are read before the
-conversation asks for them.
+conversation asks for them. So it is with answers to a peer's ranges, each of which is a walk too.
 """
 
-from collections.abc import Awaitable, Callable
-from itertools import islice
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import trio
 
-from replicator.config import QUEUE_CHUNKS_MAX
+from replicator.config import CHUNK_BYTES, QUEUE_CHUNKS_MAX
 from replicator.core.chunk import Chunk
-from replicator.core.known import KnownSet
+from replicator.protocol.comparison import AnswerRead, ReadAnswer
 from replicator.protocol.effects import (
     ChunkRead,
     CloseSource,
@@ -31,9 +30,15 @@ EFFECTS_MAX = 8
 CHUNKS_AT_ONCE = QUEUE_CHUNKS_MAX // 2
 """Chunks read by one call of a thread; a small round is one call."""
 
+ITEMS_AT_ONCE_MAX = 64
+"""The same where they are small: verdicts, and the records of a few keys."""
+
 T = TypeVar("T")
 
-SourceEffect = OpenSource | ReadChunk | CloseSource
+SourceEffect = OpenSource | ReadChunk | ReadAnswer | CloseSource
+
+SourceItem = Chunk | bytes
+"""What a source is read for: records, or verdicts."""
 
 
 class SourceReader:
@@ -88,21 +93,37 @@ class SourceReader:
                 self._post(SourceOpened(self._source.known, self._source.floor))
             case ReadChunk(lack):
                 if self._walk is None:
-                    assert self._source is not None, "it was opened before"
-                    self._walk = _Walk(self._source, lack, self._workers)
+                    source, self._source = self._opened(), None  # the walk closes it
+                    chunks = source.read_all() if lack is None else source.read(lack)
+                    self._walk = _Walk(chunks, self._workers, source.close)
                     nursery.start_soon(self._walk.run)
                 chunk = await self._walk.next()
+                assert not isinstance(chunk, bytes), "a walk is of one kind"
                 await self._drained()
                 self._post(ChunkRead(chunk))
+            case ReadAnswer(parts, moment_ms):
+                if self._walk is None:
+                    items = self._opened().answer(parts, moment_ms)
+                    self._walk = _Walk(items, self._workers, lambda: None)
+                    nursery.start_soon(self._walk.run)
+                item = await self._walk.next()
+                if item is None:
+                    self._walk = None  # the source stays open for further answers
+                await self._drained()
+                self._post(AnswerRead(item))
             case CloseSource():
                 await self._close()
+
+    def _opened(self) -> Source:
+        assert self._source is not None, "it was opened before"
+        return self._source
 
     async def _close(self) -> None:
         walk, self._walk = self._walk, None
         source, self._source = self._source, None
         if walk is not None:
             await walk.close()
-        elif source is not None:
+        if source is not None:
             await self._in_thread(source.close)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
@@ -110,21 +131,24 @@ class SourceReader:
 
 
 class _Walk:
-    """The chunks of one source, read ahead in threads.
+    """What one walk through a source brings, read ahead in threads.
 
     Args:
-        source: closed at its end, or by `close`.
-        lack: see `ReadChunk`.
+        items: used by nobody else.
+        over: called in a thread at the end, or by `close`.
     """
 
     def __init__(
-        self, source: Source, lack: KnownSet | None, workers: trio.CapacityLimiter
+        self,
+        items: Iterator[SourceItem],
+        workers: trio.CapacityLimiter,
+        over: Callable[[], None],
     ) -> None:
         self._is_done = False
-        self._source = source
-        self._chunks = source.read_all() if lack is None else source.read(lack)
+        self._items = items
+        self._at_end = over
         self._workers = workers
-        self._put, self._ahead = trio.open_memory_channel[Chunk | Exception](
+        self._put, self._ahead = trio.open_memory_channel[SourceItem | Exception](
             QUEUE_CHUNKS_MAX - CHUNKS_AT_ONCE
         )
         self._scope = trio.CancelScope()
@@ -136,24 +160,24 @@ class _Walk:
             with self._scope, self._put:
                 try:
                     while not self._is_done:
-                        for chunk in await trio.to_thread.run_sync(
+                        for item in await trio.to_thread.run_sync(
                             self._read_some, limiter=self._workers
                         ):
-                            await self._put.send(chunk)
+                            await self._put.send(item)
                 except Exception as error:
                     await self._put.send(error)
         finally:
             self._over.set()
 
-    async def next(self) -> Chunk | None:
-        """The next chunk, None after the last; raises what reading it raised."""
+    async def next(self) -> SourceItem | None:
+        """The next item, None after the last; raises what reading it raised."""
         try:
-            chunk = await self._ahead.receive()
+            item = await self._ahead.receive()
         except trio.EndOfChannel:
             return None
-        if isinstance(chunk, Exception):
-            raise chunk
-        return chunk
+        if isinstance(item, Exception):
+            raise item
+        return item
 
     async def close(self) -> None:
         """Stop reading: when this returns, no thread uses the source any more."""
@@ -162,13 +186,18 @@ class _Walk:
         if not self._is_done:
             await trio.to_thread.run_sync(self._release, limiter=self._workers)
 
-    def _read_some(self) -> list[Chunk]:
-        chunks = list(islice(self._chunks, CHUNKS_AT_ONCE))
-        if len(chunks) < CHUNKS_AT_ONCE:
-            self._release()
-        return chunks
+    def _read_some(self) -> list[SourceItem]:
+        items: list[SourceItem] = []
+        size = 0
+        for item in self._items:
+            items.append(item)
+            size += len(item) if isinstance(item, bytes) else item.size_bytes
+            if size >= CHUNKS_AT_ONCE * CHUNK_BYTES or len(items) == ITEMS_AT_ONCE_MAX:
+                return items
+        self._release()
+        return items
 
     def _release(self) -> None:
-        self._chunks = iter(())  # what is dropped here closes its LevelDB iterators
-        self._source.close()
+        self._items = iter(())  # what is dropped here closes its LevelDB iterators
+        self._at_end()
         self._is_done = True

@@ -11,7 +11,7 @@ from replicator.peers.accepting import Accepting
 from replicator.peers.contacts import Contacts
 from replicator.peers.hosting import Hosting
 from replicator.peers.membership import Membership
-from replicator.status import AheadStatus, ClockStatus, Status
+from replicator.status import Status
 from replicator.store.keyspace import FORMAT_VERSION
 from replicator.store.store import Store
 
@@ -62,15 +62,8 @@ class Reporting:
             counters=store.counters(),
             conflicts=store.conflict_counts(),
             revisiting=store.revisiting(),
-            clock=ClockStatus(store.clock.set_backs, self._ahead()),
+            digests=self._hosting.comparisons.status(),
+            clock=self._hosting.clocks.status(),
             connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,
         )
-
-    def _ahead(self) -> dict[str, AheadStatus]:
-        roster, found = self._membership.roster, {}
-        for origin, ahead in self._store.ahead:
-            account = roster.get(origin)
-            name = None if account is None else account.name
-            found[format_origin(origin)] = AheadStatus(name, ahead.writes, ahead.seconds)
-        return found

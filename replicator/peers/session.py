@@ -1,10 +1,10 @@
 """One conversation over one stream: carries out its effects against the store and the peer.
 
-Five tasks a session: `_drive` alone calls the conversation; the inbox receives and decodes ahead
-of it; the outbox encodes and sends; the source reader reads snapshots ahead; and one task applies.
-So on the serving side LevelDB reads, encoding and sending overlap, on the pulling side receiving,
-decoding and applying do. Every queue in between is bounded, and what is not taken holds up the
-peer.
+Six tasks a session: `_drive` alone calls the conversation; the inbox receives and decodes ahead
+of it; the outbox encodes and sends; the source reader reads snapshots ahead; one task applies; and
+one scans what there is here. So on the serving side LevelDB reads, encoding and sending overlap, on
+the pulling side receiving, decoding and applying do. Every queue in between is bounded, and what is
+not taken holds up the peer.
 
 Whatever happens here, wrong bytes, a failing store, a bug, ends this session with a reason and
 touches no other.
@@ -28,6 +28,8 @@ from replicator.peers.host import Host, Workers
 from replicator.peers.inbox import Inbox, Item
 from replicator.peers.outbox import Outbox
 from replicator.peers.readahead import SourceReader
+from replicator.peers.scanning import Scanning
+from replicator.protocol.comparison import ApplyRanges, ReadAnswer, Scan, TakeDigest
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -108,6 +110,7 @@ class Session:
         self._applying = Applying(
             store, workers.applying, self.post, partial(host.applied, self), self.effect_failed
         )
+        self._scanning = Scanning(store, workers.common, self.post, self.effect_failed)
         self._events: deque[Event] = deque()
         self._changed = self._heard = self._roster_changed = False
         self._wanted = KnownSet()
@@ -135,7 +138,13 @@ class Session:
 
     async def _converse(self) -> None:
         async with trio.open_nursery() as nursery:
-            for task in (self._inbox.run, self._send, self._source.run, self._applying.run):
+            for task in (
+                self._inbox.run,
+                self._send,
+                self._source.run,
+                self._applying.run,
+                self._scanning.run,
+            ):
                 nursery.start_soon(task)
             await self._drive()
             self._flushing.deadline = trio.current_time() + FLUSH_SECONDS
@@ -280,9 +289,11 @@ class Session:
         match effect:
             case Send(message):
                 self._send_message(message)
-            case Apply() | Finish() | ApplyFull():
+            case Apply() | Finish() | ApplyFull() | ApplyRanges():
                 self._applying.put(effect)
-            case OpenSource() | ReadChunk() | CloseSource():
+            case Scan() | TakeDigest():
+                self._scanning.put(effect)
+            case OpenSource() | ReadChunk() | ReadAnswer() | CloseSource():
                 self._source.put(effect)
             case Show(seq):
                 if seq > self._store.shown:

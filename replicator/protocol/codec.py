@@ -54,6 +54,8 @@ from replicator.protocol.messages import (
     Bye,
     Call,
     Closed,
+    Compare,
+    Digest,
     Durable,
     End,
     Hello,
@@ -65,9 +67,11 @@ from replicator.protocol.messages import (
     Records,
     Revisions,
     Secure,
+    Verdict,
     Want,
     WantFull,
 )
+from replicator.protocol.ranges import pack_parts, read_hash, read_parts, read_step, read_verdicts
 from replicator.protocol.reader import Reader, within
 
 _NUMBER_MAX = 2**32 - 1
@@ -319,6 +323,18 @@ _GRAMMAR: dict[int, tuple[type[Any], tuple[_Field, ...]]] = {
         (_Field(_read_origins, lambda origins: [_origin_bytes(origin) for origin in origins]),),
     ),
     12: (Members, (_Field(_read_members, _pack_members),)),
+    15: (Compare, (_ROUND, _Field(read_parts, pack_parts))),
+    16: (Verdict, (_ROUND, _Field(read_verdicts))),
+    17: (
+        Digest,
+        (
+            _Field(read_step),
+            _ROUND,
+            _Field(lambda reader: reader.whole(0, WALL_MS_MAX, "the moment")),
+            _Field(read_hash),
+            _Field(read_hash),
+        ),
+    ),
     13: (Accounts, (_Field(_read_accounts, _pack_accounts),)),
     14: (Closed, (_KNOWN,)),
     18: (Durable, (_KNOWN,)),

@@ -23,28 +23,12 @@ from math import inf
 from replicator.config import Settings
 from replicator.core.known import KnownSet
 from replicator.errors import PeerError, ProtocolError
-from replicator.protocol import messages
+from replicator.protocol import effects, messages
 from replicator.protocol.announcing import Announcements
+from replicator.protocol.closings import Closings
+from replicator.protocol.comparison import AnswerRead, DigestTaken, Scanned
 from replicator.protocol.counters import Counters
-from replicator.protocol.effects import (
-    Applied,
-    ChunkRead,
-    Effect,
-    Event,
-    Heard,
-    KnownChanged,
-    LearnClosed,
-    Lost,
-    MadeDurable,
-    Poke,
-    Report,
-    RosterChanged,
-    SecureWanted,
-    Send,
-    SourceOpened,
-    Stop,
-    StoreFailed,
-)
+from replicator.protocol.effects import Effect, Event, Report, Send
 from replicator.protocol.ending import Ending
 from replicator.protocol.gossip import Gossip
 from replicator.protocol.greeting import Greeting, warnings
@@ -55,6 +39,7 @@ from replicator.protocol.securing import Securing
 from replicator.protocol.serving import ServeHalf
 from replicator.protocol.states import LINK, Machine
 from replicator.protocol.timing import Timing
+from replicator.protocol.watch import Watch
 
 
 class Conversation:
@@ -91,7 +76,7 @@ class Conversation:
         self.counters = Counters()
         self._known = me.known
         self._me = me
-        self._closed = KnownSet()
+        self._closings = Closings(me.closed, self._emit)
         self._pulls = pulls
         self._settings = settings
         self._timing = Timing(settings, bool(address), now)
@@ -103,6 +88,7 @@ class Conversation:
         self._gossip = Gossip(me.roster, self._emit)
         self._securing = Securing(self._emit)
         self._news = Announcements(me, self._greeting.known.copy())
+        self._watch = Watch(me.origin, pulls, me.digests, me.wall_ms, self._emit)
         self._lacking = False
         self._retry_at = inf
         self._ending = Ending(
@@ -190,12 +176,13 @@ class Conversation:
         match before, message:
             case _, messages.Bye():
                 self._ending.on_bye(message, is_answer=before == "leaving")
-            case "leaving", _:
+            case "leaving" | "parting", _:
                 pass
             case _, messages.Ping():
                 self._send(messages.Pong())
             case "greeting", messages.Hello():
                 self._on_hello(message)
+                self._watch.met(message.origin, now)
             case "comparing", messages.Known(known):
                 self._on_first_known(known, now)
             case _:
@@ -209,14 +196,14 @@ class Conversation:
             case messages.Want() | messages.WantFull():
                 self._serve.want(message)
             case messages.Begin():
-                self._on_begin(message, now)
+                self._news.learn(message.known)
+                self._pull.begin(message, now)
             case messages.Records():
                 self._pull.records(message, now)
             case messages.End():
                 self._pull.end(message, now)
             case messages.Closed(closed):
-                self._closed.update(closed)
-                self._emit(LearnClosed(closed))
+                self._closings.take(closed)
             case messages.Revisions() | messages.Call() | messages.Members() | messages.Accounts():
                 self._gossip.take(message)
             case messages.Secure():
@@ -225,49 +212,68 @@ class Conversation:
             case messages.Durable(known):
                 self._news.learn(known)
                 self._securing.answered(message)
+            case messages.Compare():
+                self._serve.compare(message)
+            case messages.Verdict():
+                self._pull.judged(message, now)
+            case messages.Digest(step="mend"):
+                self._serve.mend(message)
+            case messages.Digest():
+                self._watch.take(message, now)
+                self._refresh(now)
 
     def _meet(self, event: Event, now: float) -> None:
         match event:
-            case KnownChanged() | Poke():
+            case effects.KnownChanged() | effects.Poke():
                 self._pull.advance()
                 self._refresh(now)
-            case SourceOpened(known, _):
-                self._tell_closed()  # before a floor that may rely on it
+            case effects.SourceOpened(known, _):
+                self._closings.tell(self.version)  # before a floor that may rely on it
                 self._out += self._news.showing(known)
                 self._news.revealed(known)
                 self._serve.opened(event, self.peer_known, self._me.closed())
-            case ChunkRead():
+            case effects.ChunkRead():
                 self._serve.chunk_read(event)
-            case Applied():
+            case AnswerRead():
+                self._serve.answer_read(event)
+            case Scanned():
+                self._pull.scanned(event, now)
+            case DigestTaken():
+                self._timing.active_at = now
+                self._watch.taken(event, now)
+                self._refresh(now)
+            case effects.Applied():
                 self._timing.active_at = now
                 self._pull.applied(event, now)
                 self._refresh(now, announcing=not self._pull.in_burst)
-            case RosterChanged():
+            case effects.RosterChanged():
                 if self.is_open:
                     self._gossip.advance()
-                    self._tell_closed()
-            case SecureWanted(dots):
+                    self._closings.tell(self.version)
+            case effects.SecureWanted(dots):
                 if self.version >= messages.SINCE[messages.Secure]:
                     self._securing.want(dots)
                     self._refresh(now)
-            case MadeDurable(durable):
+            case effects.MadeDurable(durable):
                 if self.is_open:
                     self._securing.made(durable)
                     self._securing.advance(self._known())
-            case Heard():
+            case effects.Heard():
                 self._timing.heard(now, active=self._gossip.is_waiting)
                 self._pull.heard(now)
-            case StoreFailed(effect, error):
+            case effects.StoreFailed(effect, error):
                 self._ending.settled(effect)
                 self._ending.fail(error)
-            case Stop(code, reason):
+            case effects.Stop(code, reason):
                 self._ending.end(code, reason)
-            case Lost(reason):
+            case effects.Lost(reason):
                 self._ending.end("lost", reason, tell=False)
 
     def _on_hello(self, peer: messages.Hello) -> None:
         self.peer = peer
         common, different = self._greeting.meet(peer)
+        self._pull.compares = self.version >= messages.SINCE[messages.Compare]
+        self._serve.compares = self._pull.compares
         self._gossip.greeted(peer.members == self._greeting.hello.members, self.version)
         self._news.learn(common)
         if peer.dialled:
@@ -282,22 +288,10 @@ class Conversation:
         self._emit(Report("met", self.peer.node))
         self._out += warnings(self._greeting.hello, self.peer, self._settings.clock_skew_max)
         self._gossip.advance()
-        self._tell_closed()
+        self._closings.tell(self.version)
         self._refresh(now)
 
-    def _tell_closed(self) -> None:
-        """Tell what is closed here (R10) and was neither told before nor by the peer."""
-        if self.version >= messages.SINCE[messages.Closed]:
-            news = self._me.closed().difference(self._closed)
-            if news:
-                self._closed.update(news)
-                self._send(messages.Closed(news))
-
     # What the two sides know
-
-    def _on_begin(self, message: messages.Begin, now: float) -> None:
-        self._news.learn(message.known)
-        self._pull.begin(message, now)
 
     def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
@@ -310,7 +304,10 @@ class Conversation:
             self._announce(known)
             self._securing.ask(self._news.announced)
         self._securing.advance(known)
-        if self._pull.is_idle:
+        if self._pull.is_idle and self._watch.mends is not None:
+            moment_ms, self._watch.mends = self._watch.mends, None
+            self._pull.mend(self.peer_known, moment_ms, now)
+        elif self._pull.is_idle:
             assert self.peer is not None
             full = self.version >= messages.SINCE[messages.WantFull] and self._me.wants_full()
             self._pull.ask(self.peer.origin, self.peer_known, known, now, full=full)
@@ -334,16 +331,22 @@ class Conversation:
         """What is to be done when, as things stand."""
         timing = self._timing
         match self._link.state:
-            case "greeting" | "comparing" | "leaving":
+            case "greeting" | "comparing" | "leaving" | "parting":
                 return [(timing.limit_at, self._on_limit)]
             case "open":
                 idle = self._pull.is_idle and self._serve.is_idle
+                asks = self._pull.compares and idle and not self._lacking
+                idle = idle and self._watch.is_idle
                 waiting = self._lacking or self._gossip.is_waiting or self._securing.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),
                     (timing.ping_at, self._on_keepalive),
                     (self._retry_at, self._refresh),
+                    (
+                        self._watch.due if asks else inf,
+                        lambda now: self._watch.ask(self._known(), self._me.closed(), now),
+                    ),
                     (timing.quiet_at(waiting) if idle else inf, self._leave),
                 ]
         return []
@@ -362,6 +365,8 @@ class Conversation:
         self._send(messages.Ping())
 
     def _leave(self, now: float) -> None:
+        if not self._watch.is_idle:
+            return  # it has been due at the same moment
         self._link.step("leave")
         self._timing.limit(now)
         self._send(messages.Bye("nothing more to say", "idle"))
@@ -381,8 +386,10 @@ class Conversation:
             match effect:
                 case Send(message):
                     self._timing.sent(now, active=not isinstance(message, messages.Quiet))
-                case Report():
+                case Report(kind, changed=changed):
                     self.counters = self.counters.after(effect)
+                    if kind == "mended":
+                        self._watch.mended(changed, now)
         if not self.wants_input:
             self._timing.heard_at = now  # a peer that is not read is not silent
         self._retry_at = inf

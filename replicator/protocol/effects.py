@@ -7,14 +7,15 @@ driver owes:
   the next. `Show`, `AdoptCluster`, `LearnClosed` and `Fork` are done, not only begun, before the
   next effect is; where one fails, what follows it in the same call is not begun but for `Close`.
   `Learn` is no more than a change in memory: it is done at once.
-- The source effects (`OpenSource`, `ReadChunk`, `CloseSource`) are carried out one after the other,
-  and so are the applying ones (`Apply`, `Finish`, `ApplyFull`: at most one is ever under way). Each
-  but `CloseSource` is answered by exactly one event: its own, or `StoreFailed`. So is
-  `MakeDurable`, which waits for none of the others.
-- `Send` only queues. `ReadChunk` waits until the transport has taken what was queued before, so a
-  slow reader holds back the next chunk, and `KnownChanged` is held back likewise: one is enough for
-  any number of changes. The queue is thereby bounded, but for a peer that asks without reading:
-  stop reading from it while the queue is long.
+- The source effects (`OpenSource`, `ReadChunk`, `ReadAnswer`, `CloseSource`) are carried out one
+  after the other, and so are the applying ones (`Apply`, `Finish`, `ApplyFull`, `ApplyRanges`: at
+  most one is ever under way). Of `Scan` and of `TakeDigest` at most one each is under way. Each but
+  `CloseSource` is answered by exactly one event: its own, or `StoreFailed`. So is `MakeDurable`,
+  which waits for none of the others.
+- `Send` only queues. `ReadChunk` and `ReadAnswer` wait until the transport has taken what was
+  queued before, so a slow reader holds back the next chunk, and `KnownChanged` is held back
+  likewise: one is enough for any number of changes. The queue is thereby bounded, but for a peer
+  that asks without reading: stop reading from it while the queue is long.
 - While `Conversation.wants_input` is False nothing is read from the peer.
 - Calls to all conversations of one node come from one thread.
 - After `Close` the stream is closed, once what was queued is sent or a time limit has passed.
@@ -27,7 +28,17 @@ from typing import Literal
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
+from replicator.protocol.comparison import (
+    AnswerRead,
+    ApplyRanges,
+    DigestTaken,
+    ReadAnswer,
+    Scan,
+    Scanned,
+    TakeDigest,
+)
 from replicator.protocol.messages import Message
+from replicator.protocol.report import Report as Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,32 +199,6 @@ class PokeOthers:
     """Tell every other conversation of this node `Poke`: what held them back may be gone."""
 
 
-ReportKind = Literal["reached", "met", "round", "served", "resolver", "skew"]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Something that people may want to know.
-
-    Attributes:
-        kind: "reached": the peer has found this node at the address in `text`; "met": the peer has
-            greeted and belongs here; "round": a round from the peer is complete; "served": a round
-            for the peer was sent; "resolver": the peer resolves conflicts with another resolver
-            (R6); "skew": the wall clocks lie too far apart.
-        text: for people; empty where the numbers say all.
-        records, changed, size_bytes: of a round: records sent or received, how many of the
-            received ones changed something here, and what they counted against limits.
-        full: whether it was a full-state round.
-    """
-
-    kind: ReportKind
-    text: str = ""
-    records: int = 0
-    changed: int = 0
-    size_bytes: int = 0
-    full: bool = False
-
-
 CloseCode = Literal[
     "idle",
     "refused",
@@ -249,10 +234,14 @@ Effect = (
     | Show
     | OpenSource
     | ReadChunk
+    | ReadAnswer
+    | Scan
+    | TakeDigest
     | CloseSource
     | Apply
     | Finish
     | ApplyFull
+    | ApplyRanges
     | AdoptCluster
     | Learn
     | LearnClosed
@@ -381,6 +370,9 @@ class Lost:
 Event = (
     SourceOpened
     | ChunkRead
+    | AnswerRead
+    | Scanned
+    | DigestTaken
     | Applied
     | KnownChanged
     | RosterChanged

@@ -1,11 +1,16 @@
 """How a conversation ends: it says so, lets go of everything, and closes once nothing is being
 applied any more. What is being applied is waited for, so that a full-state round keeps its turn
-(R9)."""
+(R9).
+
+Two nodes may have forgotten each other, and each finds that out from the other's `Hello`. So a peer
+that was forgotten is told so and heard out until it says `Bye` or is gone: else each would close
+before it reads that it has to take a new origin itself (R10)."""
 
 from collections.abc import Callable
 from typing import cast
 
-from replicator.errors import ForkError
+from replicator.errors import ForkError, PeerForgottenError
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.effects import (
     Applied,
     Apply,
@@ -50,6 +55,7 @@ class Ending:
         self._left = left
         self._emit = emit
         self._last: list[Effect] = []
+        self._parting: str | None = None
 
     @property
     def is_over(self) -> bool:
@@ -68,6 +74,11 @@ class Ending:
 
     def fail(self, error: Exception) -> None:
         """The peer, or the store, did what ends the conversation."""
+        if isinstance(error, PeerForgottenError) and self._link.state == "comparing":
+            self._link.step("part")
+            self._parting = str(error)
+            self._emit(Send(bye("forgotten", self._parting)))
+            return
         self.end(code_of(error), str(error), fork=Fork() if isinstance(error, ForkError) else None)
 
     def end(
@@ -80,6 +91,8 @@ class Ending:
         fork: Fork | None = None,
     ) -> None:
         """Say so, let go of everything, and close once nothing is being applied any more."""
+        if self._parting is not None and fork is None:
+            code, reason, tell, by_peer = "forgotten", self._parting, False, False
         if tell:
             self._emit(Send(bye(code, reason)))
         self._serve.abandon()
@@ -97,7 +110,7 @@ class Ending:
 
     def settled(self, what: Event | Effect) -> None:
         """Something is under way no more."""
-        if isinstance(what, Applied | Apply | Finish | ApplyFull):
+        if isinstance(what, Applied | Apply | Finish | ApplyFull | ApplyRanges):
             self._pull.settled()
 
     def _close(self) -> None:

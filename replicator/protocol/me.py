@@ -1,11 +1,12 @@
 """This node, as its conversations see it: names, and reads of its store."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from replicator.config import PROTOCOL_VERSION, PROTOCOL_VERSION_LEAST
 from replicator.core.known import KnownSet
 from replicator.core.members import Roster
+from replicator.protocol.digests import Digests
 from replicator.protocol.messages import Hello
 
 
@@ -23,6 +24,7 @@ class Me:
         has_data: reads whether the store holds anything.
         wall_ms: reads the wall clock, milliseconds since the epoch.
         roster: what this node knows of all members; the conversations only read it.
+        digests: when to compare digests with whom (R16), shared by its conversations.
         port: where it listens, 0 where it does not.
         versions: least and greatest protocol version that it speaks.
         closed: reads the closed set (R10), which is not to be changed.
@@ -41,6 +43,7 @@ class Me:
     wall_ms: Callable[[], int]
     roster: Roster
     port: int
+    digests: Digests = field(default_factory=lambda: Digests(0, lambda: 0.0))
     versions: tuple[int, int] = (PROTOCOL_VERSION_LEAST, PROTOCOL_VERSION)
     closed: Callable[[], KnownSet] = KnownSet
     wants_full: Callable[[], bool] = bool

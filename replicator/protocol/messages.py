@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from replicator.config import ORIGINS_MAX
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Part
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
 
@@ -167,6 +169,57 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """Ranges of the sender's keys, to be compared with the snapshot of a full-state round (R9).
+
+    Attributes:
+        parts: of what has not been compared yet, or was to be split; in all parts together at most
+            `COMPARE_RANGES_MAX` ranges.
+    """
+
+    round: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the sender's snapshot says to ranges of the receiver, in the order of the `Compare`s.
+
+    Attributes:
+        verdicts: one octet a range (`replicator.core.compare`), all of one `Compare`. Behind one
+            that ends with `RECORDS` come the records of that run of ranges, as `Records`, until the
+            next `Verdict` or `End`.
+    """
+
+    round: int
+    verdicts: bytes
+
+
+DigestStep = Literal["ask", "answer", "mend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """About the digests of both sides as of a moment (R16).
+
+    Attributes:
+        step: "ask" has both sides compute their digests, and "answer" tells one; "mend" asks for a
+            round that compares everything as of that moment and asks no known set.
+        number: counts the asker's questions; of a "mend" the round, as in `Want`.
+        moment_ms: the asker's wall clock, milliseconds since the epoch.
+        known: in an answer, hash of the known and closed sets that the digest is of; empty where
+            the sender cannot be compared just now.
+        digest: in an answer, as of the moment; empty like `known`.
+    """
+
+    step: DigestStep
+    number: int
+    moment_ms: int
+    known: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Accounts:
     """The same, whole: what each has seen of forgotten origins included (R10)."""
 
@@ -219,13 +272,25 @@ Message = (
     | Durable
     | Secure
     | WantFull
+    | Compare
+    | Verdict
+    | Digest
 )
 
-SINCE: Mapping[type, int] = {Accounts: 2, Closed: 2, Durable: 2, Secure: 2, WantFull: 2}
+SINCE: Mapping[type, int] = {
+    Accounts: 2,
+    Closed: 2,
+    Durable: 2,
+    Secure: 2,
+    WantFull: 2,
+    Compare: 2,
+    Verdict: 2,
+    Digest: 2,
+}
 """The protocol version with which a message came, where that is not the first: it is neither sent
 to a peer that does not speak it nor taken from one."""
 
-Quiet = Ping | Pong | Revisions | Call | Members | Accounts | Closed
+Quiet = Ping | Pong | Revisions | Call | Members | Accounts | Closed | Digest
 """Messages that do not keep an idle conversation open."""
 
 BYE_CODES = ("idle", "refused", "protocol", "closing", "busy", "fork", "forgotten")

@@ -4,16 +4,14 @@ A log round of at most ``atomic_round_bytes`` is collected and finished in one p
 see it whole or not at all (R4). A larger one is applied piece by piece as it arrives. A full-state
 round covers all keys, range by range: each chunk stands for the keys above the last key of the one
 before, up to its own last key, and the last chunk for all keys that follow (R9). So one chunk is
-always kept back, until it is seen whether it is the last.
+always kept back, until it is seen whether it is the last. From protocol version 2 on it compares
+range by range (`comparing`), and only records of ranges that differ are sent.
 
 Whatever the round: at most one piece is being applied, the rest waits in a bounded queue, and the
 peer's known set is claimed with the last piece and not before (R3).
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable
 from math import inf
 
 from replicator.config import QUEUE_CHUNKS_MAX, Settings
@@ -21,6 +19,8 @@ from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet
 from replicator.core.record import merge_contexts
 from replicator.errors import ProtocolError, UsageError
+from replicator.protocol.comparing import Comparing
+from replicator.protocol.comparison import ApplyRanges, Scanned
 from replicator.protocol.effects import (
     Applied,
     Apply,
@@ -31,81 +31,13 @@ from replicator.protocol.effects import (
     Report,
     Send,
 )
-from replicator.protocol.messages import Begin, End, Records, Want, WantFull
+from replicator.protocol.messages import Begin, Digest, End, Records, Verdict, Want, WantFull
 from replicator.protocol.pulls import ConversationId, Pulls
+from replicator.protocol.round import Round
 from replicator.protocol.states import PULL, Machine
 
 STALL_TIMEOUTS = 3
 """A peer that owes the next message of a round for so many re-ask timeouts is dropped."""
-
-
-@dataclass(slots=True)
-class _Round:
-    """A round that the peer was asked for.
-
-    Attributes:
-        wanted: what it was asked for; None for everything (R5).
-        announced: what it had announced by then, and so must have.
-        remote_known, floor, full: from its `Begin`.
-        queue: chunks received and not yet applied.
-        origins: what the origin numbers stand for.
-        in_pieces: whether it has grown too large to be applied at once.
-        last_key: the last key received in a full-state round.
-        covered: the last key up to which a full-state round was applied.
-        covered_all: whether the range without an upper end was applied too.
-        pend: the withheld dots that its claim has to wait for: those of the snapshot that were not
-            wanted.
-    """
-
-    number: int
-    wanted: KnownSet | None
-    announced: KnownSet
-    remote_known: KnownSet = field(default_factory=KnownSet)
-    floor: Mapping[int, int] = field(default_factory=dict)
-    full: bool = False
-    queue: deque[Chunk] = field(default_factory=deque)
-    origins: dict[int, int] = field(default_factory=dict)
-    in_pieces: bool = False
-    last_key: bytes | None = None
-    covered: bytes | None = None
-    covered_all: bool = False
-    pend: KnownSet | None = None
-    size_bytes: int = 0
-    records: int = 0
-    changed: int = 0
-
-    def take(self, chunk: Chunk) -> None:
-        """Queue a chunk.
-
-        Raises:
-            ProtocolError: it contradicts the chunks before it.
-        """
-        if self.full:
-            self._check_order(chunk.keys)
-        for number, origin in chunk.origins.items():
-            if self.origins.setdefault(number, origin) != origin:
-                raise ProtocolError(f"origin number {number} changes its meaning within a round")
-        self.queue.append(chunk)
-        self.size_bytes += chunk.size_bytes
-        self.records += len(chunk)
-
-    def _check_order(self, keys: list[bytes]) -> None:
-        ascending = self.last_key is None or self.last_key < keys[0]
-        if not ascending or any(low >= high for low, high in pairwise(keys)):
-            raise ProtocolError("the records of a full-state round are not in key order")
-        self.last_key = keys[-1]
-
-    def join(self) -> Chunk:
-        """Everything queued as one chunk."""
-        if len(self.queue) < 2:
-            return self.queue[0] if self.queue else Chunk()
-        whole = Chunk(origins=self.origins)
-        for chunk in self.queue:
-            whole.keys += chunk.keys
-            whole.rows += chunk.rows
-            whole.values += chunk.values
-            whole.size_bytes += chunk.size_bytes
-        return whole
 
 
 class PullHalf:
@@ -132,8 +64,10 @@ class PullHalf:
         self._emit = emit
         self._machine = Machine(PULL)
         self._rounds = 0
-        self._round: _Round | None = None
+        self._round: Round | None = None
         self._heard_at = inf
+        self.compares = False
+        """Whether full-state rounds compare range by range: not in the first version."""
         self.in_flight = False
         """Whether a piece, or a claim, is being applied."""
 
@@ -155,6 +89,8 @@ class PullHalf:
         """False while as many chunks wait as may; a round that is still being collected waits
         for the rest and is bounded by ``atomic_round_bytes``."""
         current = self._round
+        if current is not None and current.comparing is not None:
+            return current.comparing.has_room
         return (
             current is None
             or not (current.full or current.in_pieces)
@@ -164,7 +100,10 @@ class PullHalf:
     @property
     def stalled_at(self) -> float:
         """When a peer that owes the next message is to be given up."""
-        owes = self.state in ("asked", "log", "full") and not self.in_flight and self.wants_input
+        owes = self.state in ("asked", "log", "full")
+        if self.state == "comparing" and self._round is not None and self._round.comparing:
+            owes = self._round.comparing.waits_for_peer
+        owes = owes and not self.in_flight and self.wants_input
         return self._heard_at + STALL_TIMEOUTS * self._settings.reask_timeout if owes else inf
 
     def ask(
@@ -179,10 +118,23 @@ class PullHalf:
             return
         self._machine.step("ask")
         self._rounds += 1
-        self._round = _Round(self._rounds, ask.wanted, peer_known.copy())
+        self._round = Round(self._rounds, ask.wanted, peer_known.copy())
         self._heard_at = now
         want = WantFull(self._rounds) if full else Want(self._rounds, ask.wanted)
         self._emit(Send(want))
+
+    def mend(self, peer_known: KnownSet, moment_ms: int, now: float) -> None:
+        """Ask the peer, between two rounds, for one that mends a difference (R16).
+
+        Args:
+            moment_ms: as of which the digests differ.
+        """
+        self._machine.step("mend")
+        self._rounds += 1
+        comparing = Comparing(self._rounds, moment_ms, self._emit)
+        self._round = Round(self._rounds, None, peer_known.copy(), comparing=comparing)
+        self._heard_at = now
+        self._emit(Send(Digest("mend", self._rounds, moment_ms, b"", b"")))
 
     def begin(self, message: Begin, now: float) -> None:
         """The peer's snapshot is open: its known set comes before its first record (R2).
@@ -190,8 +142,13 @@ class PullHalf:
         Raises:
             ProtocolError: nobody asked, or the snapshot is older than the question.
         """
-        self._machine.step("Begin full" if message.full else "Begin")
+        full = "Begin compare" if self.compares else "Begin full"
+        self._machine.step(full if message.full else "Begin")
         current = self._current(message.round, now)
+        if current.comparing is not None and not message.full:
+            raise ProtocolError("a round that mends a difference compares everything")
+        if message.full and self.compares and current.comparing is None:
+            current.comparing = Comparing(current.number, None, self._emit)
         if not message.known.issuperset(current.announced):
             raise ProtocolError("the known set of a snapshot lacks what was announced before")
         current.remote_known, current.floor = message.known, message.floor
@@ -202,6 +159,7 @@ class PullHalf:
         if not message.full and current.wanted is not None:
             lack = lack.intersection(current.wanted)
         self._pulls.promised(self._id, lack)
+        self.advance()
 
     def records(self, message: Records, now: float) -> None:
         """Some records have come.
@@ -223,10 +181,37 @@ class PullHalf:
             ProtocolError: no round is open.
         """
         self._machine.step("End")
-        self._current(message.round, now)
+        current = self._current(message.round, now)
+        if current.comparing is not None:
+            current.comparing.end()
         self.advance()
 
-    def _current(self, number: int, now: float) -> _Round:
+    def judged(self, message: Verdict, now: float) -> None:
+        """The peer has judged ranges.
+
+        Raises:
+            ProtocolError: it was not asked, or see `Comparing.judged`.
+        """
+        self._machine.step("Verdict")
+        current = self._current(message.round, now)
+        assert current.comparing is not None, "the table lets no Verdict in without it"
+        current.comparing.judged(message.verdicts)
+        self.advance()
+
+    def scanned(self, event: Scanned, now: float) -> None:
+        """Own keys are cut into ranges.
+
+        Raises:
+            UsageError: nobody asked for that.
+        """
+        self._machine.step("Scanned")
+        current = self._round
+        assert current is not None and current.comparing is not None, "the table sees to that"
+        self._heard_at = now
+        current.comparing.scanned(event)
+        self.advance()
+
+    def _current(self, number: int, now: float) -> Round:
         """The open round, which the peer's message must belong to."""
         current = self._round
         assert current is not None, "the table lets none of a round's messages in without a round"
@@ -244,6 +229,10 @@ class PullHalf:
         """Begin to apply the next piece, if there is one and it is this conversation's turn; or,
         between two rounds, a claim that has become ripe."""
         current = self._round
+        comparing = current.comparing if current and self.state == "comparing" else None
+        # Not before its turn: what was compared must not be changed by other peers' records.
+        if comparing is not None and self._pulls.exclusive(self._id):
+            comparing.scan()
         if self.is_idle:
             self._claim_ripe()
         elif current is not None and not self.in_flight and self._is_ready(current):
@@ -266,22 +255,32 @@ class PullHalf:
         self._machine.step("claim")
         self._apply(Finish(Chunk(), claims, claims, floors))
 
-    def _is_ready(self, current: _Round) -> bool:
+    def _is_ready(self, current: Round) -> bool:
         match self.state:
             case "log":
                 return current.in_pieces and bool(current.queue)
             case "full":
                 return len(current.queue) > 1
+            case "comparing":
+                return current.comparing is not None and current.comparing.has_pieces
             case _:
                 return self.state in ("log_ended", "full_ended")
 
-    def _next_log(self, current: _Round) -> Effect:
+    def _next_log(self, current: Round) -> Effect:
         ended = self.state == "log_ended"
         if ended and (len(current.queue) < 2 or not current.in_pieces):
             return self._finish(current, current.join())
         return Apply(current.queue.popleft(), current.remote_known)
 
-    def _next_full(self, current: _Round) -> Effect:
+    def _next_piece(self, current: Round, comparing: Comparing) -> Effect:
+        is_mend = comparing.moment_ms is not None
+        if not comparing.has_pieces:
+            return self._finish(current, Chunk(), claims=not is_mend)
+        return ApplyRanges(comparing.take(), current.remote_known, current.floor, is_mend)
+
+    def _next_full(self, current: Round) -> Effect:
+        if current.comparing is not None:
+            return self._next_piece(current, current.comparing)
         if current.covered_all:
             return self._finish(current, Chunk())
         is_last = len(current.queue) < 2
@@ -290,10 +289,12 @@ class PullHalf:
         current.covered, current.covered_all = upto, is_last
         return ApplyFull(chunk, current.remote_known, current.floor, after, upto)
 
-    def _finish(self, current: _Round, chunk: Chunk) -> Effect:
+    def _finish(self, current: Round, chunk: Chunk, *, claims: bool = True) -> Effect:
         """The last piece, with the claim, unless withheld dots are still unknown (R5). A
-        full-state round left nothing out."""
+        full-state round left nothing out; one that mends says nothing of known sets (R16)."""
         self._machine.step("finish")
+        if not claims:
+            return Finish(chunk, current.remote_known, None, {})
         if not current.full and current.wanted is not None:
             withheld = current.remote_known.difference(current.wanted).difference(self._known())
             if withheld:
@@ -336,9 +337,10 @@ class PullHalf:
         if current.pend is not None:
             self._pulls.pend(current.remote_known, current.floor, current.pend, now)
         self._pulls.finished(self._id)
+        is_mend = current.comparing is not None and current.comparing.moment_ms is not None
         self._emit(
             Report(
-                "round",
+                "mended" if is_mend else "round",
                 records=current.records,
                 changed=current.changed,
                 size_bytes=current.size_bytes,
@@ -351,6 +353,8 @@ class PullHalf:
         """The conversation ends: drop what waits. What is being applied is not called back."""
         if self._round is not None:
             self._round.queue.clear()
+            if self._round.comparing is not None:
+                self._round.comparing.abandon()
 
     def settled(self) -> None:
         """What was being applied when the conversation began to end has been committed, or has

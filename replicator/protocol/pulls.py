@@ -82,12 +82,20 @@ class Pulls:
         self._pending: list[_Pending] = []
         self._applying: set[ConversationId] = set()
         self._exclusive: ConversationId | None = None
+        self.turns = 0
+        """How often a turn to apply was taken: of one who looks twice, whether one was since."""
 
     @property
     def pending(self) -> int:
         """How many claims wait. While there are any, digests of equal known sets need not agree
         (R16)."""
         return len(self._pending)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no round is open, nothing is being applied and no claim is pending: then digests
+        of equal known sets agree (R16)."""
+        return not (self._asked or self._applying or self._pending) and self._exclusive is None
 
     @property
     def exclusive_holder(self) -> ConversationId | None:
@@ -257,6 +265,7 @@ class Pulls:
         if self._exclusive not in (None, conversation_id):
             return False
         self._applying.add(conversation_id)
+        self.turns += 1
         return True
 
     def exclusive(self, conversation_id: ConversationId) -> bool:
@@ -268,6 +277,7 @@ class Pulls:
         """
         if self._exclusive is None:
             self._exclusive = conversation_id
+            self.turns += 1
         return self._exclusive == conversation_id and not self._applying - {conversation_id}
 
     def end_apply(self, conversation_id: ConversationId) -> bool:

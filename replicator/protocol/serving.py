@@ -1,7 +1,8 @@
 """The serve half of a conversation: giving the peer what it lacks, from one snapshot (R4).
 
 One round at a time, one chunk at a time: the next is read when the transport has taken the last,
-so a slow peer costs a snapshot and no memory. The source never outlives the round.
+so a slow peer costs a snapshot and no memory. The source never outlives the round. In a round that
+compares, the peer leads (`answering`).
 """
 
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from replicator.config import FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.chunk import Chunk
 from replicator.core.known import KnownSet, below_floor
-from replicator.errors import PeerRefusedError
+from replicator.errors import PeerRefusedError, ProtocolError
+from replicator.protocol.answering import Answering
+from replicator.protocol.comparison import AnswerRead
 from replicator.protocol.effects import (
     ChunkRead,
     CloseSource,
@@ -20,7 +23,16 @@ from replicator.protocol.effects import (
     Send,
     SourceOpened,
 )
-from replicator.protocol.messages import Begin, End, Records, Want, WantFull
+from replicator.protocol.messages import (
+    Begin,
+    Compare,
+    Digest,
+    End,
+    Records,
+    Verdict,
+    Want,
+    WantFull,
+)
 from replicator.protocol.states import SERVE, Machine
 
 HEADER_BYTES = 5
@@ -77,12 +89,15 @@ class ServeHalf:
     """
 
     def __init__(self, emit: Callable[[Effect], None]) -> None:
+        self.compares = False
+        """Whether full-state rounds compare range by range: not in the first version."""
         self._emit = emit
         self._machine = Machine(SERVE)
         self._round = 0
         self._wanted: KnownSet | None = None
         self._must_be_full = False
         self._lack: KnownSet | None = None
+        self._answering: Answering | None = None
         self._records = 0
         self._size_bytes = 0
 
@@ -107,6 +122,18 @@ class ServeHalf:
         self._records = self._size_bytes = 0
         self._emit(OpenSource())
 
+    def mend(self, message: Digest) -> None:
+        """The peer asks for a round that mends a difference (R16).
+
+        Raises:
+            ProtocolError: a round is being served already.
+        """
+        self._machine.step("Digest mend")
+        self._round, self._wanted, self._must_be_full = message.number, None, True
+        self._records = self._size_bytes = 0
+        self._answering = Answering(message.moment_ms, self._emit)
+        self._emit(OpenSource())
+
     def opened(self, event: SourceOpened, peer_known: KnownSet, closed: KnownSet) -> None:
         """The snapshot is open; own seqs in it have been shown (R13).
 
@@ -117,9 +144,15 @@ class ServeHalf:
         Raises:
             UsageError: no source was asked for.
         """
-        self._machine.step("SourceOpened")
         held = peer_known.union(closed) if closed else peer_known
         full = self._must_be_full or below_floor(held, event.floor)
+        if full and self.compares:
+            self._machine.step("SourceOpened compare")
+            if self._answering is None:
+                self._answering = Answering(None, self._emit)
+            self._emit(Send(Begin(self._round, event.known, event.floor, True)))
+            return
+        self._machine.step("SourceOpened")
         lack = event.known.difference(peer_known)
         if self._wanted is not None:
             lack = lack.intersection(self._wanted)
@@ -142,6 +175,43 @@ class ServeHalf:
             self._send(event.chunk)
         self._emit(ReadChunk(self._lack))
 
+    def compare(self, message: Compare) -> None:
+        """The peer asks about ranges.
+
+        Raises:
+            ProtocolError: no round that compares is open, or see `Answering.compare`.
+        """
+        self._machine.step("Compare")
+        if message.round != self._round:
+            raise ProtocolError(f"round {message.round} is not open; {self._round} is")
+        assert self._answering is not None, "the table lets no Compare in without it"
+        self._answering.compare(message.parts)
+
+    def answer_read(self, event: AnswerRead) -> None:
+        """Send this part of the answer and read on, or end the round.
+
+        Raises:
+            PeerRefusedError: see `check_size`.
+            ProtocolError: see `Answering.judged`.
+            UsageError: no answer was asked for.
+        """
+        answering = self._answering
+        if answering is not None and event.item is None:
+            answering.answered()
+            if answering.is_done:
+                self._machine.step("AnswerRead last")
+                self._finish(full=True)
+                return
+        self._machine.step("AnswerRead")
+        assert answering is not None, "the table lets no AnswerRead in without it"
+        if isinstance(event.item, bytes):
+            answering.judged(event.item)
+            self._emit(Send(Verdict(self._round, event.item)))
+            answering.read()
+        elif event.item is not None:
+            self._send(event.item)
+            answering.read()
+
     def _send(self, chunk: Chunk) -> None:
         check_size(chunk)
         self._records += len(chunk)
@@ -150,6 +220,10 @@ class ServeHalf:
 
     def _end(self) -> None:
         self._machine.step("ChunkRead last")
+        self._finish(full=self._lack is None)
+
+    def _finish(self, *, full: bool) -> None:
+        self._answering = None
         self._emit(CloseSource())
         self._emit(Send(End(self._round)))
         self._emit(
@@ -157,7 +231,7 @@ class ServeHalf:
                 "served",
                 records=self._records,
                 size_bytes=self._size_bytes,
-                full=self._lack is None,
+                full=full,
             )
         )
 

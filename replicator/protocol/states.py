@@ -31,6 +31,7 @@ LINK: Table = {
         "Known": "open",
         "Ping": "comparing",
         "Pong": "comparing",
+        "part": "parting",
         "Bye": "ending",
         "end": "ending",
     },
@@ -50,7 +51,18 @@ LINK: Table = {
         "WantFull": "open",
         "Durable": "open",
         "Secure": "open",
+        "Compare": "open",
+        "Verdict": "open",
+        "Digest": "open",
         "leave": "leaving",
+        "Bye": "ending",
+        "end": "ending",
+    },
+    # The peer was told that it is forgotten; it may be about to tell us the same.
+    "parting": {
+        "Known": "parting",
+        "Ping": "parting",
+        "Pong": "parting",
         "Bye": "ending",
         "end": "ending",
     },
@@ -71,6 +83,9 @@ LINK: Table = {
         "WantFull": "leaving",
         "Durable": "leaving",
         "Secure": "leaving",
+        "Compare": "leaving",
+        "Verdict": "leaving",
+        "Digest": "leaving",
         "Bye": "ending",
         "end": "ending",
     },
@@ -80,19 +95,27 @@ LINK: Table = {
 }
 
 PULL: Table = {
-    "idle": {"ask": "asked", "claim": "finishing"},
-    "asked": {"Begin": "log", "Begin full": "full"},
+    "idle": {"ask": "asked", "mend": "asked", "claim": "finishing"},
+    "asked": {"Begin": "log", "Begin full": "full", "Begin compare": "comparing"},
     "log": {"Records": "log", "Applied": "log", "End": "log_ended"},
     "log_ended": {"Applied": "log_ended", "finish": "finishing"},
     "full": {"Records": "full", "Applied": "full", "End": "full_ended"},
+    "comparing": {
+        "Scanned": "comparing",
+        "Verdict": "comparing",
+        "Records": "comparing",
+        "Applied": "comparing",
+        "End": "full_ended",
+    },
     "full_ended": {"Applied": "full_ended", "finish": "finishing"},
     "finishing": {"Applied": "idle"},
 }
 
 SERVE: Table = {
-    "idle": {"Want": "opening", "WantFull": "opening"},
-    "opening": {"SourceOpened": "walking"},
+    "idle": {"Want": "opening", "WantFull": "opening", "Digest mend": "opening"},
+    "opening": {"SourceOpened": "walking", "SourceOpened compare": "answering"},
     "walking": {"ChunkRead": "walking", "ChunkRead last": "idle"},
+    "answering": {"Compare": "answering", "AnswerRead": "answering", "AnswerRead last": "idle"},
 }
 
 _MESSAGES = {kind.__name__ for kind in get_args(Message)}

@@ -7,17 +7,20 @@ themselves take turns (the apply mutex). One commit holds a chunk's records and 
 become known by it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from replicator.config import CHUNK_RECORDS_MAX
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Key, Piece
 from replicator.core.known import KnownSet, within_known
 from replicator.core.merge import raise_context
 from replicator.core.record import ABSENT, Record
 from replicator.errors import CorruptionError, ProtocolError
-from replicator.store.keyspace import INDEX, after
+from replicator.store.comparing import index_rows
+from replicator.store.keyspace import INDEX
 from replicator.store.knowledge import SWALLOWED_ROWS_MAX
 from replicator.store.pace import Pace
 from replicator.store.plan import Conflict, Knows, Plan, forked
@@ -28,6 +31,8 @@ from replicator.store.tally import Tally
 
 WRITTEN_FACTOR = 2
 """Bytes that reach the memtable per byte of a chunk, roughly: log and index beside the data."""
+
+KeyAndRecord = tuple[bytes, Record | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +96,56 @@ class Applier:
         chunk: Chunk,
         remote_known: KnownSet,
         floor: Mapping[int, int],
-        after_key: bytes | None,
-        upto: bytes | None,
+        after_key: Key,
+        upto: Key,
     ) -> Applied:
-        """See `Store.apply_full`. Works in steps of bounded size, each of which may stand alone:
+        """See `Store.apply_full`."""
+        return self.apply_ranges([Piece(chunk, after_key, upto)], remote_known, floor, False)
+
+    def apply_ranges(
+        self,
+        pieces: Iterable[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        mends: bool,
+    ) -> Applied:
+        """See `Store.apply_ranges`. Works in steps of bounded size, each of which may stand alone:
         a cut full-state round begins again at the first key."""
+        total = Applied(0, 0, ())
+        within = within_known(floor, remote_known)
+        pieces = list(pieces)
         with self._state.apply_mutex:
             self._state.refuse_closed()
-            self._pace.give_way(chunk.size_bytes * WRITTEN_FACTOR)
-            self._meet(chunk, remote_known, KnownSet(), floor)
-            remote = checked(chunk)
-            floor = within_known(floor, remote_known)
-            total = Applied(0, 0, ())
-            for keys in self._stretch(sorted(remote), after_key, upto):
-                make_plan = partial(self._plan_full, keys, remote, remote_known, floor)
-                step = self._do(make_plan, set(keys), None, {})
+            self._pace.give_way(sum(piece.chunk.size_bytes for piece in pieces) * WRITTEN_FACTOR)
+            for piece in pieces:
+                if mends:
+                    self._meet(piece.chunk, KnownSet(), KnownSet(), {})
+                else:
+                    self._meet(piece.chunk, remote_known, KnownSet(), floor)
+            for some in self._steps(pieces):
+                make_plan = partial(self._plan_full, some, remote_known, within, mends)
+                step = self._do(make_plan, {key for key, _ in some}, None, {})
                 total = Applied(
                     total.records + step.records,
                     total.changed + step.changed,
                     total.conflicts + step.conflicts,
                     total.skewed + step.skewed,
                 )
-            return total
+        return total
+
+    def _steps(self, pieces: Iterable[Piece]) -> Iterator[list[KeyAndRecord]]:
+        """All keys of both sides in some ranges, each with what the peer has of it, in steps of
+        bounded size."""
+        step: list[KeyAndRecord] = []
+        for piece in pieces:
+            remote = checked(piece.chunk)
+            for key in self._stretch(sorted(remote), piece.after, piece.upto):
+                step.append((key, remote.get(key)))
+                if len(step) >= CHUNK_RECORDS_MAX:
+                    yield step
+                    step = []
+        if step:
+            yield step
 
     def _meet(
         self, chunk: Chunk, remote_known: KnownSet, claim: KnownSet, floor: Mapping[int, int]
@@ -178,44 +211,38 @@ class Applier:
 
     def _plan_full(
         self,
-        keys: list[bytes],
-        remote: Mapping[bytes, Record],
+        some: list[KeyAndRecord],
         remote_known: KnownSet,
         floor: Mapping[int, int],
+        mends: bool,
     ) -> Plan:
         plan = Plan(self._state, self._settler, self._knows)
-        for key in keys:
-            record = remote.get(key)
-            if record is not None:
-                record = raise_context(record, floor)
-            plan.add_record(key, record or ABSENT, remote_known, may_vanish=True)
+        plan.full_known = None if mends else remote_known
+        for key, record in some:
+            if mends:
+                plan.mend_record(key, record or ABSENT)
+            else:
+                raised = ABSENT if record is None else raise_context(record, floor)
+                plan.add_record(key, raised, remote_known, may_vanish=True)
         plan.refuse_repeated_dots()
         return plan
 
-    def _stretch(
-        self, remote_keys: list[bytes], after_key: bytes | None, upto: bytes | None
-    ) -> Iterator[list[bytes]]:
-        """All keys of both sides in a stretch, in order, in steps of bounded size."""
+    def _stretch(self, remote_keys: list[bytes], after_key: Key, upto: Key) -> Iterator[bytes]:
+        """All keys of both sides in a range, in order."""
         if any(
             (after_key is not None and key <= after_key) or (upto is not None and key > upto)
             for key in remote_keys
         ):
             raise ProtocolError("a record of a full-state round lies outside of its stretch")
-        start = INDEX if after_key is None else INDEX + after_key + b"\0"
-        stop = after(INDEX) if upto is None else INDEX + upto + b"\0"
-        step: list[bytes] = []
         place = 0
-        with self._state.db.iterator(start=start, stop=stop, include_value=False) as index:
+        rows_there = index_rows(self._state.db, after_key, upto, include_value=False)
+        with closing(rows_there) as index:
             for row_key in index:
                 key = row_key[len(INDEX) :]
-                while place < len(remote_keys) and remote_keys[place] <= key:
-                    step.append(remote_keys[place])
+                while place < len(remote_keys) and remote_keys[place] < key:
+                    yield remote_keys[place]
                     place += 1
-                if not step or step[-1] != key:
-                    step.append(key)
-                if len(step) >= CHUNK_RECORDS_MAX:
-                    yield step
-                    step = []
-        step += remote_keys[place:]
-        if step:
-            yield step
+                if place < len(remote_keys) and remote_keys[place] == key:
+                    place += 1
+                yield key
+        yield from remote_keys[place:]

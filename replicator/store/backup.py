@@ -45,6 +45,7 @@ from replicator.store.backupfile import (
     Row,
     Writer,
 )
+from replicator.store.expiry import keeps_aside
 from replicator.store.keyspace import (
     CLOSED,
     FLOOR,
@@ -69,7 +70,9 @@ from replicator.store.origins import origins_of
 from replicator.store.store import Store
 
 STATE_TAGS = (CLOSED, FLOOR, MEMBER, ORIGIN)
-"""Rows that a backup holds as they are, in increments too, beside the known set."""
+STATE_META = ("cluster", "resolver", "want_full")
+"""Rows that a backup holds as they are, in increments too, beside the known set; the other meta
+rows belong to the life that the store had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,12 @@ class BackupProgress:
     """How far a backup is.
 
     Attributes:
-        keys: records written so far.
+        records: how many were written so far.
         size_bytes: what was written so far, before compression.
         is_done: whether the file is complete and has its name.
     """
 
-    keys: int
+    records: int
     size_bytes: int
     is_done: bool
 
@@ -115,7 +118,6 @@ class _Moment:
     snapshot: Snapshot
     known: KnownSet
     floor: dict[int, int]
-    cluster_id: bytes | None
     origins: dict[int, int]
     numbers: dict[int, int]
 
@@ -156,7 +158,7 @@ def back_up(
     basis = None if since is None else read_basis(since)
     with _moment(store) as moment:
         if basis is not None:
-            _refuse_other(basis, moment)
+            _refuse_other(basis, moment, store)
         store.show(moment.known.highest(store.origin))  # R13, before anybody can read the file
         head = Head(
             format=FORMAT,
@@ -176,10 +178,10 @@ def back_up(
             for size in _write(writer, moment, basis, head.absence_counts):
                 done += size
                 if done >= BACKUP_STEP_BYTES:
-                    yield BackupProgress(writer.keys, writer.size_bytes, is_done=False)
+                    yield BackupProgress(writer.records, writer.size_bytes, is_done=False)
                     done = 0
             writer.end()
-    yield BackupProgress(writer.keys, writer.size_bytes, is_done=True)
+    yield BackupProgress(writer.records, writer.size_bytes, is_done=True)
 
 
 def read_basis(path: Path) -> Basis:
@@ -212,12 +214,15 @@ def _refuse_place(store: Store, path: Path) -> None:
         )
 
 
-def _refuse_other(basis: Basis, moment: _Moment) -> None:
+def _refuse_other(basis: Basis, moment: _Moment, store: Store) -> None:
     fits = all(moment.origins.get(number) == origin for number, origin in basis.origins.items())
-    if not fits or not moment.known.issuperset(basis.known):
+    # What is in a backup counts as shown: else this machine was rolled back, and may have issued
+    # other writes under dots of the base (R13).
+    was_shown = basis.known.highest(store.origin) <= store.shown
+    if not fits or not was_shown or not moment.known.issuperset(basis.known):
         raise UsageError(
             f"{basis.name} holds writes that this store does not know: it is of another store, or "
-            "this one was restored or lost its last writes since; make a full backup"
+            "this one was rolled back or lost its last writes since; make a full backup"
         )
 
 
@@ -226,12 +231,12 @@ def _moment(store: Store) -> Iterator[_Moment]:
     with store.level.lock:
         store.refuse_closed()
         snapshot = store.db.snapshot()
-        known, floor, cluster_id = store.known_now(), dict(store.floor), store.cluster_id
+        known, floor = store.known_now(), dict(store.floor)
     try:
         with snapshot.iterator(start=ORIGIN, stop=after(ORIGIN)) as found:
             origins = origins_of(found)
         numbers = {origin: number for number, origin in origins.items()}
-        yield _Moment(snapshot, known, floor, cluster_id, origins, numbers)
+        yield _Moment(snapshot, known, floor, origins, numbers)
     finally:
         snapshot.close()
 
@@ -262,8 +267,7 @@ def _state_rows(moment: _Moment) -> Iterator[Row]:
     for origin, bounds in moment.known.items():
         for start, stop in ranges.pairs(bounds):
             yield known_key(moment.numbers[origin], start), SEQ.pack(stop)
-    if moment.cluster_id is not None:
-        yield meta_key("cluster"), moment.cluster_id
+    yield from _there(moment.snapshot, map(meta_key, STATE_META))
     yield meta_key("format"), pack_meta(FORMAT_VERSION)
 
 
@@ -305,11 +309,11 @@ def _there(snapshot: Snapshot, row_keys: Iterable[bytes]) -> Iterator[Row]:
 
 
 def _places_aside(row_key: bytes, row: bytes, moment: _Moment) -> list[bytes]:
-    """Where the values of a record of several versions lie."""
+    """Where the values of a record lie that it keeps aside."""
     if row[0] == rows.SINGLE:
         return []
     record, _ = rows.unpack(row, row_key[len(INDEX) :], moment.origins)
-    if len(record.versions) == 1:
+    if not keeps_aside(record):
         return []
     numbers = moment.numbers
     return [value_key(numbers[one.dot.origin], one.dot.seq) for one in record.versions]

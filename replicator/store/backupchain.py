@@ -20,12 +20,12 @@ class Checked:
     Attributes:
         files: the full backup first.
         head: of the last of them.
-        keys: records in all files; of a restore, in the store that was made.
+        records: how many there are in all files; of a restore, in the store that was made.
     """
 
     files: tuple[Path, ...]
     head: Head
-    keys: int
+    records: int
 
 
 @contextmanager
@@ -54,14 +54,14 @@ def check_backup(files: Sequence[Path], progress: Progress | None = None) -> Che
     """
     chain = chain_of(files)
     meter = Meter(chain, progress)
-    keys = 0
+    records = 0
     for path, _ in chain:
         with opened(path) as reader:
             for kind, pieces in reader.blocks():
                 count = sum(len(piece) for piece in pieces)
-                keys += count if kind == INDEX_ROWS else 0
+                records += count if kind == INDEX_ROWS else 0
                 meter.at(reader)
-    return Checked(tuple(path for path, _ in chain), chain[-1][1], keys)
+    return Checked(tuple(path for path, _ in chain), chain[-1][1], records)
 
 
 def chain_of(files: Sequence[Path]) -> list[tuple[Path, Head]]:

@@ -15,7 +15,7 @@ file is found at that block; the end block shows that the file is whole.
 kind  body
 ====  ======================================================================================
 h     msgpack map: `Head`; its ``format`` is read first, whatever else a later format changes
-s     rows: origins, known set, purge floor, closed set, members, cluster and format of a store
+s     rows: origins, known set, purge floor, closed set, members; of the meta rows, some
 u     rows: the user's
 i     rows: the log index
 v     rows: values kept aside
@@ -110,7 +110,7 @@ class Writer:
         compress: whether bodies are deflated.
 
     Attributes:
-        rows, keys: rows written, and index rows among them.
+        rows, records: rows written, and index rows among them.
         size_bytes: octets of all bodies so far, as they were before packing.
     """
 
@@ -120,7 +120,7 @@ class Writer:
         self._hash = blake2b(MAGIC, digest_size=DIGEST_BYTES)
         self._blocks = 0
         self.rows = 0
-        self.keys = 0
+        self.records = 0
         self.size_bytes = 0
         file.write(MAGIC)
         self._block(HEAD, msgpack.packb(asdict(head)))
@@ -141,7 +141,7 @@ class Writer:
                 return
             self.rows += count
             if kind == INDEX_ROWS:
-                self.keys += count
+                self.records += count
             self._block(kind, b"".join(parts))
             yield size
 

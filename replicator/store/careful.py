@@ -1,6 +1,8 @@
-"""Local writes that say more than a key and a value: what the writer has seen, and until when."""
+"""Local writes that say more than a key and a value: what the writer has seen, and until when; and
+those that depend on what is there."""
 
-import time
+import threading
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -10,13 +12,15 @@ from replicator.core.merge import Seen, counted_as_seen, next_clock
 from replicator.core.merge import write as write_record
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.rows import CLOCK_MAX, EXPIRY_MS_MAX
-from replicator.errors import ReservedKeyError, UsageError
+from replicator.errors import ExpiryError, ReservedKeyError
+from replicator.store.expiry import expiry_of, has_expired, without_expired
 from replicator.store.keyspace import INDEX
 from replicator.store.local import LocalWrites, check_key, check_value
+from replicator.store.state import winner_first
 
 
 class CarefulWrites(LocalWrites):
-    """See `put_with`. Thread-safe, as all local writes."""
+    """Writes with more arguments, and those of an expiry. Thread-safe, as all local writes."""
 
     def put_with(
         self,
@@ -43,8 +47,9 @@ class CarefulWrites(LocalWrites):
             The dot of the new version.
 
         Raises:
-            UsageError: the expiry is out of range, a delete has one, or the key has too many
-                versions side by side.
+            ExpiryError: the expiry is out of range, or of a delete.
+            ReservedKeyError: the key is reserved or too large, or gets too many versions side by
+                side; the value is too large.
         """
         check_key(key)
         if value is not None:
@@ -58,7 +63,7 @@ class CarefulWrites(LocalWrites):
             self.refuse_closed()
             old = self._before(key, seen)
             if seen is not None:
-                now_ms = time.time_ns() // 1_000_000
+                now_ms = self.wall_ms()
                 seen = counted_as_seen(old, seen, self.durable.union(self.becoming), now_ms)
             clock = min(max(next_clock(old, seen), seen_clock + 1), CLOCK_MAX)
             new = self._after(old, key, value, clock, expiry_ms, seen)
@@ -75,6 +80,124 @@ class CarefulWrites(LocalWrites):
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return dot
+
+    def update(
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        *,
+        sync: bool | None = None,
+    ) -> bytes | None:
+        """`update_with`; what `fn` returned."""
+        return self.update_with(key, fn, sync=sync)[0]
+
+    def update_with(
+        self,
+        key: bytes,
+        fn: Callable[[list[Version]], bytes | None],
+        *,
+        sync: bool | None = None,
+        expiry_ms: int | None = None,
+    ) -> tuple[bytes | None, Dot]:
+        """Read, change and write one key, with no other write of this node in between.
+
+        Args:
+            fn: gets the live versions, winner first (none for an absent key; one that has expired
+                as a delete), returns the new value or None to delete. It runs under the write lock
+                of the LevelDB: keep it short. It may read; writing to a store of this LevelDB in it
+                raises UsageError. What it raises is passed on, nothing written.
+            expiry_ms: when the new value expires; None is never, whatever the old one did.
+
+        Returns:
+            What `fn` returned, and the dot.
+        """
+        check_key(key)
+        if self._slow:
+            self._admit()
+        with self._lock:
+            self.refuse_closed()
+            now_ms = self.wall_ms()
+            versions = winner_first(*self.read_shown(key))
+            value = self._run(fn, [without_expired(one, now_ms) for one in versions])
+            if value is not None:
+                value = bytes(memoryview(value))
+                check_value(key, value)
+            try:
+                self._stage(self._batch, key, value, expiry_ms=None if value is None else expiry_ms)
+                if self.dirty is not None:
+                    self.dirty.add(key)
+                self._issue(self._batch, 1)
+            finally:
+                self._batch.clear()
+            dot = Dot(self.origin, self.seq)
+        if sync or (sync is None and self._sync_default):
+            self.level.sync()
+        return value, dot
+
+    def _run(
+        self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]
+    ) -> bytes | None:
+        """Run a user's function under the lock, so that a write in it is noticed instead of
+        waiting for ever: every store of the LevelDB looks twice meanwhile."""
+        level = self.level
+        level.updating = threading.get_ident()
+        try:
+            for store in level.stores:
+                store._slow = True
+            return fn(versions)
+        finally:
+            level.updating = None
+            self._slow = self.closed is not None
+
+    def set_expiry(self, key: bytes, expiry_ms: int | None, *, sync: bool | None = None) -> bool:
+        """Write what a key shows again (R1), with another expiry.
+
+        Args:
+            expiry_ms: see `put_with`; None takes the expiry off, where there is one.
+
+        Returns:
+            Whether it was written: not where the key shows nothing, or has no expiry to take off.
+        """
+        check_key(key)
+        if self._slow:
+            self._admit()
+        with self._lock:
+            self.refuse_closed()
+            shown = self._shown(*self.read_shown(key))
+            if shown is None or shown.value is None or has_expired(shown, self.wall_ms()):
+                return False
+            if expiry_ms is None and expiry_of(shown) is None:
+                return False
+            check_expiry(key, shown.value, expiry_ms)
+            try:
+                self._stage(self._batch, key, shown.value, expiry_ms=expiry_ms)
+                if self.dirty is not None:
+                    self.dirty.add(key)
+                self._issue(self._batch, 1)
+            finally:
+                self._batch.clear()
+        if sync or (sync is None and self._sync_default):
+            self.level.sync()
+        return True
+
+    def remaining_ms(self, key: bytes) -> int | None:
+        """For how many milliseconds a key goes on showing what it shows: 0 where it shows nothing;
+        None for good, as far as expiries go."""
+        self.refuse_closed()
+        with self.db.snapshot() as snapshot:
+            shown = self._shown(*self.read_shown(key, snapshot.get))
+        if shown is None or shown.is_delete:
+            return 0
+        expiry_ms = expiry_of(shown)
+        return None if expiry_ms is None else max(0, expiry_ms - self.wall_ms())
+
+    def _shown(self, record: Record, visible: int) -> Version | None:
+        """The version that a key shows, expired or not; what the resolver merges where it does."""
+        if not record.versions:
+            return None
+        if visible == rows.MERGED:
+            return self.settler.resolve(record.versions).visible
+        return record.versions[visible]
 
     def _before(self, key: bytes, seen: Seen) -> Record:
         """The record there is; its values are loaded where some of it may stay."""
@@ -99,7 +222,7 @@ class CarefulWrites(LocalWrites):
             key,
             Dot(self.origin, self.seq + 1),
             clock,
-            self.clock.tick(time.time_ns() // 1_000_000),
+            self.clock.tick(self.wall_ms()),
             value is None,
             value,
             expiry_ms,
@@ -118,14 +241,14 @@ def check_expiry(key: bytes, value: bytes | None, expiry_ms: int | None) -> None
     """Refuse an expiry that no record can hold.
 
     Raises:
-        UsageError: it is out of range, or of a delete.
+        ExpiryError: it is out of range, or of a delete.
     """
     if expiry_ms is None:
         return
     if value is None:
-        raise UsageError(f"the delete of key {key[:40]!r} has an expiry: deletes do not expire")
+        raise ExpiryError(f"the delete of key {key[:40]!r} has an expiry: deletes do not expire")
     if not 0 <= expiry_ms <= EXPIRY_MS_MAX:
-        raise UsageError(
+        raise ExpiryError(
             f"the expiry {expiry_ms} of key {key[:40]!r} is out of range: it is in milliseconds "
             f"since the epoch, from 0 to {EXPIRY_MS_MAX}"
         )

@@ -26,7 +26,7 @@ from replicator.config import COLLECT_RECORDS_MAX, COLLECT_ROWS_MAX, COLLECT_SHR
 from replicator.core import rows
 from replicator.core.members import Watermark
 from replicator.core.record import Record, merge_contexts
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import expiry_of, keeps_aside
 from replicator.store.keyspace import (
     INDEX,
     SEQ,
@@ -34,6 +34,7 @@ from replicator.store.keyspace import (
     expiry_key,
     floor_key,
     log_key,
+    swept_key,
     value_key,
 )
 from replicator.store.pace import Pace
@@ -197,7 +198,7 @@ class Collector:
                 tombstones += is_over
                 wide += not is_over
             elif is_over:
-                changes.drop(key, record, visible)
+                changes.drop(key, record)
             else:
                 changes.shrink(key, record, visible)
             if not is_over:
@@ -249,11 +250,8 @@ class _Changes:
             floor[origins[number]] = max(seq, floor.get(origins[number], 0))
         self._own_went |= self._state.number in by_number
 
-    def drop(self, key: bytes, record: Record, visible: int) -> None:
+    def drop(self, key: bytes, record: Record) -> None:
         """Drop a record whole, with its context."""
-        due = due_ms(record, visible)
-        if due is not None:
-            self._batch.delete(expiry_key(due, key))
         self._own_went |= self._state.remove(self._batch, key, record)
         self._floor = merge_contexts(self._floor, record.context)
         self.dropped += 1
@@ -272,12 +270,14 @@ class _Changes:
         for version in record.versions:
             place = number(version.dot.origin), version.dot.seq
             batch.put(log_key(*place), key)
-            aside = state.db.get(value_key(*place)) if len(record.versions) > 1 else None
+            aside = state.db.get(value_key(*place)) if keeps_aside(record) else None
             if aside is not None:
                 batch.put(value_key(*place), aside)
-        due = due_ms(record, visible)
-        if due is not None and state.db.get(expiry_key(due, key)) is not None:
-            batch.put(expiry_key(due, key), b"")
+        for expiry_ms in map(expiry_of, record.versions):
+            if expiry_ms is not None:
+                for row_key in (expiry_key(expiry_ms, key), swept_key(expiry_ms, key)):
+                    if state.db.get(row_key) is not None:
+                        batch.put(row_key, b"")
         batch.put(INDEX + key, rows.pack(Record(record.versions, live), number, visible))
         shown = state.db.get(key)
         if shown is None:

@@ -4,7 +4,7 @@ What a key shows stands in its index row, as whoever wrote the row found with it
 reading needs no resolver, and shows what plain readers of the LevelDB see.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from replicator.core import rows
@@ -21,9 +21,6 @@ from replicator.store.state import winner_first
 Choice = Dot | str | bytes | bytearray | memoryview | None
 """What a key is to hold: the dot of a live version, as such or as text; a new value; or None, a
 delete."""
-
-SeenVersions = Iterable[Version | Dot | str] | None
-"""Versions that somebody has looked at, or their dots."""
 
 NAMED_MAX = 8
 """Live versions that a message names."""
@@ -98,16 +95,22 @@ class Conflicts(CarefulWrites):
             yield found.key, list(found.versions)
 
     def resolve(
-        self, key: bytes, choice: Choice, *, seen: SeenVersions = None, sync: bool | None = None
+        self,
+        key: bytes,
+        choice: Choice,
+        *,
+        seen: Collection[Dot] | None = None,
+        seen_clock: int = -1,
+        sync: bool | None = None,
     ) -> Dot:
         """Settle a key, by a write like any other (R1).
 
         Args:
             choice: the dot of a live version, which is written anew with its operation, value and
                 expiry, so that a tombstone's deletes; or a new value; or None, which deletes.
-            seen: what is superseded: these versions, as far as they are live, and the chosen one.
-                Others stay beside it. None is all that are live at the moment of the call.
-            sync: see `put`.
+            seen: dots of what is superseded, as far as that is live, beside the chosen one. All
+                others stay. None is all that are live at the moment of the call.
+            seen_clock, sync: see `put_with`.
 
         Returns:
             The dot of the new version; where the chosen one is the only one anyway, that of this
@@ -115,7 +118,7 @@ class Conflicts(CarefulWrites):
 
         Raises:
             NotLiveError: there is no live version with this dot (any more).
-            UsageError: the choice, or something seen, is text that is no dot.
+            UsageError: the choice is text that is no dot.
         """
         check_key(key)
         dot = _dot_of(choice) if isinstance(choice, str | tuple) else None
@@ -129,7 +132,7 @@ class Conflicts(CarefulWrites):
                 return dot
             value, expiry_ms = chosen.value, chosen.expiry_ms
         live = {version.dot for version in record.versions}
-        superseded = live if seen is None else {*map(_dot_of, seen)} | ({dot} if dot else set())
+        superseded = live if seen is None else {*seen} | ({dot} if dot else set())
         if not live <= superseded:
             self.revisit.foresee()
         return self.put_with(
@@ -138,7 +141,7 @@ class Conflicts(CarefulWrites):
             sync=sync,
             expiry_ms=expiry_ms,
             seen=superseded,
-            seen_clock=_highest_clock(record, superseded),
+            seen_clock=max(seen_clock, _highest_clock(record, superseded)),
         )
 
     def reevaluate(self, timeout: float | None = None) -> bool:
@@ -167,9 +170,7 @@ def standing_of(key: bytes, record: Record, visible: int) -> Standing:
     return Standing(key, winner_first(record, visible), visible == rows.MERGED)
 
 
-def _dot_of(named: Version | Dot | str) -> Dot:
-    if isinstance(named, Version):
-        return named.dot
+def _dot_of(named: Dot | str) -> Dot:
     return parse_dot(named) if isinstance(named, str) else Dot(*named)
 
 

@@ -14,7 +14,7 @@ key, after FF FF FF FF  value                                          what it i
 ``k`` number, start     stop                                           known seqs start … stop-1
 ``o`` number            origin u64                                     interned origin
 ``f`` number            seq u64                                        purge floor
-``x`` expiry u64, key   empty                                          when to look at a key (R17)
+``x`` moment u64, key   empty                                          an expiry (R17), see below
 ``c`` number, start     stop                                           closed seqs start … stop-1
 ``n`` origin u64        msgpack list (`replicator.store.members`)      a member (R7)
 ``m`` name              see `META`                                     one of a kind
@@ -22,26 +22,45 @@ key, after FF FF FF FF  value                                          what it i
 ======================  =============================================  ========================
 
 ``number`` is a u32 (the store's own short name of an origin), ``seq``, ``start`` and ``stop``
-are u64. A record of one live version keeps its value in the user's row only; a record of several
-keeps each put's value aside, and the visible one in the user's row as well. Every batch that
-writes an index row writes the user's row and all values aside of that key again: LevelDB may
-lose an older batch and keep a newer one at a power cut (R11), and then each key is whole.
+are u64. A record of one live version that never expires keeps its value in the user's row only. A
+record of several versions, or of one that expires, keeps each put's value aside, and the visible
+one in the user's row as well, until it expires. Every batch that writes an index row, or takes
+a value out of the user's row, writes the index row, the user's row, the expiry row and all values
+aside of that key again: LevelDB may lose an older batch and keep a newer one at a power cut (R11),
+and then each key is whole.
+
+A key whose shown version expires has one expiry row. Its moment is that expiry, in milliseconds
+since the epoch, while the value stands in the user's row; and the expiry with the highest bit set
+once it has been taken out (swept). So what is due lies before the present moment, what was swept
+too early, by a clock that was ahead, behind the present moment with the highest bit, and both are
+found by one look. An expiry of 2**63 or more is never. A row that does not fit its record (left
+by a power cut) is removed by whoever comes to it. Expiry issues no dot and leaves the index row and
+the values aside as they are: they are sent to peers like any other.
 
 Meta rows (msgpack): ``format`` version; ``identity`` [origin, machine, directory inode, lock
 inode, boot id, clean]; ``cluster`` 16 bytes; ``shown`` highest own seq ever sent; ``durable`` the
 known set as of the last sync point, {origin 8 bytes: bounds}; ``adopt`` the last key adopted,
 present until adoption is complete; ``fork`` [number, shown, fresh origin], present until a fork is
-mended; ``want_full`` present from when this node was forgotten until it has had a full-state round
-(R10); ``resolver`` [name, mode], what the shown values of all keys stand for, those behind the key
-in ``revisit`` perhaps not yet: the last key looked at again since the resolver changed, or nil,
-present until all were (`replicator.store.revisit`); ``restoring``, present, without ``format``,
-until a restore is complete.
+mended; ``full`` what peers knew whose full-state rounds have changed something here and were not
+completed since (R9), a known set like ``durable``: until it is known, the keys may be ahead of the
+known set; ``want_full`` present from when this node was forgotten until it has had a full-state
+round (R10); ``resolver`` [name, mode], what the shown values of all keys stand for, those behind
+the key in ``revisit`` perhaps not yet: the last key looked at again since the resolver changed, or
+nil, present until all were (`replicator.store.revisit`); ``restoring``, present, without
+``format``, until a restore is complete.
 
 Example: ``put(b"k", b"v")`` as seq 7 of origin number 1 makes three rows in one batch::
 
     6b                                              76
     ff ff ff ff 6c 00000001 0000000000000007        6b
     ff ff ff ff 69 6b                               01 00 00000001 … (the record row)
+
+with an expiry at 1_800_000_000_000 ms (0x1A3185C5000) two more, the first of which becomes the
+second, and the user's row goes, when that moment has come::
+
+    ff ff ff ff 76 00000001 0000000000000007        76
+    ff ff ff ff 78 000001a3185c5000 6b
+    ff ff ff ff 78 800001a3185c5000 6b
 """
 
 import struct
@@ -68,6 +87,9 @@ CLOSED = RESERVED + b"c"
 MEMBER = RESERVED + b"n"
 META = RESERVED + b"m"
 ROOT = RESERVED + b"R"
+
+NEVER_MS = 1 << 63
+"""An expiry from here on never comes."""
 
 NUMBER = struct.Struct(">I")
 SEQ = struct.Struct(">Q")
@@ -105,8 +127,13 @@ def floor_key(number: int) -> bytes:
 
 
 def expiry_key(expiry_ms: int, key: bytes) -> bytes:
-    """The row that says when a user's key has to be looked at."""
+    """The expiry row of a user's key whose value is shown; the expiry is below `NEVER_MS`."""
     return EXPIRY + SEQ.pack(expiry_ms) + key
+
+
+def swept_key(expiry_ms: int, key: bytes) -> bytes:
+    """The expiry row of a user's key whose value has been taken out of the user's row."""
+    return EXPIRY + SEQ.pack(expiry_ms | NEVER_MS) + key
 
 
 def closed_key(number: int, start: int) -> bytes:

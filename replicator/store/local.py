@@ -4,9 +4,8 @@
 three rows, no look-up, no objects. Everything else goes through `_stage`.
 """
 
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -20,14 +19,14 @@ from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import next_clock
 from replicator.core.merge import write as write_record
-from replicator.core.record import Version
+from replicator.core.record import ABSENT, Version
 from replicator.core.resolve import Resolution, default_resolver
 from replicator.errors import ClosedError, ReservedKeyError, StorageError
 from replicator.store.gate import Gate
 from replicator.store.keyspace import INDEX, RESERVED, SEQ
 from replicator.store.level import Level
 from replicator.store.resolving import Settler
-from replicator.store.state import State, winner_first
+from replicator.store.state import State
 
 _pack_seq = SEQ.pack
 _pack_single = rows.SINGLE_ROW.pack
@@ -36,6 +35,9 @@ _FILTER_MASK = (1 << 23) - 1
 
 Operation = tuple[bytes, "bytes | None"]
 """A key and its new value; None deletes."""
+
+NO_EXPIRIES: Mapping[bytes, int] = {}
+"""Nothing in a batch expires."""
 
 
 class LocalWrites(State):
@@ -124,10 +126,20 @@ class LocalWrites(State):
         """Delete one key (R1); deleting an absent one issues a tombstone too. See `put`."""
         self.write(((key, None),), sync=sync)
 
-    def write(self, operations: Sequence[Operation], *, sync: bool | None = None) -> KnownSet:
+    def write(
+        self,
+        operations: Sequence[Operation],
+        *,
+        sync: bool | None = None,
+        expiries: Mapping[bytes, int] = NO_EXPIRIES,
+    ) -> KnownSet:
         """Write several keys in one commit: all of it or nothing, here and at every reader.
 
         Folded to the last operation per key; each key takes one dot. See `put`.
+
+        Args:
+            expiries: of keys whose last operation is a put, when its value expires: wall clock in
+                milliseconds since the epoch, within `check_expiry`.
 
         Returns:
             The dots.
@@ -146,7 +158,7 @@ class LocalWrites(State):
             self.refuse_closed()
             batch = self._batch
             try:
-                self._stage_many(batch, folded)
+                self._stage_many(batch, folded, expiries)
                 if self.dirty is not None:
                     self.dirty.update(folded)
                 self._issue(batch, len(folded))
@@ -157,70 +169,6 @@ class LocalWrites(State):
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return dots
-
-    def update(
-        self,
-        key: bytes,
-        fn: Callable[[list[Version]], bytes | None],
-        *,
-        sync: bool | None = None,
-    ) -> bytes | None:
-        """`update_with`; what `fn` returned."""
-        return self.update_with(key, fn, sync=sync)[0]
-
-    def update_with(
-        self,
-        key: bytes,
-        fn: Callable[[list[Version]], bytes | None],
-        *,
-        sync: bool | None = None,
-    ) -> tuple[bytes | None, Dot]:
-        """Read, change and write one key, with no other write of this node in between.
-
-        Args:
-            fn: gets the live versions, winner first (none for an absent key), returns the new
-                value or None to delete. It runs under the write lock of the LevelDB: keep it
-                short. It may read; writing to a store of this LevelDB in it raises UsageError.
-                What it raises is passed on, nothing written.
-
-        Returns:
-            What `fn` returned, and the dot.
-        """
-        check_key(key)
-        if self._slow:
-            self._admit()
-        with self._lock:
-            self.refuse_closed()
-            value = self._run(fn, list(winner_first(*self.read_shown(key))))
-            if value is not None:
-                value = bytes(memoryview(value))
-                check_value(key, value)
-            try:
-                self._stage(self._batch, key, value)
-                if self.dirty is not None:
-                    self.dirty.add(key)
-                self._issue(self._batch, 1)
-            finally:
-                self._batch.clear()
-            dot = Dot(self.origin, self.seq)
-        if sync or (sync is None and self._sync_default):
-            self.level.sync()
-        return value, dot
-
-    def _run(
-        self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]
-    ) -> bytes | None:
-        """Run a user's function under the lock, so that a write in it is noticed instead of
-        waiting for ever: every store of the LevelDB looks twice meanwhile."""
-        level = self.level
-        level.updating = threading.get_ident()
-        try:
-            for store in level.stores:
-                store._slow = True
-            return fn(versions)
-        finally:
-            level.updating = None
-            self._slow = self.closed is not None
 
     def _issue(self, batch: WriteBatch, count: int) -> None:
         """Commit a batch with the next `count` own seqs. The caller holds the lock.
@@ -237,7 +185,12 @@ class LocalWrites(State):
             self.writes -= count
             raise
 
-    def _stage_many(self, batch: WriteBatch, folded: Mapping[bytes, bytes | None]) -> None:
+    def _stage_many(
+        self,
+        batch: WriteBatch,
+        folded: Mapping[bytes, bytes | None],
+        expiries: Mapping[bytes, int],
+    ) -> None:
         """Put the writes of several keys into `batch`; the seqs follow `self.seq` in order."""
         absent = self.absent
         bits, ready = absent.bits, absent.ready
@@ -252,8 +205,8 @@ class LocalWrites(State):
             place = hash(key)
             octet = place >> 3 & _FILTER_MASK
             bit = 1 << (place & 7)
-            if value is None or bits[octet] & bit or not ready:
-                self._stage(batch, key, value, seq, now)
+            if value is None or bits[octet] & bit or not ready or key in expiries:
+                self._stage(batch, key, value, seq, now, expiries.get(key))
             else:
                 bits[octet] |= bit
                 put(key, value)
@@ -269,6 +222,7 @@ class LocalWrites(State):
         value: bytes | None,
         seq: int | None = None,
         timestamp: int | None = None,
+        expiry_ms: int | None = None,
     ) -> None:
         """Put one write into `batch`, after a look at the record there is."""
         if seq is None:
@@ -276,7 +230,9 @@ class LocalWrites(State):
         if timestamp is None:
             timestamp = self.clock.tick(time.time_ns() // 1_000_000)
         row = self.db.get(INDEX + key) if self.absent.may_contain(key) else None
-        if row is not None and row[0] == _SINGLE:
+        if expiry_ms is not None:
+            self.absent.add(key)
+        elif row is not None and row[0] == _SINGLE:
             _, _, old_number, old_seq, old_clock, _, _ = rows.SINGLE_ROW.unpack(row)
             if old_number == self.number:
                 batch.delete(self.log_prefix + _pack_seq(old_seq))
@@ -284,8 +240,8 @@ class LocalWrites(State):
         elif row is None:
             self.absent.add(key)
             return self._stage_alone(batch, key, value, seq, 0, timestamp)
-        old, _ = rows.unpack(row, key, self.origins.by_number)
-        version = self._version(key, value, seq, next_clock(old), timestamp)
+        old = ABSENT if row is None else rows.unpack(row, key, self.origins.by_number)[0]
+        version = self._version(key, value, seq, next_clock(old), timestamp, expiry_ms)
         new = write_record(old, version)
         self.install(batch, key, old, new, Resolution(version, merged=False, conflict=False))
         return None
@@ -313,11 +269,17 @@ class LocalWrites(State):
         )
 
     def _version(
-        self, key: bytes, value: bytes | None, seq: int, clock: int, timestamp: int
+        self,
+        key: bytes,
+        value: bytes | None,
+        seq: int,
+        clock: int,
+        timestamp: int,
+        expiry_ms: int | None,
     ) -> Version:
         checksum = 0 if value is None else crc32(value)
         return Version(
-            key, Dot(self.origin, seq), clock, timestamp, value is None, value, None, checksum
+            key, Dot(self.origin, seq), clock, timestamp, value is None, value, expiry_ms, checksum
         )
 
     def _admit(self) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from replicator.core import rows
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import due_ms, keeps_aside
 from replicator.store.keyspace import (
     EXPIRY,
     FORMAT_VERSION,
@@ -20,7 +20,9 @@ from replicator.store.keyspace import (
     meta_key,
     pack_meta,
     unpack_meta,
+    value_key,
 )
+from replicator.store.recovery import stale_values
 from replicator.store.rowwise import Row, commit_rows, rows_of
 from replicator.store.state import State
 
@@ -30,8 +32,11 @@ ROWS_PER_REPORT = 1_000_000
 """How many keys are looked at between two lines of the log."""
 
 
-def migrate(state: State) -> None:
+def migrate(state: State, *, lost_power: bool) -> None:
     """Take the steps from the format found to `FORMAT_VERSION`.
+
+    Args:
+        lost_power: whether recovery comes afterwards.
 
     Raises:
         CommitError, StoreFailedError: a commit failed; the next open begins the step again.
@@ -46,6 +51,8 @@ def migrate(state: State) -> None:
             version,
             version + 1,
         )
+        if not lost_power:  # else the log does not tell, and recovery does it
+            commit_rows(state, stale_values(state), delete=True)
         STEPS[version](state)
         state.level.sync()  # before: a power cut may keep that row and lose older ones (R11)
         commit_rows(state, [(meta_key("format"), pack_meta(version + 1))])
@@ -54,7 +61,8 @@ def migrate(state: State) -> None:
 
 
 def _with_expiry_rows(state: State) -> None:
-    """Format 1 kept expiries in the index only."""
+    """Format 1 kept expiries in the index only, and the value of a lone version in the user's row
+    only, even where it expires; that row stays until the first sweep."""
     commit_rows(state, rows_of(state, EXPIRY), delete=True)
     commit_rows(state, _expiry_rows(state))
 
@@ -63,11 +71,18 @@ def _expiry_rows(state: State) -> Iterable[Row]:
     for count, (row_key, row) in enumerate(rows_of(state, INDEX), 1):
         if count % ROWS_PER_REPORT == 0:
             logger.info("%s: %s keys looked at so far", state.level.path, f"{count:,}")
-        if row[0] != rows.SINGLE:
-            key = row_key[len(INDEX) :]
-            due = due_ms(*rows.unpack(row, key, state.origins.by_number))
-            if due is not None:
-                yield expiry_key(due, key), b""
+        if row[0] == rows.SINGLE:
+            continue
+        key = row_key[len(INDEX) :]
+        record, visible = rows.unpack(row, key, state.origins.by_number)
+        if len(record.versions) == 1 and keeps_aside(record):
+            origin, seq = record.versions[0].dot
+            value = state.db.get(key)
+            if value is not None:
+                yield value_key(state.origins.number(origin), seq), value
+        due = due_ms(record, visible)
+        if due is not None:
+            yield expiry_key(due, key), b""
 
 
 STEPS: Mapping[int, Callable[[State], None]] = {1: _with_expiry_rows}

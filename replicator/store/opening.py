@@ -108,11 +108,11 @@ def load(
         ReservedKeyError: an existing key or value is too large to be adopted.
         StorageError: LevelDB failed.
     """
-    migrate(state)
     before, fork = _read_meta(state)
     here = look_around(state.level.path)
     now = before.reopened(here) if before else Identity(new_origin(), here, clean=False)
     crashed = before is not None and before.lost_commits(here)
+    migrate(state, lost_power=crashed)
     if crashed:
         assert before is not None
         if before.was_copied(here):
@@ -159,6 +159,8 @@ def _read_meta(state: State) -> tuple[Identity | None, list[int] | None]:
     origins = state.origins.by_number
     state.cluster_id = db.get(meta_key("cluster"))
     state.shown = _meta(db, "shown") or 0
+    full = db.get(meta_key("full"))
+    state.unexplained = KnownSet() if full is None else unpack_known("full", full)
     state.wants_full = db.get(meta_key("want_full")) is not None
     durable = db.get(meta_key("durable"))
     state.durable = KnownSet() if durable is None else unpack_known("durable", durable)

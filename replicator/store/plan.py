@@ -4,25 +4,32 @@ The record of one version, whose context is just its dot, is nearly all there is
 hand. Everything else goes through `replicator.core.merge`.
 """
 
-import time
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from zlib import crc32
 
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core import rows
 from replicator.core.chunk import Chunk
-from replicator.core.clock import TIMESTAMP_MAX, to_ms
+from replicator.core.clock import TIMESTAMP_MAX
 from replicator.core.dots import SEQ_MAX, Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import merge
-from replicator.core.ranges import Bounds
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
-from replicator.store.keyspace import INDEX, RESERVED, SEQ, floor_key, log_key, meta_key
-from replicator.store.knowledge import OriginChange
+from replicator.store.expiry import expiry_of
+from replicator.store.keyspace import (
+    INDEX,
+    RESERVED,
+    SEQ,
+    floor_key,
+    log_key,
+    meta_key,
+    pack_known,
+)
+from replicator.store.learning import Learning, LearntOrigin
 from replicator.store.received import bad_key, decoded
 from replicator.store.resolving import Settler
 from replicator.store.state import State
@@ -50,18 +57,6 @@ class Conflict:
     reason: Reason
 
 
-@dataclass(slots=True)
-class _Origin:
-    """One origin of a chunk: its number here, what is known of it, what is learnt, the timestamps
-    of what is new."""
-
-    origin: int
-    number: int
-    bounds: Bounds
-    seqs: list[int] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
-
-
 class Knows:
     """This store's known set as R2 asks for it, without copying it."""
 
@@ -81,6 +76,7 @@ class Plan:
         records: how many records it was made of.
         changed: how many of them change something.
         conflicts: what comes into conflict by it.
+        full_known: in a stretch of a full-state round, what the peer knows.
         skewed: origins whose timestamps were too far ahead to be adopted, once it is committed.
     """
 
@@ -89,10 +85,12 @@ class Plan:
         self._settler = settler
         self._knows = knows
         self._batch = state.db.write_batch()
-        self._learnt: dict[int, _Origin] = {}
+        self._learning = Learning(state)
         self._floor: dict[int, int] = {}
         self._fresh: list[bytes] = []
+        self._expiries: list[tuple[int, bytes]] = []
         self._own_went = False
+        self.full_known: KnownSet | None = None
         self.records = 0
         self.changed = 0
         self.conflicts: list[Conflict] = []
@@ -106,7 +104,7 @@ class Plan:
             ForkError, ForkedContentsError: see `replicator.errors`.
         """
         state = self._state
-        table = {number: self._origin(origin) for number, origin in chunk.origins.items()}
+        table = {number: self._learning.origin(origin) for number, origin in chunk.origins.items()}
         if len(set(chunk.keys)) != len(chunk.keys) or len(chunk.rows) != len(chunk.keys):
             raise ProtocolError("a chunk names a key twice, or has not one row per key")
         values = iter(chunk.values)
@@ -172,7 +170,7 @@ class Plan:
 
     def refuse_repeated_dots(self) -> None:
         """Raise ProtocolError where the records added share a dot: it names one write."""
-        if any(len(set(origin.seqs)) != len(origin.seqs) for origin in self._learnt.values()):
+        if self._learning.has_repeated_dots():
             raise ProtocolError("a chunk names a dot twice")
 
     def _add_row(
@@ -195,18 +193,45 @@ class Plan:
             may_vanish: whether the key may be gone afterwards: only in a full-state round, where
                 absence counts. Elsewhere that shows a peer that contradicts itself.
         """
+        self._add_record(key, remote, self._knows, remote_known, may_vanish)
+
+    def mend_record(self, key: bytes, remote: Record) -> None:
+        """Merge one record without asking the known sets (R16): a version goes only where the
+        context of the other side covers it. What has no put on either side is left alone, and so
+        is a key of which nothing would stay: that is for a person to look at."""
+        local = self._local(key)
+        both = (*local.versions, *remote.versions)
+        nothing = KnownSet()
+        if all(version.is_delete for version in both):
+            return
+        if merge(local, nothing, remote, nothing).versions:
+            self._add_record(key, remote, nothing, nothing, False)
+
+    def _local(self, key: bytes) -> Record:
+        """The record here, values not loaded."""
+        state = self._state
+        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
+        return ABSENT if row is None else rows.unpack(row, key, state.origins.by_number)[0]
+
+    def _add_record(
+        self,
+        key: bytes,
+        remote: Record,
+        local_known: Container[tuple[int, int]],
+        remote_known: KnownSet,
+        may_vanish: bool,
+    ) -> None:
         state = self._state
         if remote.context.get(state.origin, 0) > state.shown:
             raise forked(state)
-        row = state.db.get(INDEX + key) if state.absent.may_contain(key) else None
-        local = rows.unpack(row, key, state.origins.by_number)[0] if row is not None else ABSENT
-        merged = merge(local, self._knows, remote, remote_known)
+        local = self._local(key)
+        merged = merge(local, local_known, remote, remote_known)
         here = _dots(local)
         for version in remote.versions:
             if version.dot not in here and version.dot in self._knows:
                 self._refuse_elsewhere(key, version.dot)
             if version.dot.origin != state.origin:
-                origin = self._origin(version.dot.origin)
+                origin = self._learning.origin(version.dot.origin)
                 origin.seqs.append(version.dot.seq)
                 if version.dot not in here:
                     origin.stamps.append(version.timestamp)
@@ -246,23 +271,16 @@ class Plan:
             merged = _with_values(merged, state.load(local, state.db.get))
         resolution = self._settler.resolve(merged.versions)
         self._own_went |= state.install(self._batch, key, local, merged, resolution)
+        self._note_expiry(key, resolution.visible)
         if resolution.reason is not None and _dots(merged) != ours:
             shown = resolution.visible
             order = sorted(merged.versions, key=lambda one: (one is not shown, one.dot))
             self.conflicts.append(Conflict(key, tuple(order), resolution.fault, resolution.reason))
 
-    def _origin(self, origin: int) -> _Origin:
-        entry = self._learnt.get(origin)
-        if entry is None:
-            state = self._state
-            if origin == state.origin:
-                # What no peer was shown, no peer can know: such a dot is a fork's (R13).
-                bounds = [1, state.shown + 1] if state.shown else []
-            else:
-                bounds = state.learnt.bounds(origin)
-            entry = _Origin(origin, state.origins.number(origin), bounds)
-            self._learnt[origin] = entry
-        return entry
+    def _note_expiry(self, key: bytes, shown: Version) -> None:
+        expiry_ms = expiry_of(shown)
+        if expiry_ms is not None:
+            self._expiries.append((expiry_ms, key))
 
     def commit(
         self, claim: KnownSet | None, floor: Mapping[int, int], full: bool = False
@@ -276,7 +294,7 @@ class Plan:
             Keys of known-set rows to remove afterwards.
         """
         state, batch = self._state, self._batch
-        changes = self._changes(claim)
+        changes = self._learning.changes(claim)
         stale = [row_key for change in changes.values() for row_key in change.write(batch)]
         floor = merge_contexts(self._floor, floor)
         risen = {origin: seq for origin, seq in floor.items() if seq > state.floor.get(origin, 0)}
@@ -284,50 +302,30 @@ class Plan:
             batch.put(floor_key(state.origins.number(origin)), SEQ.pack(seq))
         if self._own_went:
             state.own_known_row(batch)
+        dropped_for = self.full_known if self.changed else None
+        unexplained = state.unexplained_after(dropped_for, claim)
+        if state.unexplained and not unexplained:
+            batch.delete(meta_key("full"))
+        elif unexplained != state.unexplained:
+            batch.put(meta_key("full"), pack_known(unexplained))
         if full:
             batch.delete(meta_key("want_full"))
         for key in self._fresh:
             state.absent.add(key)
+        for expiry_ms, key in self._expiries:  # again: a sweep may have looked since the plan
+            state.due.note(expiry_ms, key, is_swept=False)
+            state.due.note(expiry_ms, key, is_swept=True)
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)
         state.floor.update(risen)
+        state.unexplained = unexplained
         state.wants_full &= not full
-        self._observe()
+        self.skewed += self._learning.observe()
         return stale
 
-    def _changes(self, claim: KnownSet | None) -> dict[int, OriginChange]:
-        """What becomes known: the dots applied, and the claim (R3)."""
-        state = self._state
-        changes = {}
-        for origin, entry in self._learnt.items():
-            if entry.seqs and origin != state.origin:
-                change = changes[origin] = OriginChange(entry.number, state.learnt.bounds(origin))
-                change.add_seqs(entry.seqs)
-        for origin, bounds in claim.items() if claim else ():
-            if origin == state.origin or bounds == state.learnt.bounds(origin):
-                continue
-            if origin not in changes:
-                number = state.origins.number(origin)
-                changes[origin] = OriginChange(number, state.learnt.bounds(origin))
-            for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
-                changes[origin].add(start, stop)
-        return changes
 
-    def _observe(self) -> None:
-        """Let the hybrid clock see what was applied, and note whose clocks are too far ahead."""
-        state = self._state
-        for entry in self._learnt.values():
-            latest = max(entry.stamps, default=0)
-            if latest > state.clock.last:
-                wall_ms = time.time_ns() // 1_000_000
-                count = state.clock.observe_all(entry.stamps, wall_ms)
-                if count:
-                    state.ahead.note(entry.origin, count, to_ms(latest) - wall_ms)
-                    self.skewed.append(entry.origin)
-
-
-def _overwritten(local: bytes, origin: _Origin, seq: int) -> int | None:
+def _overwritten(local: bytes, origin: LearntOrigin, seq: int) -> int | None:
     """The seq of the local version, if it is the only one and an earlier write of `origin`."""
     if local[0] != _SINGLE:
         return None

@@ -2,17 +2,20 @@
 
 LevelDB may have lost older batches and kept newer ones. Each key is whole all the same (every
 batch that writes an index row rewrites all of the key), so the index is the truth: the known set
-becomes the durable one plus the dots of the live index rows, and the log and the values aside are
-made to fit the index. The purge floor says nothing beyond what is known. Cut anywhere, it begins
-again: the identity row that ends it comes last. An adoption that was under way begins again at the
-first key.
+becomes the durable one plus the dots of the live index rows, and the log, the values aside and the
+expiry rows are made to fit the index. The purge floor says nothing beyond what is known. Cut
+anywhere, it begins again: the identity row that ends it comes last. An adoption that was under way
+begins again at the first key.
 """
 
 from collections.abc import Iterator
 
 from replicator.core import ranges, rows
 from replicator.core.known import KnownSet, within_known
+from replicator.core.record import ABSENT
+from replicator.store.expiry import expiry_of, keeps_aside, key_of, moment_of
 from replicator.store.keyspace import (
+    EXPIRY,
     FLOOR,
     INDEX,
     KNOWN,
@@ -40,7 +43,8 @@ def recover(state: State) -> None:
     known = state.durable.copy()
     commit_rows(state, _stale_log(state), delete=True)
     commit_rows(state, _log_of_index(state, known))
-    commit_rows(state, _stale_values(state), delete=True)
+    commit_rows(state, stale_values(state), delete=True)
+    commit_rows(state, _stale_expiries(state), delete=True)
     commit_rows(state, rows_of(state, KNOWN), delete=True)
     commit_rows(state, _known_rows(state, known))
     state.floor = within_known(state.floor, known.union(state.closed_dots))
@@ -57,9 +61,9 @@ def _live(state: State, key: bytes) -> dict[bytes, bool]:
     if row is None:
         return {}
     record, _ = rows.unpack(row, key, state.origins.by_number)
-    several = len(record.versions) > 1
+    aside = keeps_aside(record)
     return {
-        NUMBER_SEQ.pack(state.origins.number(version.dot.origin), version.dot.seq): several
+        NUMBER_SEQ.pack(state.origins.number(version.dot.origin), version.dot.seq): aside
         and not version.is_delete
         for version in record.versions
     }
@@ -82,12 +86,22 @@ def _log_of_index(state: State, known: KnownSet) -> Iterator[Row]:
             yield log_key(state.origins.number(version.dot.origin), version.dot.seq), key
 
 
-def _stale_values(state: State) -> Iterator[Row]:
-    """Values aside that no record of several versions asks for."""
+def stale_values(state: State) -> Iterator[Row]:
+    """Values aside that no record asks for; the log fits the index."""
     for row_key, _ in rows_of(state, VALUE):
         place = row_key[len(VALUE) :]
         key = state.db.get(LOG + place)
         if key is None or not _live(state, key).get(place, False):
+            yield row_key, b""
+
+
+def _stale_expiries(state: State) -> Iterator[Row]:
+    """Expiry rows at a moment at which no version of their key expires."""
+    for row_key, _ in rows_of(state, EXPIRY):
+        key = key_of(row_key)
+        row = state.db.get(INDEX + key)
+        record = ABSENT if row is None else rows.unpack(row, key, state.origins.by_number)[0]
+        if moment_of(row_key) not in map(expiry_of, record.versions):
             yield row_key, b""
 
 

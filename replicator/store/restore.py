@@ -23,10 +23,10 @@ from plyvel._plyvel import PrefixedDB, WriteBatch
 from replicator.config import RESTORE_BUFFER_BYTES
 from replicator.core import rows
 from replicator.errors import CorruptionError, FormatError, StorageError, UsageError
-from replicator.store.backup import STATE_TAGS
+from replicator.store.backup import STATE_META, STATE_TAGS
 from replicator.store.backupchain import Checked, Meter, Progress, chain_of, opened
 from replicator.store.backupfile import INDEX_ROWS, PRESENT, STATE, Piece, Reader, Row
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import expiry_row_of
 from replicator.store.keyspace import (
     FORMAT_VERSION,
     INDEX,
@@ -35,7 +35,6 @@ from replicator.store.keyspace import (
     ORIGIN,
     ROOT,
     after,
-    expiry_key,
     log_key,
     meta_key,
     pack_meta,
@@ -49,6 +48,10 @@ ROWS_PER_COMMIT = 2000
 
 _GUARD = meta_key("restoring")
 _FORMAT = meta_key("format")
+_REVISIT = meta_key("revisit")
+"""Conflicts are looked at again at the first open: another resolver than before may have changed
+what keys show after the base was made, and no increment tells of that."""
+
 _SPARE = frozenset({"lost+found"})
 """What an empty directory may hold: the root of a file system has it."""
 
@@ -69,9 +72,10 @@ def restore(files: Sequence[Path], directory: Path, progress: Progress | None = 
         On every error, nothing is left that was not there.
     """
     chain = chain_of(files)
+    paths = [path for path, _ in chain]
     is_new = _make_empty(directory)
     try:
-        keys = _fill(chain_paths := [path for path, _ in chain], directory, Meter(chain, progress))
+        records = _fill(paths, directory, Meter(chain, progress))
         _sync(directory)
         _sync(directory.absolute().parent)
     except BaseException as error:
@@ -81,7 +85,7 @@ def restore(files: Sequence[Path], directory: Path, progress: Progress | None = 
                 f"{directory} cannot be written ({_words(error)}); nothing is left of the restore"
             ) from error
         raise
-    return Checked(tuple(chain_paths), chain[-1][1], keys)
+    return Checked(tuple(paths), chain[-1][1], records)
 
 
 def _make_empty(directory: Path) -> bool:
@@ -164,14 +168,15 @@ def _fill(files: Sequence[Path], directory: Path, meter: Meter) -> int:
                     root.put(ROOT, pack_meta([prefix]))
                     db.put(_GUARD, b"", sync=True)
                 format_row = _Overlay(db, reader, meter).write()
-        keys = _derive(db)
+        records = _derive(db)
         level = Level(root)
         level.sync()  # before: a power cut may keep the last batch and lose older ones (R11)
         with db.write_batch() as batch:
             batch.delete(_GUARD)
             batch.put(_FORMAT, format_row)
+            batch.put(_REVISIT, pack_meta(None))
         level.sync()
-        return keys
+        return records
     finally:
         root.close()
 
@@ -194,7 +199,7 @@ class _Overlay:
     def write(self) -> bytes:
         """Write it. Returns the format row of the store."""
         if self._is_increment:
-            for tag in (*STATE_TAGS, KNOWN):
+            for tag in (*STATE_TAGS, KNOWN, *map(meta_key, STATE_META)):
                 _remove(self._db, tag)
         pruner = None
         try:
@@ -348,9 +353,9 @@ def _derive(db: _Handle) -> int:
                     record, visible = rows.unpack(row, key, origins)
                     for version in record.versions:
                         put(log_key(numbers[version.dot.origin], version.dot.seq), key)
-                    due = due_ms(record, visible)
-                    if due is not None:
-                        put(expiry_key(due, key), b"")
+                    expiry_row = expiry_row_of(key, record, visible, db.get(key) is not None)
+                    if expiry_row is not None:
+                        put(expiry_row, b"")
     return count
 
 

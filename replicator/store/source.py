@@ -6,23 +6,32 @@ dots that the receiver lacks, and only then.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 
 from plyvel._plyvel import Snapshot
 
 from replicator.config import CHUNK_BYTES, CHUNK_RECORDS_MAX
 from replicator.core import ranges, rows
 from replicator.core.chunk import RECORD_OVERHEAD_BYTES, Chunk
+from replicator.core.compare import Key, Part, answer
 from replicator.core.dots import Dot
+from replicator.core.fingerprint import OriginTable
 from replicator.core.known import KnownSet
 from replicator.errors import CorruptionError
-from replicator.store.keyspace import INDEX, RESERVED, after, log_key, value_key
+from replicator.store.comparing import index_rows, measure
+from replicator.store.expiry import keeps_aside
+from replicator.store.keyspace import INDEX, RESERVED, log_key, value_key
 from replicator.store.origins import Origins
 from replicator.store.state import Reader
 
 SCAN_DOTS_MIN = 10_000
 SCAN_FACTOR = 8
 """A round that lacks at least so many dots, and this part of all, reads the index in key order."""
+
+REPAIR = "stop the node and run: replicator verify DIR --repair"
+"""What to do where rows contradict each other."""
 
 SKIPPED_VALUES_MAX = 64
 """Values read over before a scan looks one up instead."""
@@ -46,6 +55,7 @@ class Source:
         self.floor = floor
         self._snapshot = snapshot
         self._origins = origins
+        self._table: OriginTable | None = None
 
     def close(self) -> None:
         """Release the snapshot. Idempotent."""
@@ -88,13 +98,35 @@ class Source:
         """All records in key order."""
         return self._scan(None)
 
-    def _scan(self, lack: KnownSet | None) -> Iterator[Chunk]:
+    def answer(
+        self, parts: Sequence[Part], moment_ms: int | None = None
+    ) -> Iterator[bytes | Chunk]:
+        """What this snapshot says to ranges of a peer: see `replicator.core.compare`.
+
+        Args:
+            moment_ms: which records count in fingerprints; see `Fingerprint`. Those sent are all.
+
+        Raises:
+            CorruptionError, FormatError: index and data contradict each other.
+        """
+        if self._table is None:
+            self._table = OriginTable(self._origins.by_number)
+        table = self._table
+
+        def measured(after_key: Key, upto: Key, most: int) -> tuple[int, bytes | None]:
+            return measure(self._snapshot, table, after_key, upto, most, moment_ms)
+
+        return answer(parts, measured, partial(self._scan, None))
+
+    def _scan(
+        self, lack: KnownSet | None, after_key: Key = None, upto: Key = None
+    ) -> Iterator[Chunk]:
         """By the index, in key order, index and values side by side: the cost follows the number
         of keys, but each costs a fraction of what two look-ups in key-random log order do."""
         wanted = None if lack is None else self._wanted(lack)
         with (
-            self._snapshot.iterator(start=INDEX, stop=after(INDEX)) as index,
-            self._snapshot.iterator(stop=RESERVED) as values,
+            closing(index_rows(self._snapshot, after_key, upto)) as index,
+            self._snapshot.iterator(start=after_key, stop=RESERVED) as values,
         ):
             packer = _Packer(_ValuesInOrder(self._snapshot.get, values).get, self._origins)
             for row_key, row in index:
@@ -167,12 +199,14 @@ class _Packer:
         """
         row = self._get(INDEX + key)
         if row is None:
-            raise CorruptionError(f"the log names key {key!r}, which has no index row")
+            raise CorruptionError(f"the log names key {key!r}, which has no index row; {REPAIR}")
         if row[0] != _SINGLE:
             record, _ = rows.unpack(row, key, self._origins.by_number)
             lacked = [version.dot for version in record.versions if version.dot in lack]
             if not lacked:
-                raise CorruptionError(f"the log names a dot of key {key!r} that is not live")
+                raise CorruptionError(
+                    f"the log names a dot of key {key!r} that is not live; {REPAIR}"
+                )
             origin = lacked[0].origin
             # The walk goes by ascending origin, then down: of one origin the highest comes first.
             seq = max(dot.seq for dot in lacked if dot.origin == origin)
@@ -191,7 +225,7 @@ class _Packer:
             else:
                 value = self._get(key)
                 if value is None:
-                    raise CorruptionError(f"key {key!r} is in the index and has no value")
+                    raise CorruptionError(f"key {key!r} is in the index and has no value; {REPAIR}")
                 chunk.values.append(value)
                 size = len(value)
             chunk.keys.append(key)
@@ -204,13 +238,15 @@ class _Packer:
     def _add_general(self, key: bytes, row: bytes) -> None:
         record, _ = rows.unpack(row, key, self._origins.by_number)
         self._numbers.update(self._origins.numbers[origin] for origin in record.context)
-        alone = len(record.versions) == 1
+        aside = keeps_aside(record)
         values = []
         for version in record.versions:
             if not version.is_delete:
-                value = self._get(key if alone else self._aside(version.dot))
+                value = self._get(self._aside(version.dot) if aside else key)
                 if value is None:
-                    raise CorruptionError(f"dot {version.dot} of key {key!r} has no value")
+                    raise CorruptionError(
+                        f"dot {version.dot} of key {key!r} has no value; {REPAIR}"
+                    )
                 values.append(value)
         self.chunk.append(key, row, values)
 

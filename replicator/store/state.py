@@ -3,7 +3,8 @@
 The pieces of a store (local writes, applying, sources, recovery) share this state. What each
 mutation owes, in one WriteBatch:
 
-- the record's index row, and with it the user's row and all values aside (keyspace module);
+- the record's index row, and with it the user's row, all values aside, and the expiry row where
+  what it shows expires (keyspace module);
 - a log entry for each live version, none for a superseded one;
 - the known-set row of this store's own origin, where an own log entry goes without an own write;
 - the dots in the known set exactly when their effect is in the same batch (R3).
@@ -14,6 +15,7 @@ Lock order: apply mutex, then the level's lock. `learnt` changes under both.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from zlib import crc32
@@ -28,15 +30,18 @@ from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
 from replicator.errors import ClosedError, ClusterChangedError, CorruptionError
 from replicator.store.absent import AbsentFilter
+from replicator.store.expiry import Due, expiry_of, keeps_aside
 from replicator.store.keyspace import (
     INDEX,
     LOG,
     NUMBER,
     SEQ,
     after,
+    expiry_key,
     known_key,
     log_key,
     meta_key,
+    swept_key,
     value_key,
 )
 from replicator.store.level import Level
@@ -64,12 +69,16 @@ class State:
         is_bound: whether it took that id from a peer with data.
         ahead: origins whose clocks are too far ahead of this node's.
         durable: the known set as of the last sync point.
+        unexplained: what peers knew whose full-state rounds have changed something here and were
+            not completed since: until it is known, the keys may be ahead of the known set, and
+            digests say nothing (R16).
         becoming: what the sync point that was begun last makes durable.
         closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
         wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
         armed: whether somebody is to be told of the next commit.
         on_change: how the node is told, where it `is_node_armed`.
+        due: whether expiry rows ask for a look.
         is_littered: whether a delete, or a record that is not of the short kind, was written since
             collecting last began to look (R8); before it ever has, there may be any.
         dirty: keys written locally while an apply is being planned, or None.
@@ -89,6 +98,7 @@ class State:
         self.learnt = KnownSet()
         self.floor: dict[int, int] = {}
         self.absent = AbsentFilter()
+        self.due = Due()
         self.is_littered = True
         self.dirty: set[bytes] | None = None
         self.apply_mutex = threading.Lock()
@@ -97,6 +107,7 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = self.becoming = KnownSet()
+        self.unexplained = KnownSet()
         self.closed_dots = KnownSet()
         self.wants_full = False
         self.closed: str | None = None
@@ -116,6 +127,21 @@ class State:
         known = self.learnt.copy()
         known.add_range(self.origin, 1, self.seq + 1)
         return known
+
+    def unexplained_after(self, dropped_for: KnownSet | None, claim: KnownSet | None) -> KnownSet:
+        """`unexplained` as it is after a commit.
+
+        Args:
+            dropped_for: what the peer knows whose full-state round changes something by it.
+            claim: what becomes known by it.
+        """
+        unexplained = self.unexplained
+        if dropped_for is not None:
+            unexplained = unexplained.union(dropped_for)
+        if claim is None or not unexplained:
+            return unexplained
+        is_known = self.known_now().union(claim).issuperset(unexplained)
+        return KnownSet() if is_known else unexplained
 
     def commit(self, batch: WriteBatch) -> None:
         """Commit a batch under the lock, which the caller holds, and tell the node.
@@ -223,6 +249,10 @@ class State:
         self.commit_quietly(batch)
         self.cluster_id = cluster_id
 
+    def wall_ms(self) -> int:
+        """The wall clock, in milliseconds since the epoch: what expiries are compared with."""
+        return time.time_ns() // 1_000_000
+
     def own_known_row(self, batch: WriteBatch) -> None:
         """Make the own seqs last although an own log entry goes."""
         if self.seq:
@@ -247,22 +277,22 @@ class State:
         Raises:
             CorruptionError: a value is missing, or differs from its checksum.
         """
-        alone = len(record.versions) == 1
+        aside = keeps_aside(record)
         return Record(
-            tuple(self._load(version, alone, get) for version in record.versions), record.context
+            tuple(self._load(version, aside, get) for version in record.versions), record.context
         )
 
-    def _load(self, version: Version, alone: bool, get: Reader) -> Version:
+    def _load(self, version: Version, aside: bool, get: Reader) -> Version:
         if version.is_delete:
             return version
         origin, seq = version.dot
-        value = get(version.key if alone else value_key(self.origins.number(origin), seq))
+        value = get(value_key(self.origins.number(origin), seq) if aside else version.key)
         if value is None or crc32(value) != version.checksum:
             raise CorruptionError(
                 f"the value of key {version.key!r}, dot {version.dot}, is "
                 + ("missing" if value is None else "not the one written")
-                + f" in {self.level.path}: something else wrote to this LevelDB; restore the "
-                "directory, or put the key again"
+                + f" in {self.level.path}: something else wrote to this LevelDB; stop it and "
+                f"run: replicator verify {self.level.path} --repair, or put the key again"
             )
         return replace(version, value=value)
 
@@ -274,36 +304,49 @@ class State:
         Args:
             old: as the index has it; values need not be loaded.
             new: at least one version, values loaded.
-            shown: what `new` resolves to.
+            shown: what `new` resolves to. A value that has expired by now is not shown (R17).
 
         Returns:
             Whether an own log entry went.
         """
         number = self.origins.number
-        self.is_littered = True
-        own_went = self._clear(batch, old, new)
+        if new is not old:  # a sweep writes a record as it is
+            self.is_littered = True
+        own_went = self._clear(batch, key, old, new)
+        aside = keeps_aside(new)
         for version in new.versions:
             place = number(version.dot.origin), version.dot.seq
             batch.put(log_key(*place), key)
-            if len(new.versions) > 1 and version.value is not None:
+            if aside and version.value is not None:
                 batch.put(value_key(*place), version.value)
         visible = rows.MERGED if shown.merged else new.versions.index(shown.visible)
         batch.put(INDEX + key, rows.pack(new, number, visible))
-        if shown.visible.value is None:
+        if shown.visible.value is None or self._expires(batch, key, shown.visible):
             batch.delete(key)
         else:
             batch.put(key, shown.visible.value)
         return own_went
 
+    def _expires(self, batch: WriteBatch, key: bytes, shown: Version) -> bool:
+        """Put the expiry row of a key into `batch`. Returns whether its value has expired."""
+        expiry_ms = expiry_of(shown)
+        if expiry_ms is None:
+            return False
+        is_over = expiry_ms <= self.wall_ms()
+        batch.put((swept_key if is_over else expiry_key)(expiry_ms, key), b"")
+        self.due.note(expiry_ms, key, is_swept=is_over)
+        return is_over
+
     def remove(self, batch: WriteBatch, key: bytes, old: Record) -> bool:
         """Put into `batch` the removal of a whole record. Returns whether an own log entry went."""
         batch.delete(INDEX + key)
         batch.delete(key)
-        return self._clear(batch, old, ABSENT)
+        return self._clear(batch, key, old, ABSENT)
 
-    def _clear(self, batch: WriteBatch, old: Record, new: Record) -> bool:
-        """Remove log entries and values aside of versions that go or stand alone from now on."""
+    def _clear(self, batch: WriteBatch, key: bytes, old: Record, new: Record) -> bool:
+        """Remove the expiry row, and log entries and values aside that are not needed any more."""
         stays = {version.dot for version in new.versions}
+        had_aside, has_aside = keeps_aside(old), keeps_aside(new)
         own_went = False
         for version in old.versions:
             place = self.origins.number(version.dot.origin), version.dot.seq
@@ -311,8 +354,12 @@ class State:
             if gone:
                 batch.delete(log_key(*place))
                 own_went |= version.dot.origin == self.origin
-            if len(old.versions) > 1 and (gone or len(stays) == 1):
+            if had_aside and (gone or not has_aside):
                 batch.delete(value_key(*place))
+            expiry_ms = expiry_of(version)
+            if expiry_ms is not None:  # of whichever of them it was, and swept or not
+                batch.delete(expiry_key(expiry_ms, key))
+                batch.delete(swept_key(expiry_ms, key))
         return own_went
 
 

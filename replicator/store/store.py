@@ -11,14 +11,13 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import plyvel
-from plyvel._plyvel import Iterator as PlyvelIterator
 from plyvel._plyvel import PrefixedDB
 
-from replicator.config import Settings
+from replicator.config import SWEEP_BATCHES_MAX, Settings
 from replicator.core.chunk import Chunk
+from replicator.core.compare import Piece
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Watermark
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
@@ -28,17 +27,17 @@ from replicator.store.closing import Closing
 from replicator.store.collect import Collector, Step
 from replicator.store.conflicts import Conflicts
 from replicator.store.digest import digest
+from replicator.store.filling import Filling
 from replicator.store.fork import Fork
-from replicator.store.keyspace import INDEX, after, meta_key, pack_known, pack_meta
+from replicator.store.keyspace import meta_key, pack_known, pack_meta
 from replicator.store.level import Level, split
 from replicator.store.members import read_members, write_members
 from replicator.store.pace import Pace
 from replicator.store.revisit import Revisit
 from replicator.store.source import Source
+from replicator.store.sweep import Sweeper
 from replicator.store.tally import ConflictCounts
-
-FILTER_KEYS_AT_OPEN = 20_000
-"""An index up to this size is read into the filter before opening returns."""
+from replicator.store.watching import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class StoreCounters:
     skewed: int
     forks: int
     sync_points: int
+    swept: int
     closed_dots_reissued: int
     tombstones: int
     tombstones_collected: int
@@ -66,6 +66,7 @@ class Store(Conflicts):
     Attributes:
         on_change: called after a commit, in the committing thread, once until `rearm`.
         sync_points: how many sync points were noted since opening.
+        watching: fingerprints and digests, to compare with other stores.
         closing: closes dots that nobody holds (R10).
     """
 
@@ -74,13 +75,16 @@ class Store(Conflicts):
     ) -> None:
         super().__init__(db, level, prefix, settings)
         self.sync_points = 0
-        self._filler: threading.Thread | None = None
+        self._filling = Filling(self)
         self._sync_point_turn = threading.Lock()
         self.revisit = Revisit(self, self.settler)
         pace = Pace(level)
         self._applier = Applier(self, self.settler, pace)
         self._collector = Collector(self, pace)
         self._fork = Fork(self, self.settler)
+        self.watching = Watching(self)
+        self._sweeper = Sweeper(self, self.settler)
+        self._sweep_turn = threading.Lock()
         self.closing = Closing(self, self.settler)
 
     @classmethod
@@ -118,11 +122,12 @@ class Store(Conflicts):
             store.settler.resolver = resolver or default_resolver
             store.settler.mode = resolver_mode
             opening.load(store, store.settler, adoption_progress, store.revisit, visiting)
+            store._sweeper.at_opening(is_foreign=store.revisit.is_foreign)
         except BaseException:
             level.release(prefix)
             raise
         _stores.add(store)
-        store._fill_filter_in_background()
+        store._filling.begin()
         if not visiting:
             store.revisit.begin()
         return store
@@ -168,6 +173,7 @@ class Store(Conflicts):
             forks=self._fork.count,
             closed_dots_reissued=self.closing.reissued,
             sync_points=self.sync_points,
+            swept=self._sweeper.swept,
             tombstones=collector.tombstones,
             tombstones_collected=collector.dropped,
             contexts_shrunk=collector.shrunk,
@@ -247,6 +253,24 @@ class Store(Conflicts):
         """
         return self._applier.apply_full(chunk, remote_known, floor, after_key, upto)
 
+    def apply_ranges(
+        self,
+        pieces: Iterable[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        *,
+        mends: bool,
+    ) -> Applied:
+        """Merge ranges of keys, absence counting.
+
+        Args:
+            pieces: disjoint, each with all of the peer's records that lie there.
+            remote_known, floor: as for `apply_full`; not asked where `mends`.
+            mends: whether a difference is mended (R16): a version goes only where the context of
+                the other side covers it, whatever either side knows.
+        """
+        return self._applier.apply_ranges(pieces, remote_known, floor, mends)
+
     def fork(self, was_forgotten: bool = False) -> None:
         """Take a new origin and issue what no peer was shown again under it (R13).
 
@@ -273,6 +297,15 @@ class Store(Conflicts):
     def save_members(self, accounts: Iterable[tuple[Member, int]]) -> None:
         """Store what is known of some members; see `members`."""
         write_members(self, accounts)
+
+    def sweep(self) -> None:
+        """Take values that have expired out of the user's keys, and put back what went too early by
+        a clock that was ahead (R17); at most `SWEEP_BATCHES_MAX` commits.
+
+        `due.is_now` tells whether there is anything to do, and whether that was all.
+        """
+        with self._sweep_turn:
+            self._sweeper.sweep(SWEEP_BATCHES_MAX)
 
     # Durability
 
@@ -327,9 +360,8 @@ class Store(Conflicts):
             self._slow = True
         self.gate.shut()
         self.revisit.stop()
+        self._filling.end()
         self._tell()
-        if self._filler is not None:
-            self._filler.join()
         try:
             if self.level.failed is None:
                 opening.mark_clean(self)
@@ -337,38 +369,13 @@ class Store(Conflicts):
             self.level.release(self.prefix)
             _stores.discard(self)
 
-    def _fill_filter_in_background(self) -> None:
-        """Tell the filter all keys there are; a small index is read at once."""
-        index = self.db.iterator(start=INDEX, stop=after(INDEX), include_value=False)
-        if self._fill_filter(index, FILTER_KEYS_AT_OPEN):
-            index.close()
-            return
-        self._filler = threading.Thread(
-            target=self._fill_filter_slowly, args=(index,), name="replicator filter", daemon=True
-        )
-        self._filler.start()
-
-    def _fill_filter_slowly(self, index: "PlyvelIterator[bytes]") -> None:
-        while self.closed is None and not self._fill_filter(index, 1000):
-            pass
-        index.close()
-
-    def _fill_filter(self, index: "PlyvelIterator[bytes]", most: int) -> bool:
-        """Add up to `most` further keys; returns whether these were the last."""
-        skip = len(INDEX)
-        keys = [row_key[skip:] for row_key in islice(index, most)]
-        with self._lock:
-            for key in keys:
-                self.absent.add(key)
-            self.absent.ready = len(keys) < most
-        return self.absent.ready
-
     def abandon(self, why: str) -> None:
         """Refuse everything from now on, without touching the LevelDB (a forked child)."""
         self.closed = why
         self._slow = True
         # Threads that held these are not there any more.
         self.apply_mutex = threading.Lock()
+        self._sweep_turn = threading.Lock()
         self._lock = self.level.lock = threading.Lock()
         self._bells_lock = threading.Lock()
 

@@ -40,11 +40,11 @@ def test_a_stopped_store_backed_up_and_restored(data: Path, tmp_path: Path) -> N
     full, one = str(tmp_path / "full"), str(tmp_path / "one")
     done = replicator("backup", full, *where)
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"3 keys in {full}: 0.0 MB (")
+    assert done.stdout.startswith(f"3 records in {full}: 0.0 MB (")
     replicator("put", "d", "4", *where)
     replicator("delete", "a", *where)
     (told,) = documents("backup", one, "--since", full, "--compress", *where)
-    assert (told["done"], told["backup"], told["keys"]) == (True, one, 2)
+    assert (told["done"], told["backup"], told["records"]) == (True, one, 2)
     assert told["size_bytes"] == Path(one).stat().st_size
     target = tmp_path / "new"
     done = replicator("restore", one, "--data", str(target))
@@ -63,9 +63,9 @@ def test_a_backup_is_checked(data: Path, tmp_path: Path) -> None:
     replicator("backup", str(full), "--data", str(data))
     done = replicator("restore", "--check", str(full))
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"whole: {full}\n3 keys of node ")
+    assert done.stdout.startswith(f"whole: {full}\n3 records of node ")
     *_, told = documents("restore", "--check", str(full))
-    assert (told["done"], told["keys"], told["files"]) == (True, 3, [str(full)])
+    assert (told["done"], told["records"], told["files"]) == (True, 3, [str(full)])
     content = bytearray(full.read_bytes())
     content[len(content) // 2] ^= 1
     full.write_bytes(content)
@@ -124,12 +124,20 @@ def loaded(data: Path, count: int, name: str = "key") -> None:
     assert replicator("load", "-", "--data", str(data), stdin=lines).exit_code == 0
 
 
+def collected(data: Path) -> int:
+    counters = documents("status", "--data", str(data))[0]["counters"]
+    count = counters["tombstones_collected"]
+    assert isinstance(count, int)
+    return count
+
+
 @pytest.mark.processes
 def test_yesterdays_snapshot_and_what_came_since(tmp_path: Path) -> None:
     """Three nodes; one is lost with its disk. Its backup goes back in place with one command, and
-    everything newer comes from the others; what was deleted meanwhile stays deleted."""
+    everything newer comes from the others; what was deleted meanwhile stays deleted, although
+    nobody remembers the deletes any more."""
     a, b, c = (tmp_path / name for name in "abc")
-    backup = str(tmp_path / "yesterday")
+    sunday, monday = str(tmp_path / "sunday"), str(tmp_path / "monday")
     compare = ["digest", "--data", str(a), "--with", str(b), "--with", str(c)]
     with ExitStack() as stack:
         first = stack.enter_context(serving(a))
@@ -139,32 +147,40 @@ def test_yesterdays_snapshot_and_what_came_since(tmp_path: Path) -> None:
         loaded(a, 2000)
         loaded(c, 500, "own")
         until(lambda: replicator(*compare).exit_code == 0)
-        assert replicator("backup", backup, "--data", str(c)).exit_code == 0
+        assert replicator("backup", sunday, "--data", str(c)).exit_code == 0
+
         for key in ("key00007", "own00007"):
             assert replicator("delete", key, "--data", str(b)).exit_code == 0
+        until(lambda: all(collected(data) == 2 for data in (a, b, c)))
         replicator("put", "key00008", "changed", "--data", str(c))
+        assert replicator("backup", monday, "--since", sunday, "--data", str(c)).exit_code == 0
+        assert Path(monday).stat().st_size < Path(sunday).stat().st_size / 2
+
+        replicator("delete", "key00009", "--data", str(a))
         loaded(b, 300, "later")
         until(lambda: replicator(*compare).exit_code == 0)
-        origin = third.ready["origin"]
-        third.end(signal.SIGKILL)
-        shutil.rmtree(c)
-        replicator("delete", "key00009", "--data", str(a))
-        replicator("put", "while c was gone", "v", "--data", str(a))
+        origins = set()
+        for number, backup in enumerate((monday, sunday)):
+            origins.add(third.ready["origin"])
+            third.end(signal.SIGKILL)
+            shutil.rmtree(c)
+            replicator("delete", f"own0001{number}", "--data", str(a))
+            replicator("put", f"while c was gone {number}", "v", "--data", str(a))
 
-        assert replicator_process("restore", backup, "--data", str(c)).returncode == 0
-        again = stack.enter_context(serving(c, *peers))
-        assert again.ready["origin"] != origin
-        until(lambda: replicator(*compare).exit_code == 0)
-        found = visible(c)
-        assert len(found) == 2000 + 500 + 300 + 1 - 3
-        assert found["key00008"] == "changed"
-        assert not {"key00007", "own00007", "key00009"} & set(found)
-        assert found == visible(a)
+            assert replicator_process("restore", backup, "--data", str(c)).returncode == 0
+            third = stack.enter_context(serving(c, *peers))
+            assert third.ready["origin"] not in origins
+            until(lambda: replicator(*compare).exit_code == 0)
+            found = visible(c)
+            assert len(found) == 2000 + 500 + 300 - 3
+            assert found["key00008"] == "changed"
+            assert not {"key00007", "own00007", "key00009", "own00010"} & set(found)
+            assert found == visible(a)
         assert replicator("put", "k", "the new node writes", "--data", str(c)).exit_code == 0
         until(lambda: visible(b).get("k") == "the new node writes")
         assert documents("conflicts", "--data", str(a)) == []
-        origins = {row["origin"] for row in documents("members", "--data", str(c))}
-        assert {origin, again.ready["origin"]} < origins  # until somebody forgets it
+        named = {row["origin"] for row in documents("members", "--data", str(c))}
+        assert {*origins, third.ready["origin"]} < named  # until somebody forgets the old ones
 
 
 LARGE = 40_000
@@ -205,7 +221,7 @@ def test_others_are_served_during_a_backup(tmp_path: Path) -> None:
             assert replicator("restore", "--check", str(tmp_path / "cut")).exit_code == 0
 
         *steps, last = documents("backup", str(tmp_path / "whole"), *where)
-        assert steps and last["keys"] == LARGE + 1
+        assert steps and last["records"] == LARGE + 1
         assert daemon.end() == 0
     assert replicator("restore", "--check", str(tmp_path / "whole")).exit_code == 0
     assert "Traceback" not in daemon.log

@@ -88,7 +88,7 @@ def test_data(replica: Replica) -> None:
     assert run(replica, b"GET", b"k") == b"v"
     assert run(replica, b"GET", b"nowhere") is None
     assert run(replica, b"MGET", b"k", b"nowhere", b"l") == [b"v", None, b""]
-    assert code_of(run(replica, b"SET", b"k", b"v", b"EX", b"1")) == "ERR"
+    assert code_of(run(replica, b"SET", b"k", b"v", b"NX")) == "ERR"
     assert run(replica, b"DEL", b"k", b"k", b"nowhere") == 1
     assert run(replica, b"GET", b"k") is None
 
@@ -249,6 +249,8 @@ def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
         b"REPL.TOKEN": [b"OWN"],
         b"REPL.WAITFOR": [replica.token().encode(), b"100"],
         b"SET": [b"k", b"v"],
+        b"EXPIRE": [b"k", b"100"],
+        b"PEXPIRE": [b"k", b"100"],
     }
     for name, command in COMMANDS.items():
         request = [name, *arguments.get(name, [b"k"] * command.arguments_min)]

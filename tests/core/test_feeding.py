@@ -37,13 +37,9 @@ def test_when_the_log_tells_all() -> None:
     known = KnownSet({1: [1, 9], 2: [1, 4]})
     assert can_go_on(Position(), known, {}, NOTHING)
     assert can_go_on(at(KnownSet({1: [1, 5]})), known, {1: 4}, NOTHING)
-    assert not can_go_on(at(KnownSet({1: [1, 5]})), known, {1: 5}, NOTHING), (
-        "a collected delete"
-    )
+    assert not can_go_on(at(KnownSet({1: [1, 5]})), known, {1: 5}, NOTHING), "a collected delete"
     assert not can_go_on(at(KnownSet({1: [1, 3, 4, 6]})), known, {1: 4}, NOTHING), "beyond a gap"
-    assert not can_go_on(at(KnownSet({1: [1, 10]})), known, {}, NOTHING), (
-        "it lost that"
-    )
+    assert not can_go_on(at(KnownSet({1: [1, 10]})), known, {}, NOTHING), "it lost that"
     assert can_go_on(at(KnownSet({1: [1, 3, 4, 6]})), known, {1: 4}, KnownSet.of((1, 3)))
     assert not can_go_on(at(KnownSet({3: [1, 2]})), known, {}, NOTHING)
 

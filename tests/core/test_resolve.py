@@ -165,6 +165,27 @@ def test_the_last_expiry_of_the_parts(a: Version, b: Version, expected: int | No
     assert resolve([a, b], concatenate).visible.expiry_ms == expected
 
 
+@pytest.mark.parametrize(
+    ("versions", "reason"),
+    [
+        ([put(b"a", 1, clock=3), put(b"b", 2, clock=1), delete(3)], "clock"),
+        ([put(b"a", 1, timestamp=7), put(b"b", 2), delete(3, timestamp=6)], "timestamp"),
+        ([put(b"a", 1), put(b"b", 2)], "dot"),
+    ],
+)
+def test_what_of_the_default_order_decided(versions: list[Version], reason: str) -> None:
+    assert resolve(versions).reason == reason
+
+
+def test_why_a_resolver_decided() -> None:
+    versions = [put(b"a", 1), put(b"b", 2, clock=1)]
+    assert resolve(versions, first_kept).reason == "resolver"
+    assert resolve(versions, concatenate).reason == "merged"
+    assert resolve(versions, failing).reason == "fault"
+    assert resolve(versions, first_kept, "equal-clock").reason == "clock"
+    assert resolve([put(b"a", 1), put(b"a", 2)], failing).reason is None
+
+
 def test_what_a_resolver_raises_makes_the_default_order_decide() -> None:
     versions = [put(b"a", 1, clock=1), put(b"b", 2)]
     resolution = resolve(versions, failing)

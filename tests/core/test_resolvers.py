@@ -14,6 +14,7 @@ from replicator.core.resolve import Resolver, default_resolver, resolve
 from replicator.core.resolvers import (
     DEPTH_MAX,
     READY_MADE,
+    announced_name,
     by_name,
     highest_clock,
     is_trusted,
@@ -317,6 +318,8 @@ class TestNames:
 
     def test_none_is_the_default_order_by_name(self) -> None:
         assert resolver_name(None) == "highest_clock"
+        assert announced_name(None, "concurrent") == "highest_clock"
+        assert announced_name(None, "equal-clock") == "highest_clock (equal-clock)"
         assert resolver_name(default_resolver) == "highest_clock"
         assert is_trusted(None)
 

@@ -583,11 +583,12 @@ async def test_a_node_that_fails_to_take_a_new_origin_goes_on_and_tries_again(
     failures: list[bool] = []
     fork = Store.fork
 
-    def fail_first(store: Store) -> None:
+    def fail_first(store: Store, was_forgotten: bool) -> None:
         if not failures:
             failures.append(True)
             raise StorageError("a simulated failure")
-        fork(store)
+        assert was_forgotten
+        fork(store, was_forgotten)
 
     monkeypatch.setattr(Store, "fork", fail_first)
     async with running(tmp_path / "a") as a:

@@ -45,6 +45,7 @@ class Notes:
     failures: list[Exception] = field(default_factory=list)
     pokes: int = 0
     forks: int = 0
+    closings: int = 0
     members: tuple[Member, ...] = ()
 
     def reported(self, session: Session, report: Report) -> None:

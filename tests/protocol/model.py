@@ -5,13 +5,14 @@ what a node claims to know is what it holds: of every key the live puts are exac
 maximal ones among the dots it knows. A claim made before its effects fails there at once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
 from replicator.config import CHUNK_RECORDS_MAX
 from replicator.core import rows
 from replicator.core.chunk import Chunk, fill
+from replicator.core.compare import Part, Piece
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.members import Roster
@@ -20,6 +21,7 @@ from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.errors import ForkError
 from replicator.protocol.effects import Applied
 from replicator.protocol.me import Me
+from tests.comparing import answers
 
 
 def pack_chunk(records: list[tuple[bytes, Record]]) -> Chunk:
@@ -78,6 +80,15 @@ class Source:
         self._records = dict(store.records)
         self._chunk_records = store.chunk_records
         self.is_open = True
+
+    def answer(self, parts: tuple[Part, ...], moment_ms: int | None) -> Iterator[bytes | Chunk]:
+        return answers(self._records, parts, moment_ms, self._pack)
+
+    def _pack(self, keys: Sequence[bytes]) -> Iterator[Chunk]:
+        for place in range(0, len(keys), self._chunk_records):
+            assert self.is_open
+            some = keys[place : place + self._chunk_records]
+            yield pack_chunk([(key, self._records[key]) for key in some])
 
     def read(self, lack: KnownSet | None) -> Iterator[Chunk]:
         if lack is None:
@@ -183,6 +194,16 @@ class ModelStore:
         return self._merge(
             [(key, remote.get(key, ABSENT)) for key in sorted(in_range | set(remote))], remote_known
         )
+
+    def apply_ranges(
+        self, pieces: Sequence[Piece], remote_known: KnownSet, floor: Mapping[int, int]
+    ) -> Applied:
+        """R9, some ranges at once."""
+        done = [
+            self.apply_full(piece.chunk, remote_known, floor, piece.after, piece.upto)
+            for piece in pieces
+        ]
+        return Applied(sum(one.records for one in done), sum(one.changed for one in done))
 
     def _merge(self, records: list[tuple[bytes, Record]], remote_known: KnownSet) -> Applied:
         if remote_known.highest(self.origin) > self.shown:

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from replicator.config import NAME_BYTES_MAX, Settings
 from replicator.core.chunk import Chunk
+from replicator.core.compare import VERDICTS, Part, Range
 from replicator.core.dots import ORIGIN_MAX, SEQ_MAX
+from replicator.core.fingerprint import FINGERPRINT_BYTES
 from replicator.core.known import BLOCKS, KnownSet
 from replicator.core.members import FORGOTTEN, HEARD_OF, Member, Roster
 from replicator.protocol.me import Me
@@ -19,6 +21,8 @@ from replicator.protocol.messages import (
     Bye,
     Call,
     Closed,
+    Compare,
+    Digest,
     Durable,
     End,
     Hello,
@@ -30,6 +34,7 @@ from replicator.protocol.messages import (
     Records,
     Revisions,
     Secure,
+    Verdict,
     Want,
     WantFull,
 )
@@ -82,6 +87,8 @@ class Node:
         self.has_data = True
         self.wall_ms = WALL_MS
         self.roster = Roster()
+        self.closed = KnownSet()
+        self.wants_full = False
 
     def me(self) -> Me:
         return Me(
@@ -97,6 +104,8 @@ class Node:
             wall_ms=lambda: self.wall_ms,
             roster=self.roster,
             port=0,
+            closed=lambda: self.closed,
+            wants_full=lambda: self.wants_full,
         )
 
 
@@ -169,6 +178,16 @@ def accounts() -> st.SearchStrategy[Member]:
     return st.builds(lambda one, seen: replace(one, seen=seen), members(), known_sets())
 
 
+_verdicts = st.sampled_from(VERDICTS)
+_fingerprints = st.binary(min_size=FINGERPRINT_BYTES, max_size=FINGERPRINT_BYTES)
+_bounds = st.none() | st.binary(max_size=40)
+
+
+def parts() -> st.SearchStrategy[Part]:
+    ranges = st.builds(Range, _bounds, st.integers(0, 2**16), _fingerprints)
+    return st.builds(Part, _bounds, st.lists(ranges, min_size=1, max_size=4).map(tuple))
+
+
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Hello,
@@ -198,6 +217,16 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Revisions, st.dictionaries(_origins, _revisions, max_size=4)),
     st.builds(Call, st.sets(_origins, max_size=4).map(lambda origins: tuple(sorted(origins)))),
     st.builds(Members, st.lists(members(), max_size=3).map(tuple)),
+    st.builds(Compare, _rounds, st.lists(parts(), min_size=1, max_size=3).map(tuple)),
+    st.builds(Verdict, _rounds, st.lists(_verdicts, min_size=1, max_size=9).map(bytes)),
+    st.builds(
+        Digest,
+        step=st.sampled_from(["ask", "answer", "mend"]),
+        number=_rounds,
+        moment_ms=st.integers(0, 2**63 - 1),
+        known=_fingerprints | st.just(b""),
+        digest=_fingerprints | st.just(b""),
+    ),
     st.builds(Accounts, st.lists(accounts(), max_size=3).map(tuple)),
     st.builds(Closed, known_sets()),
     st.builds(WantFull, _rounds),

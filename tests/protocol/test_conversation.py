@@ -42,6 +42,7 @@ from replicator.protocol.effects import (
     PokeOthers,
     ReadChunk,
     Report,
+    RosterChanged,
     Send,
     Show,
     SourceOpened,
@@ -686,8 +687,43 @@ def test_who_was_forgotten_is_told_so_before_anything_else() -> None:
     (bye,) = said(effects, Bye)
     assert bye.code == "forgotten"
     assert f"origin {PEER:016x}" in bye.reason
+    assert talk.link == "parting"
+    effects += talk.told(Lost("closed"))
     assert effects[-1] == Close("forgotten", bye.reason)
     assert not any(isinstance(effect, Fork) for effect in effects), "it is not this node's turn"
+
+
+def parting() -> Talk:
+    """A conversation whose peer was told that it is forgotten."""
+    talk = Talk(known(me=3))
+    talk.node.roster.heard_of(PEER, "peer")
+    talk.node.roster.forget(PEER)
+    talk.starts()
+    talk.hears(hello())
+    return talk
+
+
+def test_two_that_have_forgotten_each_other_both_take_a_new_origin() -> None:
+    """Each finds it out at once from the other's greeting; who closed on that would never read that
+    it was forgotten itself, and neither would ever do anything about it."""
+    talk = parting()
+    assert talk.hears(Bye("you too", "forgotten"))[-2:] == [
+        Fork(was_forgotten=True),
+        Close("forgotten", "you too", by_peer=True),
+    ]
+
+
+def test_whoever_was_told_that_it_is_forgotten_says_nothing_more_that_counts() -> None:
+    talk = parting()
+    assert talk.hears(Known(known(peer=2))) == talk.hears(Ping()) == []
+    assert talk.told(KnownChanged()) == talk.told(RosterChanged()) == []
+    (close,) = [one for one in talk.hears(Bye("well", "idle")) if isinstance(one, Close)]
+    assert close.code == "forgotten" and not close.by_peer
+    silent = parting()
+    assert closing(silent.at_deadline()).code == "forgotten"
+    assert silent.now == SETTINGS.connect_timeout
+    for message in (Want(1, None), hello()):
+        assert closing(parting().hears(message)).code == "forgotten"
 
 
 def test_a_bye_may_come_at_any_time() -> None:

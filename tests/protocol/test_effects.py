@@ -5,15 +5,16 @@ from typing import get_args
 
 import pytest
 
-from replicator.protocol import effects
+from replicator.protocol import comparison, effects, report
 from replicator.protocol.messages import BYE_CODES
 
 
 def test_everything_is_an_effect_or_an_event_and_nothing_is_both() -> None:
     defined = {
         value
-        for value in vars(effects).values()
-        if is_dataclass(value) and getattr(value, "__module__", None) == effects.__name__
+        for module in (effects, comparison, report)
+        for value in vars(module).values()
+        if is_dataclass(value) and getattr(value, "__module__", None) == module.__name__
     }
     out, back = set(get_args(effects.Effect)), set(get_args(effects.Event))
     assert defined == out | back

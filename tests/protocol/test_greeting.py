@@ -133,8 +133,8 @@ def test_warnings() -> None:
     assert "'json_merge'" in resolver.text
     (ahead,) = warnings(MINE, theirs(wall_ms=MINE.wall_ms + 61_000), 60)
     assert ahead.kind == "skew"
-    assert "61 s ahead" in ahead.text
+    assert "about 61 seconds ahead" in ahead.text
     (behind,) = warnings(MINE, theirs(wall_ms=MINE.wall_ms - 61_000), 60)
-    assert "61 s behind" in behind.text
+    assert "61 seconds behind" in behind.text
     assert not list(warnings(MINE, theirs(wall_ms=MINE.wall_ms - 60_000), 60))
     assert list(warnings(MINE, theirs(wall_ms=MINE.wall_ms - 60_001), 60))

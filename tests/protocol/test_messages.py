@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from replicator.config import CHUNK_RECORDS_MAX, KEY_BYTES_MAX, ORIGINS_MAX
+from replicator.config import CHUNK_RECORDS_MAX, COMPARE_RANGES_MAX, KEY_BYTES_MAX, ORIGINS_MAX
+from replicator.core.compare import Part, Range
 from replicator.core.dots import SEQ_MAX
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
@@ -22,6 +23,8 @@ from replicator.protocol.messages import (
     Bye,
     Call,
     Closed,
+    Compare,
+    Digest,
     Durable,
     End,
     Hello,
@@ -33,6 +36,7 @@ from replicator.protocol.messages import (
     Records,
     Revisions,
     Secure,
+    Verdict,
     Want,
     WantFull,
 )
@@ -87,6 +91,23 @@ GOLDEN: list[tuple[Message, str]] = [
         Members((Member(5, 7, "n", 1, 2, "0.1", ("h:1",), KnownSet({5: [1, 3]})),)),
         "92 0c 91 98 c408 0000000000000005 07 a1 6e 01 02 a3 302e31 91 a3 683a31"
         "81 c408 0000000000000005 92 01 02",
+    ),
+    (
+        Compare(
+            6,
+            (
+                Part(None, (Range(b"k", 2, b"16 bytes, so so!"), Range(b"m", 0, b"x" * 16))),
+                Part(b"p", (Range(None, 300, b"y" * 16),)),
+            ),
+        ),
+        "93 0f 06 92"
+        "97 c0 c401 6b 02 c410 31362062797465732c20736f20736f21 c401 6d 00 c410" + "78" * 16 + ""
+        "94 c401 70 c0 cd012c c410" + "79" * 16,
+    ),
+    (Verdict(6, bytes([0, 2, 1])), "93 10 06 c403 000201"),
+    (
+        Digest("ask", 1, 1_700_000_000_000, b"k" * 16, b"d" * 16),
+        "96 11 a3 61736b 01 cf 0000018bcfe56800 c410" + "6b" * 16 + "c410" + "64" * 16,
     ),
     (
         Accounts(
@@ -322,6 +343,34 @@ def test_a_bye_is_checked() -> None:
     assert "the reason" in refused([7, "x" * (REASON_BYTES_MAX + 1), "idle"])
     for code in BYE_CODES:
         assert decode(msgpack.packb([7, "", code])) == Bye("", code)
+
+
+def test_ranges_are_checked() -> None:
+    fingerprint = b"f" * 16
+    assert "number of parts" in refused([15, 1, []])
+    assert "part's fields" in refused([15, 1, [[None]]])
+    assert "whole number of ranges" in refused([15, 1, [[None, b"k", 1, fingerprint, b"l"]]])
+    assert "a bound" in refused([15, 1, [["k", None, 1, fingerprint]]])
+    assert "a bound" in refused([15, 1, [[None, b"k" * (KEY_BYTES_MAX + 1), 1, fingerprint]]])
+    assert "records of a range" in refused([15, 1, [[None, None, -1, fingerprint]]])
+    assert "records of a range" in refused([15, 1, [[None, None, 2**16 + 1, fingerprint]]])
+    assert "a fingerprint" in refused([15, 1, [[None, None, 1, b"short"]]])
+    one = [None, *[None, 1, fingerprint] * (COMPARE_RANGES_MAX - 1)]
+    assert decode(msgpack.packb([15, 1, [one, [None, None, 1, fingerprint]]]))
+    assert "part's fields" in refused([15, 1, [one, [None, *[None, 1, fingerprint] * 2]]])
+
+
+def test_verdicts_are_checked() -> None:
+    assert "the verdicts" in refused([16, 1, b""])
+    assert "the verdicts" in refused([16, 1, b"\0" * (COMPARE_RANGES_MAX + 1)])
+    assert "says something" in refused([16, 1, b"\0\3"])
+
+
+def test_a_digest_is_checked() -> None:
+    assert "no step" in refused([17, "why", 1, 0, b"", b""])
+    assert "the moment" in refused([17, "ask", 1, -1, b"", b""])
+    assert "a hash" in refused([17, "ask", 1, 0, b"short", b""])
+    assert "a hash" in refused([17, "ask", 1, 0, b"", b"x" * 17])
 
 
 @given(known_sets())

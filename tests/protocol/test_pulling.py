@@ -162,7 +162,7 @@ def test_a_full_round_covers_all_keys_range_by_range() -> None:
     assert pull.applied(2, 2) == [ApplyFull(chunk(b"f"), THEIRS, FLOOR, b"d", b"f")]
     assert pull.end() == []
     assert pull.applied(1, 0) == [ApplyFull(chunk(b"h"), THEIRS, FLOOR, b"f", None)]
-    assert pull.applied(1, 0) == [Finish(Chunk(), THEIRS, THEIRS, FLOOR)]
+    assert pull.applied(1, 0) == [Finish(Chunk(), THEIRS, THEIRS, FLOOR, full=True)]
     assert pull.applied()[0] == Report(
         "round",
         records=4,
@@ -181,7 +181,7 @@ def test_a_full_round_of_one_chunk_covers_everything() -> None:
 def test_a_full_round_without_records_covers_everything_too() -> None:
     pull = begun(full=True)
     assert pull.end() == [ApplyFull(Chunk(), THEIRS, FLOOR, None, None)]
-    assert pull.applied() == [Finish(Chunk(), THEIRS, THEIRS, FLOOR)]
+    assert pull.applied() == [Finish(Chunk(), THEIRS, THEIRS, FLOOR, full=True)]
 
 
 def test_a_full_round_claims_whatever_was_withheld() -> None:
@@ -195,7 +195,7 @@ def test_a_full_round_claims_whatever_was_withheld() -> None:
     assert send.message.wanted is not None
     pull.half.begin(Begin(1, THEIRS, FLOOR, True), now=0)
     pull.end()
-    assert pull.applied() == [Finish(Chunk(), THEIRS, THEIRS, FLOOR)]
+    assert pull.applied() == [Finish(Chunk(), THEIRS, THEIRS, FLOOR, full=True)]
 
 
 def test_after_a_cut_a_full_round_begins_at_the_first_key() -> None:

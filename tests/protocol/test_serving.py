@@ -40,7 +40,7 @@ class Serve:
     def opened(
         self, mine: KnownSet, peer_known: KnownSet, floor: dict[int, int] | None = None
     ) -> list[Effect]:
-        self.half.opened(SourceOpened(mine, floor or {}), peer_known)
+        self.half.opened(SourceOpened(mine, floor or {}), peer_known, KnownSet())
         return self.taken()
 
     def read(self, part: Chunk | None) -> list[Effect]:

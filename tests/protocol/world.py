@@ -14,6 +14,7 @@ from replicator.config import PROTOCOL_VERSION, PROTOCOL_VERSION_LEAST, Settings
 from replicator.core.chunk import Chunk
 from replicator.errors import ReplicatorError
 from replicator.protocol.codec import decode, encode
+from replicator.protocol.comparison import AnswerRead, ApplyRanges, ReadAnswer, Scan, Scanned
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -41,6 +42,7 @@ from replicator.protocol.effects import (
 from replicator.protocol.frames import FrameReader, frame
 from replicator.protocol.messages import SINCE, Known
 from replicator.protocol.pulls import Pulls
+from tests.comparing import scan
 from tests.protocol.model import ModelStore, Oracle, Source
 
 MS = 0.001
@@ -57,10 +59,13 @@ class Side:
     work: deque[Effect] = field(default_factory=deque)
     reading: deque[Effect] = field(default_factory=deque)
     applied: Event | None = None
+    scans: deque[Scan] = field(default_factory=deque)
+    scanned: Event | None = None
     read: Event | None = None
     frames: FrameReader = field(default_factory=FrameReader)
     source: Source | None = None
     chunks: Iterator[Chunk] | None = None
+    answer: Iterator[bytes | Chunk] | None = None
     dirty: bool = False
     closed: Close | None = None
 
@@ -78,11 +83,14 @@ class Side:
                     self.party.store.shown = max(self.party.store.shown, seq)
                 case AdoptCluster(cluster_id=cluster_id):
                     self.party.store.cluster_id = cluster_id
-                case Apply() | Finish() | ApplyFull():
+                case Apply() | Finish() | ApplyFull() | ApplyRanges():
                     assert not self.work and not self.applied, "a second apply in flight"
                     self.work.append(effect)
-                case OpenSource() | ReadChunk() | CloseSource():
+                case OpenSource() | ReadChunk() | ReadAnswer() | CloseSource():
                     self.reading.append(effect)
+                case Scan():
+                    assert not self.scans and not self.scanned, "a second scan in flight"
+                    self.scans.append(effect)
                 case PokeOthers():
                     self.party.poke(self)
                 case Report():
@@ -105,8 +113,14 @@ class Side:
             possible.append("apply")
         if self.read:
             possible.append("tell read")
-        elif self.reading and (not isinstance(self.reading[0], ReadChunk) or not self.outbox):
+        elif self.reading and (
+            not isinstance(self.reading[0], ReadChunk | ReadAnswer) or not self.outbox
+        ):
             possible.append("read")
+        if self.scanned:
+            possible.append("tell scanned")
+        elif self.scans:
+            possible.append("scan")
         if self.inbox and self.closed is None and self.conversation.wants_input:
             possible.append("receive")
         if self.dirty and not self.outbox and self.closed is None:
@@ -125,6 +139,20 @@ class Side:
             case "tell read" if self.read:
                 event, self.read = self.read, None
                 self.handle(event, now)
+            case "scan":
+                effect = self.scans.popleft()
+                self.scanned = Scanned(
+                    *scan(
+                        self.party.store.records,
+                        effect.stretches,
+                        effect.moment_ms,
+                        step=self.party.store.chunk_records,
+                        ranges_max=3,
+                    )
+                )
+            case "tell scanned" if self.scanned:
+                event, self.scanned = self.scanned, None
+                self.handle(event, now)
             case "receive":
                 for payload in self.frames.feed(self.inbox.popleft()):
                     self.do(self.conversation.receive(decode(payload), now))
@@ -138,7 +166,7 @@ class Side:
     def _apply(self) -> None:
         effect = self.work.popleft()
         store = self.party.store
-        self.party.take_turn(self, isinstance(effect, ApplyFull))
+        self.party.take_turn(self, isinstance(effect, ApplyFull | ApplyRanges))
         try:
             match effect:
                 case Apply(chunk, remote_known):
@@ -147,6 +175,9 @@ class Side:
                     self.applied = store.finish(chunk, remote_known, claim, floor)
                 case ApplyFull(chunk, remote_known, floor, after, upto):
                     self.applied = store.apply_full(chunk, remote_known, floor, after, upto)
+                case ApplyRanges(pieces, remote_known, floor, mends):
+                    assert not mends, "nothing differs"
+                    self.applied = store.apply_ranges(pieces, remote_known, floor)
                 case _:
                     raise AssertionError(effect)
         except ReplicatorError as error:
@@ -164,10 +195,18 @@ class Side:
                 if self.chunks is None:
                     self.chunks = self.source.read(lack)
                 self.read = ChunkRead(next(self.chunks, None))
+            case ReadAnswer(parts, moment_ms):
+                assert self.source is not None
+                if self.answer is None:
+                    self.answer = self.source.answer(parts, moment_ms)
+                item = next(self.answer, None)
+                if item is None:
+                    self.answer = None
+                self.read = AnswerRead(item)
             case CloseSource():
                 assert self.source is not None
                 self.source.is_open = False
-                self.source = self.chunks = None
+                self.source = self.chunks = self.answer = None
 
 
 class Party:
@@ -297,6 +336,10 @@ class World:
             for side, peer in (link, link[::-1]):
                 if side.closed and not side.outbox and not peer.inbox and peer.closed is None:
                     peer.handle(Lost("closed"), self.now)
+            for side in link:
+                if side.closed:
+                    side.scans.clear()
+                    side.scanned = None
             if all(side.closed and not side.work and not side.applied for side in link):
                 for side in link:
                     while side.reading or side.read:

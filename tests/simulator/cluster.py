@@ -2,19 +2,23 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator.core.dots import Dot
 from replicator.core.members import Roster, Watermark
+from replicator.core.record import Record
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.pulls import Pulls
 
+from .backups import Backups
+from .clocks import Clocks
 from .damage import Damage
 from .disk import Batch
+from .expiring import Expiring
 from .guarantees import Desk, Guarantees, Reader
 from .loop import Loop
 from .membership import Membership
-from .model_store import Lost, ModelStore
+from .model_store import SKEW_MAX_MS, Lost, ModelStore
 from .network import Link, topology
 from .node import Node
 from .oracle import Masks, Oracle, Violation
@@ -35,6 +39,7 @@ class Parts:
     conversation: type[Conversation] = Conversation
     roster: type[Roster] = Roster
     membership: type[Membership] = Membership
+    backups: type[Backups] = Backups
     guarantees: type[Guarantees] = Guarantees
     reader: type[Reader] = Reader
 
@@ -52,6 +57,7 @@ class Cluster:
     """A cluster in virtual time.
 
     Attributes:
+        clocks: every node's wall clock.
         lives: origin → the node that has it, and which of its directories.
         settled: whether all agree and no new conversations begin.
         counts: what happened how often.
@@ -62,7 +68,9 @@ class Cluster:
         self.parts = parts
         self.transcript = transcript
         self.loop = Loop()
-        self.oracle = Oracle()
+        self.clocks = Clocks(plan, self.loop, SKEW_MAX_MS)
+        self.oracle = Oracle(self.clocks)
+        self.oracle.lets_outsiders_write = plan.profile.outsiders
         self.settled = False
         self._healed = False
         self.counts: Counter[str] = Counter()
@@ -74,6 +82,8 @@ class Cluster:
         self.versions = Versions(self)
         self.desk = Desk(self)
         self.oracle.versions_differ = self.versions.is_on
+        self.expiring = Expiring(self)
+        self.oracle.latest_ms = self.expiring.latest_ms
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):
@@ -86,8 +96,8 @@ class Cluster:
         self._numbers += 1
         return self._numbers
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def count(self, what: str, times: int = 1) -> None:
+        self.counts[what] += times
 
     # The run
 
@@ -98,6 +108,7 @@ class Cluster:
             Violation: an invariant does not hold.
         """
         self.transcript.say(0, "", str(self.plan))
+        self.expiring.begin()
         self._schedule()
         self.loop.run(self.plan.profile.seconds, lambda: False)
         self._heal()
@@ -108,6 +119,7 @@ class Cluster:
         if not self.loop.run(self.loop.now + 30, self._is_silent):
             raise Violation("an idle conversation does not end")
         self._judge_members()
+        self.expiring.judge(self._staying())
         self.oracle.judge([node.store for node in self._staying()])
         self.desk.judge(self._staying())
 
@@ -117,6 +129,7 @@ class Cluster:
 
     def _schedule(self) -> None:
         seconds, random = self.plan.profile.seconds, self._random
+        self.clocks.schedule(lambda name, text: self.nodes[name].say(text))
         self._start()
         self.desk.plan()
         if "burst" in self.plan.faults:
@@ -135,6 +148,9 @@ class Cluster:
             if fault in self.plan.faults:
                 self._plan_returns(strike)
         self.versions.plan_upgrades()
+        if self.plan.profile.rots:
+            for _ in range(self.plan.dice.randint(0, self.plan.profile.rots)):
+                self.loop.after(self.plan.dice.uniform(0.2, 1) * seconds, self._rot)
         Damage(self).plan_damages()
 
     def _start(self) -> None:
@@ -153,6 +169,7 @@ class Cluster:
         """No more faults: everything is up again, and stays so."""
         self._healed = True
         self.transcript.say(self.loop.now, "", "all faults end")
+        self.expiring.healed()
         for link in self.links.values():
             self._link_up(link)
         for node in self.nodes.values():
@@ -166,9 +183,17 @@ class Cluster:
         first, *others = (node.store.known_now() for node in nodes)
         return (
             all(known == first for known in others)
+            and self._is_mended(nodes)
             and all(node.is_quiet and not self.is_quarantined(node) for node in nodes)
             and self._is_agreed(nodes)
         )
+
+    def _is_mended(self, nodes: list[Node]) -> bool:
+        """Whether digests have found everything that differs (R16), where they are compared."""
+        if not self.plan.profile.digests:
+            return True
+        first = nodes[0].store.digest()
+        return all(node.store.digest() == first for node in nodes[1:])
 
     def _is_agreed(self, nodes: list[Node]) -> bool:
         """Whether all know the same members, and nobody is forgotten under its own origin."""
@@ -176,7 +201,7 @@ class Cluster:
         return (
             all(node.membership.roster.revisions() == first.revisions() for node in nodes)
             and not any(first.is_forgotten(node.store.origin) for node in nodes)
-            and (self.versions.is_on or self._has_settled(nodes))
+            and (self._has_settled(nodes) or not all(map(self.versions.closes, nodes)))
         )
 
     def _has_settled(self, nodes: list[Node]) -> bool:
@@ -210,6 +235,8 @@ class Cluster:
                         f"after {QUIET_WITHIN:.0f} quiet seconds {name} still lacks "
                         f"{lack!r} of {peer}"
                     )
+        if not self._is_mended(self._staying()):
+            return f"after {QUIET_WITHIN:.0f} quiet seconds what differs is not mended (R16)"
         if not self._is_agreed(self._staying()):
             return (
                 f"after {QUIET_WITHIN:.0f} quiet seconds the nodes do not agree on the members, or "
@@ -225,7 +252,8 @@ class Cluster:
         operations = [self._operation() for _ in range(count)]
         if node.up and all(self.oracle.may_write(node.store, key) for key, _ in operations):
             self.count("writes")
-            node.write(operations, sync=self._random.random() < 0.2)
+            expiries = self.expiring.expiries(node, [key for key, _ in operations])
+            node.write(operations, sync=self._random.random() < 0.2, expiries=expiries)
 
     def _operation(self) -> tuple[bytes, bytes | None]:
         # The lower a key, the hotter it is.
@@ -399,6 +427,47 @@ class Cluster:
         """Whether another node holds a write of a node."""
         return other is not node and other.store.known_now().highest(node.store.origin) > 0
 
+    def _rot(self) -> None:
+        """A node loses a record, or a version of one, or has an older one in its place: behind its
+        back, so it goes on to know what it knew."""
+        dice, node = self.plan.dice, self._some_node()
+        if node is None:
+            return
+        records = node.store.records()
+        keys = [
+            key
+            for key, record in sorted(records.items())
+            if not all(version.is_delete for version in record.versions)
+        ]
+        if not keys:
+            return
+        key = dice.choice(keys)
+        record = records[key]
+        others = [other.store.record(key) for other in self._staying() if other is not node]
+        comes_back = self.oracle.would_come_back(record, others)
+        now: Record | None = None
+        chance = dice.random()
+        if chance < 0.3 and len(record.versions) > 1:
+            now, comes_back = Record(record.versions[1:], record.context), False
+        elif chance < 0.6:
+            older = [one for one in others if one.versions and one.versions != record.versions]
+            now = dice.choice(older) if older else None
+        self.count("records rotten")
+        node.say(f"loses {key!r} without knowing it")
+        self.oracle.rots(key, comes_back=comes_back)
+        node.rot(key, now)
+
+    def difference(self, node: Node, peer: str) -> None:
+        """Digests of two nodes differ.
+
+        Raises:
+            Violation: nothing has happened that could be the reason.
+        """
+        self.count("digests differ")
+        node.say(f"digests differ from {peer}")
+        if not self.oracle.has_rot and not any(one.quarantine for one in self.nodes.values()):
+            raise Violation(f"{node.name} and {peer} find that they differ, for no reason (R16)")
+
     def _forget(self) -> None:
         """A person takes a member off that is down, or that nobody is any more (R10)."""
         node = self._some_node()
@@ -424,6 +493,7 @@ class Cluster:
         Raises:
             Violation: a member lacks, on disk, what it covers.
         """
+        self.oracle.may_go_ms = self.expiring.may_go(self._members_of(node, members))
         for origin in node.membership.members() & members:
             life = self.lives.get(origin)
             if life is None or life[0].directory != life[1]:
@@ -440,6 +510,15 @@ class Cluster:
             other.joined and other.store.origin not in members for other in self.nodes.values()
         )
 
+    def _members_of(self, node: Node, members: frozenset[int]) -> list[Node]:
+        """The nodes that live as these members."""
+        lives = [self.lives.get(origin) for origin in node.membership.members() & members]
+        return [life[0] for life in lives if life is not None and life[0].directory == life[1]]
+
+    @property
+    def is_healed(self) -> bool:
+        return self._healed
+
     def _plan_returns(self, strike: Callable[[_Copy], None]) -> None:
         """Some nodes return to an earlier state, at moments of their own or all at once: then they
         are strange to each other, too."""
@@ -454,22 +533,51 @@ class Cluster:
     def _plan_return(
         self, node: Node, copy_at: float, strike_at: float, strike: Callable[[_Copy], None]
     ) -> None:
-        """Lay a copy of a node aside; some time later, put it in place."""
+        """Lay a copy of a node aside; some time later, put it in place. What is restored comes of
+        backups as often as of a copied directory."""
+        backups = None
+        dice = self.plan.backup_dice
+        if strike == self._restore and dice.random() < 0.5:
+            backups = self.parts.backups()
+            for _ in range(dice.randint(1, 3)):
+                at = dice.uniform(0, copy_at)
+                self.loop.after(at, lambda: self._back_up(node, backups))
 
         def lay_aside() -> None:
             if not node.up or self.is_quarantined(node):
                 return
+            key = self.plan.keys[0]
+            is_fresh = self.plan.dice.random() < self.plan.profile.fresh
+            if is_fresh and self.oracle.may_write(node.store, key):
+                node.write([(key, b"R%d" % self.next_number())], sync=True)
+            if not node.up:
+                return
             node.say("is copied")
             self.oracle.copied(node.store)
-            copy = _Copy(node, node.disk.image(), self.next_number())
+            image = node.disk.image()
+            if backups is not None:
+                self._back_up(node, backups)
+                image = backups.restored or image
+                self.count("increments", backups.increments)
+                self.count("increments in which absence counts", backups.absences)
+            copy = _Copy(node, image, self.next_number())
             self.loop.after(strike_at - copy_at, lambda: strike(copy))
 
         self.loop.after(copy_at, lay_aside)
+
+    def _back_up(self, node: Node, backups: Backups) -> None:
+        """Take a backup of a node, as long as its machine has not been rolled back."""
+        if node.up and not self.is_quarantined(node) and node.name not in self._rollbacks:
+            node.say("is backed up")
+            self.oracle.copied(node.store)
+            backups.add(node.disk.image())
 
     def _restore(self, copy: _Copy) -> None:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""
         if self._is_void(copy) or copy.node.gone:
             return
+        if self.plan.profile.wipes and self.plan.dice.random() < self.plan.profile.wipes:
+            copy = replace(copy, image={})
         self.count("restores")
         self._replace(copy.node, copy, "a restore", copied=True)
 

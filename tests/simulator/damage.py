@@ -41,8 +41,12 @@ class Damage:
 
     def _striking(self, node: "Node") -> Callable[[], None]:
         def strike() -> None:
-            keys = sorted(node.store.records())
-            if not node.up or node.forking or not keys or node.quarantine is not None:
+            nodes = self._cluster.nodes.values()
+            told = self._cluster.oracle.is_told_from_collected
+            keys = [key for key in sorted(node.store.records()) if told(node.store, key)]
+            # A fork is noticed by who knows what its node never showed: that must not be forgotten.
+            forked = any(other.quarantine is not None for other in nodes)
+            if not node.up or node.forking or not keys or forked:
                 return
             chosen = self._dice.sample(keys, self._dice.randint(1, min(KEYS_MAX, len(keys))))
             self._cluster.damage(node, [self._lost(node, key) for key in chosen])

@@ -142,6 +142,15 @@ class Disk:
                 _fold(batch, found)
         return found
 
+    def damage(self, batch: Batch) -> None:
+        """Change rows, for good, without a commit."""
+        for rows in (self._tables, self.rows):
+            _fold(batch, rows)
+        for log in self._logs:
+            for one in log.batches:
+                for key in batch.keys() & one.keys():
+                    one[key] = batch[key]
+
     def image(self) -> Batch:
         """A copy of all rows as they are now: a copied directory, a machine's snapshot."""
         return dict(self.rows)

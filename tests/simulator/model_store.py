@@ -20,6 +20,7 @@ from zlib import crc32
 from replicator.core import ranges, rows
 from replicator.core.chunk import Chunk
 from replicator.core.clock import HybridClock
+from replicator.core.compare import Part, Piece, Stretch
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet, within_known
 from replicator.core.members import Member, Watermark
@@ -29,6 +30,7 @@ from replicator.core.record import ABSENT, Context, Record, Version
 from replicator.core.resolve import Resolver, ResolverMode, resolve
 from replicator.errors import ClusterChangedError, CommitError, ForkError
 from replicator.protocol.effects import AdoptCluster
+from tests.comparing import answers, fingerprint, inside, scan
 
 from .disk import Batch, Disk
 
@@ -52,6 +54,9 @@ class Ledger(Protocol):
 
     def collected(self, record: Record) -> None:
         """A record of tombstones was dropped."""
+
+    def moment_ms(self) -> int:
+        """As of which moment digests are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,10 @@ class Source:
         """All records in key order."""
         return self._chunks(sorted(self._records))
 
+    def answer(self, parts: Sequence[Part], moment_ms: int | None) -> Iterator[bytes | Chunk]:
+        """What this snapshot says to ranges of a peer."""
+        return answers(self._records, parts, moment_ms, self._chunks)
+
     def _chunks(self, keys: Sequence[bytes]) -> Iterator[Chunk]:
         for place in range(0, len(keys), self._most):
             chunk = Chunk()
@@ -187,6 +196,7 @@ class ModelStore:
         if lost_power or copied or "origin" not in disk.rows:
             store.take_new_origin()
         store.catch_up_clock()
+        store.sweep()
         disk.sync()
         return store
 
@@ -208,10 +218,7 @@ class ModelStore:
     def repair(self, losses: Sequence[Lost]) -> None:
         """What `replicator verify --repair` does before it opens the store, which is stopped, as
         after a power cut: see `replicator.store.verify.repair`."""
-        doubtful: set[int] = set()
-        for lost in losses:
-            doubtful |= self.doubted(lost)
-        durable = self.still_known(doubtful, losses)
+        durable = self.still_known(losses)
         fresh = self.habits.random.getrandbits(64) or 1
         former = [
             account.forgotten() for account in self.members() if account.origin == self.origin
@@ -223,18 +230,23 @@ class ModelStore:
         self.disk.commit({("member", account.origin): account for account in former})
         self.disk.sync()
 
-    def doubted(self, lost: Lost) -> set[int]:
-        """The origins of which only live dots may stay known."""
-        if lost.intact is None:
-            return set(self.known_now().origins())
-        return {*self.record(lost.key).context, *self.floor()}
-
-    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
-        """What the durable row is to say."""
-        known = self.known()
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        """What the durable row is to say: with the live dots it makes the known set."""
+        known, floor = self.known(), self.floor()
+        lost = KnownSet()
+        doubtful: set[int] = set()
+        for one in losses:
+            record = self.record(one.key)
+            live = [version.dot for version in record.versions]
+            lost.update(KnownSet.of(*live))
+            if one.intact is None:
+                doubtful.update(known.origins())
+            else:
+                doubtful.update(record.context, floor)
+                lost.update(KnownSet.of(*record.context.items()))
         for origin in doubtful:
-            known.replace(origin, [])
-        return known
+            known.discard_above(origin, floor.get(origin, 0))
+        return known.difference(lost)
 
     def _again(self, lost: Lost, fresh: int) -> Record:
         """What is left of a record, issued again: it knows nothing of what was before."""
@@ -357,11 +369,13 @@ class ModelStore:
         return any(type(key) is bytes for key in self.disk.rows)
 
     def digest(self) -> frozenset[tuple[bytes, tuple[Version, ...]]]:
-        """What R16's digest covers: records with a put, their live versions, values included."""
+        """What R16's digest covers: records with a put that has not expired, their live versions,
+        values included."""
+        moment_ms = self.ledger.moment_ms()
         return frozenset(
             (key, row.record.versions)
             for key, row in self.disk.rows.items()
-            if type(key) is bytes and not _all_deletes(row.record)
+            if type(key) is bytes and not is_over(row.record, moment_ms)
         )
 
     # Local writes
@@ -370,11 +384,13 @@ class ModelStore:
         self,
         operations: Sequence[tuple[bytes, bytes | None]],
         seen: Sequence[Version] | None = None,
+        expiries: Mapping[bytes, int] | None = None,
     ) -> list[Version]:
         """One batch, folded to the last operation per key; None deletes (R1).
 
         Args:
             seen: what the user had read, of a single key; None is all there is.
+            expiries: when what is put expires, of some keys (R17).
 
         Raises:
             CommitError: it did not happen.
@@ -388,6 +404,8 @@ class ModelStore:
             saw = None if seen is None else self.saw(record, {one.dot for one in seen})
             clock = next_clock(record, saw)
             version = _version(key, dot, clock, self._clock.tick(self.habits.wall_ms()), value)
+            if expiries and key in expiries and value is not None:
+                version = replace(version, expiry_ms=expiries[key])
             past = [one for one in record.versions if saw is None or one.dot in saw]
             past += [one for one in seen or () if one.dot in known]
             self.ledger.issued(self.habits.node, version, past)
@@ -429,8 +447,27 @@ class ModelStore:
         """The row of a record; none for one without versions."""
         if not record.versions:
             return None
+        return Entry(record, self.shows(record))
+
+    def shows(self, record: Record) -> bytes | None:
+        """What a key of these versions shows now: the winner, unless that has expired (R17)."""
         shown = resolve(record.versions, self.habits.resolver, self.habits.mode).visible
-        return Entry(record, shown.value)
+        is_over = shown.expiry_ms is not None and shown.expiry_ms <= self.now_ms()
+        return None if is_over else shown.value
+
+    def now_ms(self) -> int:
+        """What expiries are compared with."""
+        return self.habits.wall_ms()
+
+    def sweep(self) -> int:
+        """Show what the wall clock says; no dot is issued. Returns how many keys changed."""
+        count = 0
+        for key, record in sorted(self.records().items()):
+            entry = self.entry(record)
+            if entry != self.disk.rows[key]:
+                self.commit({key: entry})
+                count += 1
+        return count
 
     # Replication
 
@@ -494,6 +531,60 @@ class ModelStore:
         batch["full"] = remote_known.union(self.unexplained())
         self.commit(batch)
         return outcome
+
+    def apply_ranges(
+        self,
+        pieces: Sequence[Piece],
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        mends: bool,
+    ) -> Outcome:
+        """Ranges of keys, one after the other, or what differs in them is mended (R16)."""
+        done = [
+            self.mend(piece.chunk, piece.after, piece.upto)
+            if mends
+            else self.apply_full(piece.chunk, remote_known, floor, piece.after, piece.upto)
+            for piece in pieces
+        ]
+        return Outcome(
+            sum(one.records for one in done),
+            sum(one.changed for one in done),
+            sum(one.conflicts for one in done),
+        )
+
+    def mend(self, chunk: Chunk, after: bytes | None, upto: bytes | None) -> Outcome:
+        """A version goes only where the context of the other side covers it (R16)."""
+        remote = dict(chunk.records())
+        keys = sorted({*remote, *inside(self.records(), after, upto)})
+        known = self.known()
+        batch: Batch = {"known": known}
+        for key in keys:
+            ours, theirs = self.record(key), remote.get(key, ABSENT)
+            if _all_deletes(ours) and _all_deletes(theirs):
+                continue
+            record = self.mended(ours, theirs, known)
+            if record.versions and record != ours:
+                batch[key] = self.entry(record)
+            self.learn(known, theirs)
+        self.commit(batch)
+        return Outcome(len(keys), len(batch) - 1, 0)
+
+    def mended(self, ours: Record, theirs: Record, known: KnownSet) -> Record:
+        """Both records, without asking what either side knows."""
+        return merge(ours, KnownSet(), theirs, KnownSet())
+
+    def scan(
+        self, stretches: Sequence[Stretch], moment_ms: int | None
+    ) -> tuple[tuple[Part, ...], tuple[Stretch, ...]]:
+        """Own keys, cut into ranges; small ones, so that a few keys make many."""
+        return scan(self.records(), stretches, moment_ms, step=2, ranges_max=2)
+
+    def take_digest(self, moment_ms: int) -> tuple[KnownSet, KnownSet, bytes, bool]:
+        """The digest as of a moment, its known and closed sets, and whether it says something
+        (R16)."""
+        records = self.records()
+        _, digest = fingerprint(records, sorted(records), moment_ms)
+        return self.known(), self.closed_now(), digest, not self.in_full_round
 
     def vouched(self, floor: Mapping[int, int], remote_known: KnownSet) -> dict[int, int]:
         """How far a peer's floor may be raised into contexts: as far as it knows without gaps.
@@ -660,6 +751,7 @@ class ModelStore:
         """
         if not self.known_now().issuperset(watermark.needs):
             return 0
+        self.said_ms = watermark.said_ms
         count = 0
         for key, record in sorted(self.records().items()):
             covered = watermark.covered
@@ -686,8 +778,11 @@ class ModelStore:
         return True
 
     def disposable(self, record: Record) -> bool:
-        """Whether a record under the watermark goes as a whole."""
-        return _all_deletes(record)
+        """Whether a record under the watermark goes as a whole: what every member's clock has seen
+        expire counts as deleted (R17)."""
+        return is_over(record, self.said_ms)
+
+    said_ms = 0
 
 
 def _version(key: bytes, dot: Dot, clock: int, timestamp: int, value: bytes | None) -> Version:
@@ -715,3 +810,11 @@ def _maximum(a: Mapping[int, int], b: Mapping[int, int]) -> dict[int, int]:
     for origin, seq in b.items():
         result[origin] = max(seq, result.get(origin, 0))
     return result
+
+
+def is_over(record: Record, moment_ms: int) -> bool:
+    """Whether a record holds deletes only, and puts that expire before a moment (R8)."""
+    return all(
+        version.is_delete or (version.expiry_ms is not None and version.expiry_ms < moment_ms)
+        for version in record.versions
+    )

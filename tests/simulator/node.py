@@ -1,13 +1,16 @@
 """One node of the cluster: a store, its conversations, and what goes on by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from replicator.core.chunk import Chunk
 from replicator.core.dots import Dot
+from replicator.core.record import Record
 from replicator.errors import CommitError, ReplicatorError
+from replicator.protocol.comparison import ApplyRanges
 from replicator.protocol.conversation import Me
+from replicator.protocol.digests import Digests
 from replicator.protocol.effects import Apply, ApplyFull, Finish, Report, Stop
 
 from .disk import Crash, Disk
@@ -23,9 +26,6 @@ T = TypeVar("T")
 
 MANY_PEERS = 4
 """Beyond that many a node dials each of them less often, as the fan-out has it."""
-
-EPOCH_MS = 1_790_000_000_000
-"""The wall clock at the beginning of virtual time."""
 
 
 class Node:
@@ -61,6 +61,7 @@ class Node:
         plan = cluster.plan
         self.disk = Disk(plan.random, plan.switch)
         self._pulls = cluster.versions.pulls(self)
+        self._digests = Digests(0, cluster.plan.dice.random)
         self._instance = b""
         self._announced: object = None
         self._slowness = 1.0
@@ -78,16 +79,18 @@ class Node:
         self.open_store(lost_power=False, copied=False)
 
     def wall_ms(self) -> int:
-        return EPOCH_MS + self.cluster.plan.skew_ms[self.name] + int(self.loop.now * 1000)
+        now_ms = self.cluster.clocks.wall_ms(self.name)
+        self.cluster.expiring.seen(self.name, now_ms)
+        return now_ms
 
     def delay(self) -> float:
         """How long the next call to the store, or the next turn of the loop, takes."""
         return self._random.random() * 0.004 * self._slowness
 
-    def delay_of(self, effect: Apply | Finish | ApplyFull) -> float:
+    def delay_of(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> float:
         """The same, where a profile dwells on full-state rounds."""
         dwell = self.cluster.plan.profile.dwell
-        if dwell and isinstance(effect, ApplyFull):
+        if dwell and isinstance(effect, ApplyFull | ApplyRanges):
             return self.cluster.plan.dice.uniform(0, dwell)
         return self.delay()
 
@@ -98,6 +101,7 @@ class Node:
 
     def open_store(self, *, lost_power: bool, copied: bool) -> None:
         """Open what is on the disk, as a new process does first."""
+        self.cluster.clocks.opened(self.name)
         self.store = self.cluster.parts.store.open(
             self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
         )
@@ -114,6 +118,8 @@ class Node:
         self.life += 1
         self.cluster.versions.start(self)
         self._pulls = self.cluster.versions.pulls(self)
+        plan = self.cluster.plan
+        self._digests = Digests(plan.settings.digest_interval, plan.dice.random)
         self._instance = self._random.randbytes(8)
         self._announced = self.store.known_now()
         self.say(f"up as {self.store.origin:016x}")
@@ -126,6 +132,7 @@ class Node:
         is_slow = "slow" in plan.faults and self._random.random() < 0.3
         self._slowness = 40.0 if is_slow else 1.0
         self._every(0.2, plan.sync_interval, self.sync)
+        self.cluster.expiring.started(self)
         if self.name in plan.collect_intervals and self.cluster.versions.collects(self):
             self._every(0.1, plan.collect_intervals[self.name], self._collect)
 
@@ -184,6 +191,10 @@ class Node:
                 session.known_changed()
         self._compare()
 
+    def rot(self, key: bytes, record: Record | None) -> None:
+        """A record is another one, or gone, behind the back of everybody."""
+        self.disk.damage({key: None if record is None else self.store.entry(record)})
+
     def _compare(self) -> None:
         """Compare digests with whoever knows the same, as R16 allows."""
         if not self.is_comparable:
@@ -195,19 +206,25 @@ class Node:
             if other.is_comparable:
                 self.cluster.oracle.check_digests(self.store, other.store)
 
-    def write(self, operations: list[tuple[bytes, bytes | None]], sync: bool) -> None:
+    def write(
+        self,
+        operations: list[tuple[bytes, bytes | None]],
+        sync: bool,
+        expiries: Mapping[bytes, int] | None = None,
+    ) -> None:
         """A user's write; with `sync` it is acknowledged after a sync point (R11)."""
 
         seen = self.guarantees.seen([key for key, _ in operations])
 
         def written(result: object) -> None:
             saw = "" if seen is None else f" having seen {[str(one.dot) for one in seen]}"
-            self.say(f"writes {operations}{saw} → {_names(result)}")
+            until = f" until {expiries}" if expiries else ""
+            self.say(f"writes {operations}{saw}{until} → {_names(result)}")
             self.guarantees.written(result)
             if sync:
                 self.sync()
 
-        self.attempt(lambda: self.store.write(operations, seen), written)
+        self.attempt(lambda: self.store.write(operations, seen, expiries), written)
 
     def sync(self) -> None:
         def operation() -> None:
@@ -246,7 +263,7 @@ class Node:
             self.say(f"collects: {result}")
             self.cluster.counts["records collected"] += result
 
-    def apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
+    def apply(self, effect: Apply | Finish | ApplyFull | ApplyRanges) -> Outcome:
         store = self.store
         match effect:
             case Apply(chunk, remote_known):
@@ -255,6 +272,8 @@ class Node:
                 return store.finish(chunk, remote_known, claim, floor, full)
             case ApplyFull(chunk, remote_known, floor, after, upto):
                 return store.apply_full(chunk, remote_known, floor, after, upto)
+            case ApplyRanges(pieces, remote_known, floor, mends):
+                return store.apply_ranges(pieces, remote_known, floor, mends)
 
     def begin_fork(self, session: Session | None) -> None:
         """End all other conversations, and let none begin before the fork is done."""
@@ -278,7 +297,7 @@ class Node:
     def _fork(self, was_forgotten: bool) -> None:
         oracle = self.cluster.oracle
         before, promised = oracle.held(self.store), oracle.recorded(self.store)
-        self.store.fork(was_forgotten)
+        self.store.fork(was_forgotten and self.cluster.versions.closes(self))
         self.cluster.count("forks")
         self._named()
         self.say(f"forked: goes on as {self.store.origin:016x}")
@@ -316,6 +335,7 @@ class Node:
             wall_ms=self.wall_ms,
             roster=self.membership.roster,
             port=1,
+            digests=self._digests,
             versions=self.cluster.versions.spoken(self),
             closed=store.closed_now,
             wants_full=lambda: store.wants_full,
@@ -358,6 +378,10 @@ class Node:
             assert peer is not None
             self.membership.heard_of(peer.origin, peer.node)
             self.guarantees.met(session)
+        elif report.kind == "differs":
+            self.cluster.difference(self, session.peer)
+        elif report.kind in ("compared", "mended"):
+            self.cluster.count(f"digests {report.kind}")
         elif report.kind == "round":
             self.cluster.count("full-state rounds" if report.full else "rounds")
             if report.full:

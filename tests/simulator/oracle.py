@@ -13,6 +13,8 @@ After every step, for the node that changed:
 - its purge floor names nothing that it does not know;
 - its roster holds of every member what that one said, and never an older account than before.
 
+Of every write: its timestamp is in keeping with its node's wall clock (`clocks`).
+
 Of what a node says of itself: it holds, on disk, all that it acknowledges (R7). The watermarks are
 checked where they are used (`cluster`).
 
@@ -28,7 +30,7 @@ A write *survives* unless every node that covered it lost it by a fault that the
 lose it: a power cut before a sync point, a disk replaced by an older copy.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,6 +39,7 @@ from replicator.core.known import KnownSet
 from replicator.core.members import HEARD_OF, Member, Roster
 from replicator.core.record import Record, Version
 
+from .clocks import Clocks
 from .model_store import ModelStore
 
 T = TypeVar("T")
@@ -92,7 +95,8 @@ class _Watched:
 class Oracle:
     """The books, and the judge. It is each store's `Ledger`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._by_key: dict[bytes, list[Write]] = {}
         self._by_version: dict[Identity, Write] = {}
         self._by_dot: dict[Dot, list[Write]] = {}
@@ -106,6 +110,12 @@ class Oracle:
         """Whether some nodes run a version that knows nothing of closed sets, and so may have a
         floor that only those reach: it costs a full-state round."""
         self._said: dict[tuple[int, int], list[KnownSet]] = {}
+        self._rotten: dict[bytes, bool] = {}
+        self.lets_outsiders_write = False
+        """Whether a collected delete may meet a concurrent write (R10)."""
+        self.latest_ms: Callable[[], int] = lambda: 0
+        self.may_go_ms = 0
+        """A moment that all members' clocks have seen go by."""
         self.incomplete = False
         """Whether the watermark in use leaves out somebody who takes part."""
 
@@ -114,6 +124,8 @@ class Oracle:
     def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
         """A write that has seen these is about to be committed at `node`."""
         dot = version.dot
+        if fault := self._clocks.fault(node, version):
+            raise Violation(fault)
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
@@ -122,6 +134,8 @@ class Oracle:
                 drops = self._collected.get(other.version.key, [])
                 drops[:] = [drop for drop in drops if dot not in drop[0]]
         key = version.key
+        if key in self._rotten:
+            self._rotten[key] = False
         past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
         self._enter(node, version, past)
 
@@ -164,14 +178,44 @@ class Oracle:
         acknowledged, a copy of a directory.
 
         R10 lets such a delete lose, but only at nodes that have collected it already: the others
-        keep it as a sibling, and R16's mending has to make them equal. That is not simulated.
+        keep it as a sibling, and R16's mending makes them equal. Where that is let happen
+        (`lets_outsiders_write`), nothing else is asked of such a key.
         """
         key = record.versions[0].key
         closure = self._closure(record) | self._gone(key)
-        return all(
+        nobody = all(
             not masks.get(key, 0) & ~closure and key not in unshown
             for masks, unshown in self._copies
         ) and not ((self._outsiders or self.incomplete) and self._is_concurrent(key, closure))
+        return nobody or self._lets(key)
+
+    def _lets(self, key: bytes) -> bool:
+        """Whether what R10 leaves to mending may happen to a key; then it does."""
+        if self.lets_outsiders_write:
+            self._rotten[key] = False
+        return self.lets_outsiders_write
+
+    def rots(self, key: bytes, *, comes_back: bool) -> None:
+        """A node loses what it holds of a key, without knowing it: from now on anything may be of
+        it anywhere, until digests have found that out (R16).
+
+        Args:
+            comes_back: whether others hold all of it, so that it is there again in the end, unless
+                somebody writes the key meanwhile.
+        """
+        self._rotten[key] = comes_back and self._rotten.get(key, True)
+
+    def would_come_back(self, record: Record, others: Sequence[Record]) -> bool:
+        """Whether a record that one node loses is whole at another one, and nobody has a write of
+        the key that it has not seen."""
+        closure = self._closure(record)
+        is_whole = any(other.versions == record.versions for other in others)
+        return is_whole and not any(self._closure(other) & ~closure for other in others)
+
+    @property
+    def has_rot(self) -> bool:
+        """Whether there is anything that digests may find to differ."""
+        return bool(self._rotten)
 
     def _is_concurrent(self, key: bytes, closure: int) -> bool:
         """Whether somebody holds a write of the key that neither is in `closure` nor saw it."""
@@ -186,10 +230,24 @@ class Oracle:
     def may_write(self, store: ModelStore, key: bytes) -> bool:
         """Whether a write of this node would not be concurrent to a collected delete (above)."""
         held = self._closure(store.record(key)) | self._gone_for(key, store.known_now())
-        return not self._gone(key) & ~held
+        return not self._gone(key) & ~held or self._lets(key)
+
+    def moment_ms(self) -> int:
+        """See `Ledger`."""
+        return self.latest_ms()
 
     def collected(self, record: Record) -> None:
-        """A record of tombstones was dropped: what it covered is gone by agreement."""
+        """A record of tombstones was dropped: what it covered is gone by agreement.
+
+        Raises:
+            Violation: some member's clock has not seen a put of it expire (R17).
+        """
+        for version in record.versions:
+            if version.expiry_ms is not None and version.expiry_ms >= self.may_go_ms:
+                raise Violation(
+                    f"the {self._write(version)} is collected, and a member's clock has not seen "
+                    "it expire (R17)"
+                )
         drops = self._collected.setdefault(record.versions[0].key, [])
         drops.append(([version.dot for version in record.versions], self._closure(record)))
 
@@ -341,6 +399,8 @@ class Oracle:
         after = self.held(store)
         elsewhere = [self.held(other) for other in others]
         for key, mask in before.items():
+            if key in self._rotten:
+                continue
             here = after.get(key, 0)
             missing = promised.get(key, 0) & ~(here | self._again(key, here) | self._gone(key))
             if missing:
@@ -353,6 +413,21 @@ class Oracle:
             self._excuse(key, gone)
         self._watched[store.habits.node] = _Watched()
         self.check(store, list(store.records()))
+
+    def is_told_from_collected(self, store: ModelStore, key: bytes) -> bool:
+        """Whether all that the record of a key has superseded lies above the purge floor.
+
+        Were the record lost, what lies below could not be told from what was collected, and stays
+        known. That matters where everybody has lost what superseded it and somebody still holds
+        it: then the nodes differ until they compare digests (R16), which is not simulated.
+        """
+        floor = store.floor()
+        superseded = self._closure(store.record(key)) & ~self._live(store.record(key))
+        return not any(
+            write.bit & superseded
+            and write.version.dot.seq <= floor.get(write.version.dot.origin, 0)
+            for write in self._by_key[key]
+        )
 
     def gone(self, store: ModelStore, others: Iterable[ModelStore]) -> None:
         """A node is gone for good: what only it held is excused."""
@@ -402,7 +477,7 @@ class Oracle:
         for write in writes:
             key = write.version.key
             covered = self._closure(store.record(key)) | self._gone(key)
-            if write.bit & covered:
+            if write.bit & covered or key in self._rotten:
                 watched.known_masks[key] = watched.known_masks.get(key, 0) | write.bit
                 return key
         node = store.habits.node
@@ -417,13 +492,21 @@ class Oracle:
             return
         held = known.union(store.closed_now())
         for origin, seq in store.floor().items():
-            if seq > held.contiguous(origin):
+            lacked = KnownSet({origin: [1, seq + 1]}).difference(held).dots()
+            if not all(self._is_lost(dot) for dot in lacked):
                 raise Violation(
                     f"{store.habits.node} has a purge floor of {Dot(origin, seq)}, which its "
                     "known set does not reach"
                 )
 
+    def _is_lost(self, dot: Dot) -> bool:
+        """Whether nobody has a write any more: its gap stays (R10)."""
+        writes = self._by_dot.get(dot, [])
+        return bool(writes) and all(write.excused or write.withdrawn for write in writes)
+
     def _check_key(self, store: ModelStore, key: bytes, watched: _Watched) -> None:
+        if key in self._rotten:
+            return
         node = store.habits.node
         live = self._live(store.record(key))
         collected = self._gone(key)
@@ -449,7 +532,7 @@ class Oracle:
         held = [self.held(store) for store in stores]
         for key in self._by_key:
             expected = self._expected(key, held)
-            for store in stores:
+            for store in stores if self._rotten.get(key, True) else ():
                 self._judge_key(store, key, expected)
         left = self._left_to_mending(stores)
         first = stores[0]
@@ -499,7 +582,7 @@ class Oracle:
 
     def check_digests(self, a: ModelStore, b: ModelStore) -> None:
         """Of two nodes with equal known sets, no round open and no claim pending (R16)."""
-        if a.digest() != b.digest():
+        if not self._rotten and a.digest() != b.digest():
             raise Violation(
                 f"{a.habits.node} and {b.habits.node} know the same dots and their digests "
                 "differ (R16)"

@@ -30,6 +30,9 @@ FAULTS = (
     "gone",  # a node is gone for good
     "burst",  # one node writes a lot before the first contact
 )
+CLOCK_JUMP_CHANCE = 0.25
+"""How often clocks are set forward or back on the way: "clock jump"."""
+
 VERSIONS_CHANCE = 0.2
 """How often nodes are of several versions, drawn apart from the faults above: "versions"."""
 
@@ -56,7 +59,13 @@ class Profile:
         deletes: choices for the chance of a write to be a delete.
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
+        wipes: chance that a directory comes back empty where an older copy is put in place.
+        fresh: chance that a copy is made right behind a write that is synced and not yet shown.
         eager: whether every node collects, and often.
+        digests: seconds between two comparisons of digests (R16); 0 for none.
+        rots: most records that a node loses behind its own back.
+        outsiders: whether deletes are collected although a node that is no member may have a
+            concurrent write (R10).
         leaves: chance that who is in the middle of sending a round goes away for a while, and is
             forgotten by then.
     """
@@ -76,7 +85,12 @@ class Profile:
     deletes: tuple[float, ...] = (0.2, 0.3, 0.5)
     dwell: float = 0.0
     full_cuts: float = 0.0
+    wipes: float = 0.0
+    fresh: float = 0.0
     eager: bool = False
+    digests: float = 0.0
+    rots: int = 0
+    outsiders: bool = False
     leaves: float = 0.0
 
 
@@ -102,20 +116,35 @@ PROFILES = {
     ),
     "returns": Profile(
         "old directories that come back, full-state rounds that are cut or take their time",
-        (3, 4),
-        (3, 6),
+        (3, 3),
+        (4, 6),
         (25, 50),
         6.0,
         4,
         20,
         ("collect", "restore"),
-        0.25,
+        0.15,
+        topologies=("line",),
         atomic=(0, 100),
         sync=(0.3,),
         deletes=(0.3, 0.5),
         dwell=0.3,
         full_cuts=0.2,
+        wipes=0.25,
         eager=True,
+    ),
+    "forks": Profile(
+        "machines that are rolled back to what they had synced and not shown, amid power cuts",
+        (2, 3),
+        (2, 4),
+        (15, 40),
+        6.0,
+        10,
+        30,
+        ("power", "rollback"),
+        0.25,
+        sync=(4.0,),
+        fresh=0.8,
     ),
     "forgets": Profile(
         "members that are forgotten in the middle of a round, and come back",
@@ -133,6 +162,20 @@ PROFILES = {
         eager=True,
         leaves=0.04,
     ),
+    "expiry": Profile(
+        "values that expire, wall clocks that are off and jump",
+        (2, 4),
+        (1, 4),
+        (15, 40),
+        6.0,
+        6,
+        20,
+        ("expiry", "collect"),
+        0.6,
+        atomic=(0, 100),
+        sync=(0.3,),
+        deletes=(0.1, 0.3),
+    ),
     "damage": Profile(
         "records that can be read no more, and their repair",
         (2, 4),
@@ -145,6 +188,45 @@ PROFILES = {
         0.4,
         atomic=(0, 100),
         sync=(0.3, 2.0),
+    ),
+    "watching": Profile(
+        "digests compared whatever happens: none differ",
+        (2, 4),
+        (1, 5),
+        (10, 50),
+        6.0,
+        8,
+        20,
+        digests=0.3,
+    ),
+    "rot": Profile(
+        "records that a node loses behind its own back, found by digests and mended",
+        (2, 4),
+        (2, 6),
+        (10, 40),
+        5.0,
+        4,
+        20,
+        ("cut", "kill"),
+        0.0,
+        digests=0.3,
+        rots=3,
+    ),
+    "outsiders": Profile(
+        "collected deletes that meet a concurrent write of a node that is no member",
+        (3, 4),
+        (2, 5),
+        (20, 50),
+        6.0,
+        6,
+        20,
+        ("collect", "restore", "newcomer"),
+        0.3,
+        sync=(0.3,),
+        deletes=(0.4, 0.6),
+        eager=True,
+        digests=0.3,
+        outsiders=True,
     ),
     "crowd": Profile(
         "many conversations at once",
@@ -165,7 +247,7 @@ PROFILES = {
         8.0,
         8,
         40,
-        ("versions", "collect"),
+        ("versions", "collect", "forget"),
     ),
 }
 
@@ -177,6 +259,7 @@ class Plan:
     Attributes:
         random: for everything that is decided on the way.
         dice: the same for full-state rounds, apart, so that other runs stay the runs they are.
+        backup_dice: the same for backups.
         topology, names: who is linked with whom.
         keys: all keys.
         writes: how many.
@@ -194,6 +277,7 @@ class Plan:
     profile: Profile
     random: Random
     dice: Random
+    backup_dice: Random
     topology: str
     names: list[str]
     keys: list[bytes]
@@ -228,8 +312,15 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         for fault in FAULTS
         if random.random() < _chance(fault) * profile.others or fault in profile.always
     )
-    faults |= {"damage"} & set(profile.always)
-    if "versions" in profile.always or Random(f"{seed} versions").random() < VERSIONS_CHANCE:
+    if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
+        faults |= {"clock jump"}
+    faults |= {"damage", "expiry"} & set(profile.always)
+    if "expiry" in faults:  # R8 takes the clocks of all that take part at their word
+        faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback", "clock jump"}
+    # The version before finds no differences, so there they are not mended everywhere.
+    are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
+    are_mixed = are_mixed and not (profile.rots or profile.outsiders)
+    if "versions" in profile.always or are_mixed:
         faults |= {"versions"}
     names = [chr(ord("A") + i) for i in range(random.randint(*profile.nodes))]
     resolver_name = random.choice(list(RESOLVERS))
@@ -238,6 +329,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
         profile=profile,
         random=random,
         dice=Random(f"{profile_name} {seed} full-state rounds"),
+        backup_dice=Random(f"{profile_name} {seed} backups"),
         topology=random.choice(profile.topologies),
         names=names,
         keys=[b"k%d" % i for i in range(random.randint(*profile.keys))],
@@ -281,6 +373,7 @@ def _settings(random: Random, profile: Profile) -> Settings:
         connect_timeout=1.0,
         reask_timeout=random.choice((0.3, 1.5)),
         atomic_round_bytes=random.choice(profile.atomic),
+        digest_interval=profile.digests,
     )
 
 

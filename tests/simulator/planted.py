@@ -4,21 +4,31 @@ A simulator that finds nothing may be blind. `BUGS` names each bug, with the rul
 and the parts of a cluster that have it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from replicator.config import PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
+from replicator.core.clock import to_ms
+from replicator.core.compare import EQUAL, SPLIT, Part
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import Effect
+from replicator.protocol.effects import Lost as StreamLost
+from replicator.protocol.messages import Message
 from replicator.protocol.pulls import ConversationId, Pulls
+from tests.comparing import inside
 
+from .backups import Backups
 from .cluster import Parts
-from .disk import Disk
+from .disk import Batch, Disk
 from .membership import Membership
-from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
+from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source, is_over
 from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
@@ -223,6 +233,69 @@ class ForkKeepsDurableRow(ModelStore):
         self.commit({"durable": durable})
 
 
+class MendsByKnown(ModelStore):
+    """R16: mending consults what this node knows."""
+
+    def mended(self, ours: Record, theirs: Record, known: KnownSet) -> Record:
+        return merge(ours, known, theirs, known)
+
+
+class ComparesCountsOnly(ModelStore):
+    """R9, R16: a range in which both hold as many records counts as equal."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.answer = partial(self._answer, source.answer)  # type: ignore[method-assign]
+        return source
+
+    def _answer(
+        self, answer: Callable[..., Iterator[bytes | Chunk]], parts: Sequence[Part], *rest: object
+    ) -> Iterator[bytes | Chunk]:
+        """The peer is told what it wants to hear where the counts agree."""
+        records = self.records()
+        for part in parts:
+            after = part.after
+            for one in part.ranges:
+                if len(inside(records, after, one.upto)) == one.count:
+                    yield bytes([EQUAL])
+                else:
+                    yield from answer([Part(after, (one,))], *rest)
+                after = one.upto
+
+
+class AppliesRangesWithoutAbsence(ModelStore):
+    """R9: of a range that differs, only the records that the peer has are merged."""
+
+    def apply_full(
+        self,
+        chunk: Chunk,
+        remote_known: KnownSet,
+        floor: Mapping[int, int],
+        after: bytes | None,
+        upto: bytes | None,
+    ) -> Outcome:
+        remote = dict(chunk.records())
+        batch, outcome = self.merged(remote, sorted(remote), remote_known, floor)
+        self.commit(batch)
+        return outcome
+
+
+class ForgetsSplits(ModelStore):
+    """R9: a range that is too large to be sent counts as equal."""
+
+    def open_source(self) -> Source:
+        source = super().open_source()
+        source.answer = partial(self._answer, source.answer)  # type: ignore[method-assign]
+        return source
+
+    def _answer(
+        self, answer: Callable[..., Iterator[bytes | Chunk]], *arguments: object
+    ) -> Iterator[bytes | Chunk]:
+        for item in answer(*arguments):
+            is_verdict = isinstance(item, bytes)
+            yield item.replace(bytes([SPLIT]), bytes([EQUAL])) if is_verdict else item
+
+
 class CollectsWithoutWatermark(ModelStore):
     """R8: a tombstone is dropped once this node has it."""
 
@@ -247,6 +320,41 @@ class CollectsBesideLivePut(ModelStore):
             if puts and all(seq <= covered.get(o, 0) for o, seq in record.context.items()):
                 self.commit({key: self.entry(Record(puts, record.context))})
         return super().collect(watermark)
+
+
+class ShowsLosers(ModelStore):
+    """R17: where the winner has expired, the best of the others comes up."""
+
+    def shows(self, record: Record) -> bytes | None:
+        left = [v for v in record.versions if (v.expiry_ms or 1 << 63) > self.now_ms()]
+        return super().shows(Record(tuple(left), record.context)) if left else None
+
+
+class ExpiresByHybridClock(ModelStore):
+    """R17: expiries are compared with the hybrid clock."""
+
+    def now_ms(self) -> int:
+        return max(to_ms(self._clock.last), super().now_ms())
+
+
+class SweepsForGood(ModelStore):
+    """R17: what was swept does not come back when the clock was wrong."""
+
+    def sweep(self) -> int:
+        count = 0
+        for key, record in sorted(self.records().items()):
+            entry = self.entry(record)
+            if entry is not None and entry.visible is None and entry != self.disk.rows[key]:
+                self.commit({key: entry})
+                count += 1
+        return count
+
+
+class DropsExpiredEarly(ModelStore):
+    """R8, R17: what has expired by this node's clock counts as deleted."""
+
+    def disposable(self, record: Record) -> bool:
+        return is_over(record, self.habits.wall_ms())
 
 
 class ClaimsAlthoughWithheld(Pulls):
@@ -315,22 +423,65 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class IncrementWithoutAbsence(Backups):
+    """R9: an increment says nothing of what was deleted and collected since its base."""
+
+    def absence_counts(self, before: Batch, image: Batch) -> bool:
+        return False
+
+
+class IncrementOfOwnWrites(Backups):
+    """R3: an increment knows what others wrote, and does not hold it."""
+
+    def changed(self, before: Batch, image: Batch) -> Batch:
+        return {
+            key: entry
+            for key, entry in super().changed(before, image).items()
+            if any(version.dot.origin == image["origin"] for version in entry.record.versions)
+        }
+
+
 class RepairKeepsKnown(ModelStore):
     """R2, R3: a repair drops what is damaged and goes on knowing it."""
 
-    def doubted(self, lost: Lost) -> set[int]:
-        return set()
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        return self.known()
 
 
 class RepairForgetsLiveOnly(ModelStore):
     """R3: a repair forgets what was live in a damaged record, not what that had superseded."""
 
-    def still_known(self, doubtful: set[int], losses: Sequence[Lost]) -> KnownSet:
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
         known = self.known()
         for lost in losses:
             live = [version.dot for version in self.record(lost.key).versions]
             known = known.difference(KnownSet.of(*live))
         return known
+
+
+class SpeaksNewest(Conversation):
+    """Versions: what the peer said that it speaks is not looked at"""
+
+    @property
+    def version(self) -> int:
+        return PROTOCOL_VERSION
+
+
+class HearsNobodyOut(Conversation):
+    """R10: who tells a peer that it was forgotten closes before that can say the same."""
+
+    def receive(self, message: Message, now: float) -> list[Effect]:
+        effects = super().receive(message, now)
+        if self.states[0] == "parting":
+            effects += self.handle(StreamLost("not waited for"), now)
+        return effects
+
+
+class RepairForgetsCollected(ModelStore):
+    """R8: a repair forgets what was collected, and no context tells of any more."""
+
+    def still_known(self, losses: Sequence[Lost]) -> KnownSet:
+        return KnownSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,12 +496,44 @@ def _rule(kind: type) -> str:
     return (kind.__doc__ or "").rstrip(".")
 
 
+class AdoptsAnyClock(ModelStore):
+    """R1: whatever timestamp a peer sends is adopted, however far ahead, and followed."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.skew_max_ms, self._clock.lead_max = 2**46, 2**62
+
+
+class StaysAhead(ModelStore):
+    """R1: timestamps stay ahead for ever when the own clock is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**62
+
+
+class FollowsEveryStepBack(ModelStore):
+    """R1: timestamps go back with the own clock, however little that is set back."""
+
+    def __init__(self, disk: Disk, habits: Habits, ledger: Ledger) -> None:
+        super().__init__(disk, habits, ledger)
+        self._clock.lead_max = 2**16
+
+
 def _store(kind: type[ModelStore]) -> Bug:
     return Bug(_rule(kind), Parts(store=kind))
 
 
+def _backups(kind: type[Backups]) -> Bug:
+    return Bug(_rule(kind), Parts(backups=kind))
+
+
 def _pulls(kind: type[Pulls]) -> Bug:
     return Bug(_rule(kind), Parts(pulls=kind))
+
+
+def _conversation(kind: type[Conversation]) -> Bug:
+    return Bug(_rule(kind), Parts(conversation=kind))
 
 
 BUGS: Mapping[str, Bug] = {
@@ -368,9 +551,20 @@ BUGS: Mapping[str, Bug] = {
     "no-watermark": _store(CollectsWithoutWatermark),
     "watermark-at-once": _store(CollectsWithoutKnowing),
     "tombstone-beside-put": _store(CollectsBesideLivePut),
+    "clock-adopted": _store(AdoptsAnyClock),
+    "clock-stays-ahead": _store(StaysAhead),
+    "clock-steps-back": _store(FollowsEveryStepBack),
+    "mending-consults-known": _store(MendsByKnown),
+    "counts-only": _store(ComparesCountsOnly),
+    "ranges-without-absence": _store(AppliesRangesWithoutAbsence),
+    "splits-forgotten": _store(ForgetsSplits),
     "closed-in-merge": _store(MergesByClosedDots),
     "closed-in-contexts": _store(RaisesContextsOverClosedDots),
     "closed-not-reissued": _store(KeepsClosedVersions),
+    "expiry-shows-losers": _store(ShowsLosers),
+    "expiry-by-hybrid-clock": _store(ExpiresByHybridClock),
+    "swept-for-good": _store(SweepsForGood),
+    "expired-dropped-early": _store(DropsExpiredEarly),
     "dot-reused": _store(ReusesDots),
     "copy-keeps-origin": _store(CopyKeepsOrigin),
     "known-survives-power-cut": _store(TrustsKnownAfterPowerCut),
@@ -381,6 +575,7 @@ BUGS: Mapping[str, Bug] = {
     "fork-by-issued": _store(LooksForIssuedOnly),
     "repair-keeps-known": _store(RepairKeepsKnown),
     "repair-forgets-live-only": _store(RepairForgetsLiveOnly),
+    "repair-forgets-collected": _store(RepairForgetsCollected),
     "fork-keeps-durable-row": _store(ForkKeepsDurableRow),
     "acknowledges-known": Bug(_rule(AcknowledgesKnown), Parts(membership=AcknowledgesKnown)),
     "watermark-of-neighbours": Bug(
@@ -390,6 +585,10 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "speaks-newest": _conversation(SpeaksNewest),
+    "hears-nobody-out": _conversation(HearsNobodyOut),
+    "increment-without-absence": _backups(IncrementWithoutAbsence),
+    "increment-of-own-writes": _backups(IncrementOfOwnWrites),
     **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},
 }
 """Name → bug, for ``python -m tests.simulator --bug NAME``."""

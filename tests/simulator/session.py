@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING
 from replicator.core.chunk import Chunk
 from replicator.errors import ProtocolError, ReplicatorError
 from replicator.protocol.codec import decode, encode
+from replicator.protocol.comparison import (
+    AnswerRead,
+    ApplyRanges,
+    DigestTaken,
+    ReadAnswer,
+    Scan,
+    Scanned,
+    TakeDigest,
+)
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import (
     AdoptCluster,
@@ -53,7 +62,8 @@ from .transcript import describe, describe_chunk, describe_known
 if TYPE_CHECKING:
     from .node import Node
 
-SourceEffect = OpenSource | ReadChunk | CloseSource
+SourceEffect = OpenSource | ReadChunk | ReadAnswer | CloseSource
+Applying = Apply | Finish | ApplyFull | ApplyRanges
 
 
 class Session:
@@ -94,6 +104,8 @@ class Session:
         self._source_busy = False
         self._source: Source | None = None
         self._chunks: Iterator[Chunk] | None = None
+        self._answer: Iterator[bytes | Chunk] | None = None
+        self._scans = 0
         self._changes_waiting = False
         self._alarm = float("inf")
         connection.ends.append(self)
@@ -101,7 +113,8 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether no round is under way in either direction."""
-        return self._source is None and not self._source_work and not self.applying
+        is_scanning = self._scans > 0
+        return not (self._source or self._source_work or self.applying or is_scanning)
 
     @property
     def pull_is_idle(self) -> bool:
@@ -143,7 +156,8 @@ class Session:
                 self.tell(Stop("protocol", str(error)))
                 return
             if isinstance(message, Records):
-                self.node.crossed(message.chunk, self.conversation.states[1] == "full")
+                is_full = self.conversation.states[1] in ("full", "comparing")
+                self.node.crossed(message.chunk, is_full)
             self.do(self.conversation.receive(message, self.node.loop.now))
 
     # Events and effects
@@ -180,11 +194,12 @@ class Session:
 
     def _check_version(self, message: Message) -> None:
         """What is sent the peer can read."""
-        version = SINCE.get(type(message), 1)
-        if version > self.conversation.version:
+        version, peer = SINCE.get(type(message), 1), self.conversation.peer
+        spoken = 1 if peer is None else peer.versions[1]
+        if version > spoken:
             raise Violation(
-                f"{self.node.name} sends {self.peer} a {type(message).__name__}, of protocol "
-                f"version {version}, in a conversation of version {self.conversation.version}"
+                f"{self.node.name} sends {self.peer}, which speaks protocol version {spoken}, a "
+                f"{type(message).__name__}, of version {version}"
             )
 
     def _begin(self, effect: Effect) -> None:
@@ -202,11 +217,17 @@ class Session:
                 self._hold_back(effect, lambda: self.node.store.show(seq))
             case AdoptCluster():
                 self._hold_back(effect, lambda: self.node.store.adopt_cluster(effect))
-            case OpenSource() | ReadChunk() | CloseSource():
+            case OpenSource() | ReadChunk() | ReadAnswer() | CloseSource():
                 self._source_work.append(effect)
                 self._next_source_work()
-            case Apply() | Finish() | ApplyFull():
+            case Apply() | Finish() | ApplyFull() | ApplyRanges():
                 self._apply(effect)
+            case Scan():
+                self._scans += 1
+                self._later(self.node.delay(), lambda: self._scan(effect))
+            case TakeDigest():
+                delay = self.node.cluster.plan.dice.random() * 0.02
+                self._later(delay, lambda: self._take_digest(effect))
             case Fork():
                 # Another session may have found it out too.
                 if self.origin == self.node.store.origin and not self.node.forking:
@@ -283,7 +304,7 @@ class Session:
             return
         self._source_busy = True
         delay = self.node.delay()
-        if isinstance(self._source_work[0], ReadChunk):
+        if isinstance(self._source_work[0], ReadChunk | ReadAnswer):
             delay += self._connection.taken(self._end)
         self._later(delay, self._do_source_work)
 
@@ -301,11 +322,26 @@ class Session:
                     source = self._source
                     self._chunks = source.read_all() if lack is None else source.read(lack)
                 self.tell(ChunkRead(next(self._chunks, None)))
+            case ReadAnswer(parts, moment_ms):
+                assert self._source is not None
+                if self._answer is None:
+                    self._answer = self._source.answer(parts, moment_ms)
+                item = next(self._answer, None)
+                if item is None:
+                    self._answer = None
+                self.tell(AnswerRead(item))
             case CloseSource():
-                self._source = self._chunks = None
+                self._source = self._chunks = self._answer = None
         self._next_source_work()
 
-    def _apply(self, effect: Apply | Finish | ApplyFull) -> None:
+    def _scan(self, effect: Scan) -> None:
+        self._scans -= 1
+        self.tell(Scanned(*self.node.store.scan(effect.stretches, effect.moment_ms)))
+
+    def _take_digest(self, effect: TakeDigest) -> None:
+        self.tell(DigestTaken(*self.node.store.take_digest(effect.moment_ms)))
+
+    def _apply(self, effect: Applying) -> None:
         self.applying = True
         self._later(
             self.node.delay_of(effect),
@@ -314,14 +350,12 @@ class Session:
             ),
         )
 
-    def _do_apply(self, effect: Apply | Finish | ApplyFull) -> Outcome:
-        if isinstance(effect, ApplyFull):
+    def _do_apply(self, effect: Applying) -> Outcome:
+        if isinstance(effect, ApplyFull | ApplyRanges):
             self.node.store.inherit(self._connection.unexplained[1 - self._end])
         return self.node.apply(effect)
 
-    def _applied(
-        self, effect: Apply | Finish | ApplyFull, result: Outcome | ReplicatorError
-    ) -> None:
+    def _applied(self, effect: Applying, result: Outcome | ReplicatorError) -> None:
         self.applying = False
         if self.node.transcript.wanted:
             self.node.say(f"← {self.peer}  {_describe_effect(effect)} → {result!r}")
@@ -335,7 +369,13 @@ class Session:
                 self.node.cluster.tempt_to_leave(self.node, self.peer)
 
 
-def _describe_effect(effect: Apply | Finish | ApplyFull) -> str:
+def _describe_effect(effect: Applying) -> str:
+    if isinstance(effect, ApplyRanges):
+        pieces = [
+            f"{describe_chunk(piece.chunk) or 'no records'} in ({piece.after!r}, {piece.upto!r}]"
+            for piece in effect.pieces
+        ]
+        return f"{'mends' if effect.mends else 'ApplyRanges'} {', '.join(pieces)}"
     text = f"{type(effect).__name__} {describe_chunk(effect.chunk) or 'no records'}"
     if isinstance(effect, ApplyFull):
         return f"{text}, all keys in ({effect.after!r}, {effect.upto!r}]"

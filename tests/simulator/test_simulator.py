@@ -17,6 +17,9 @@ CLEAN = {
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
+    "returns": 40,
+    "damage": 60,
+    "expiry": 100,
 }
 """Seeds run of each profile, from 0."""
 
@@ -25,6 +28,9 @@ SEEDS_MAX = 500
 
 PLANTED = {
     "scanned-range": "default",
+    "repair-keeps-known": "damage",
+    "repair-forgets-live-only": "damage",
+    "repair-forgets-collected": "damage",
     "dropped-contexts": "durability",
     "known-ignored-in-merge": "default",
     "eager-discard": "default",
@@ -36,6 +42,13 @@ PLANTED = {
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
+    "expiry-shows-losers": "expiry",
+    "expiry-by-hybrid-clock": "expiry",
+    "swept-for-good": "expiry",
+    "expired-dropped-early": "expiry",
+    "clock-adopted": "default",
+    "clock-stays-ahead": "default",
+    "clock-steps-back": "default",
     "dot-reused": "default",
     "copy-keeps-origin": "default",
     "known-survives-power-cut": "default",
@@ -48,6 +61,9 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "speaks-newest": "versions",
+    "increment-without-absence": "returns",
+    "increment-of-own-writes": "returns",
 }
 """Each bug with the profile that dwells on it."""
 

@@ -60,6 +60,7 @@ def check_store(store: Store) -> None:
     _check_log(raw, records)
     _check_user_rows(store, raw, records)
     _check_aside(raw, records)
+    _check_expiries(store, raw, records)
     _check_known(store, raw, records)
     _check_meta(store, raw)
     for key in records:
@@ -93,7 +94,10 @@ def _check_log(raw: Rows, records: Mapping[bytes, tuple[Record, int]]) -> None:
 
 def _check_user_rows(store: Store, raw: Rows, records: Mapping[bytes, tuple[Record, int]]) -> None:
     expected = {}
+    swept = {key for (moment, key) in _expiries(raw) if moment >> 63}
     for key, (_, visible) in records.items():
+        if key in swept:
+            continue
         loaded = store.record(key)
         if visible == rows.MERGED:
             shown = store.settler.resolve(loaded.versions)
@@ -109,18 +113,59 @@ def _check_user_rows(store: Store, raw: Rows, records: Mapping[bytes, tuple[Reco
 
 
 def check_shown(store: Store) -> None:
-    """Every user row is what this store's resolver makes of the siblings (R6): holds where the
-    resolver was never changed and never failed."""
+    """Every user row is what this store's resolver makes of the siblings (R6), none where it has
+    expired (R17): holds where the resolver was never changed and never failed, after a sweep."""
+    now_ms = store.wall_ms()
     for key in Rows(store).by_tag["i"]:
         shown = store.settler.resolve(store.record(key).versions).visible
-        assert store.db.get(key) == shown.value, key
+        is_over = shown.expiry_ms is not None and shown.expiry_ms <= now_ms
+        assert store.db.get(key) == (None if is_over else shown.value), key
+
+
+def _expiries(raw: Rows) -> dict[tuple[int, bytes], bytes]:
+    """The expiry rows by moment and key."""
+    return {
+        (struct.unpack(">Q", row_key[:8])[0], row_key[8:]): row
+        for row_key, row in raw.by_tag["x"].items()
+    }
+
+
+def _check_expiries(store: Store, raw: Rows, records: Mapping[bytes, tuple[Record, int]]) -> None:
+    """One row for each key whose shown version expires, swept or not; the bounds in memory hold."""
+    wanted = {}
+    for key, (_, visible) in records.items():
+        loaded = store.record(key)
+        shown = (
+            store.settler.resolve(loaded.versions).visible
+            if visible == rows.MERGED
+            else loaded.versions[visible]
+        )
+        if shown.expiry_ms is not None and shown.expiry_ms >> 63 == 0 and not shown.is_delete:
+            wanted[key] = shown.expiry_ms
+    found = _expiries(raw)
+    for moment, key in list(found):
+        record, visible = records.get(key, (None, 0))
+        if visible == rows.MERGED and moment >> 63 and record is not None:
+            # Swept when the last of the parts had expired, without asking the resolver.
+            last = max(one.expiry_ms or 0 for one in record.versions)
+            if moment & ~(1 << 63) == last >= wanted.get(key, last):
+                wanted[key] = last
+    assert {key: moment & ~(1 << 63) for moment, key in found} == wanted, "expiry rows"
+    assert len(found) == len(wanted), "a key has two expiry rows"
+    assert not any(found.values())
+    for moment, key in found:
+        if moment >> 63:
+            assert store.due.swept_ms >= moment & ~(1 << 63), "a swept row beyond the bound"
+        else:
+            assert store.due.first <= RESERVED + b"x" + struct.pack(">Q", moment) + key
+            assert key in raw.user, "a value is gone, and its expiry row does not say so"
 
 
 def _check_aside(raw: Rows, records: Mapping[bytes, tuple[Record, int]]) -> None:
     wanted = {
         version.dot: version.checksum
         for record, _ in records.values()
-        if len(record.versions) > 1
+        if len(record.versions) > 1 or record.versions[0].expiry_ms is not None
         for version in record.versions
         if not version.is_delete
     }
@@ -165,4 +210,8 @@ def _check_meta(store: Store, raw: Rows) -> None:
     )
     assert durable == store.durable_known()
     assert store.known().issuperset(durable), "called durable and not known"
-    assert set(meta) <= {"format", "identity", "cluster", "shown", "durable", "resolver", "revisit"}
+    assert set(meta) <= {
+        *("format", "identity", "cluster", "shown", "durable", "full"),
+        *("resolver", "revisit"),
+    }
+    assert ("full" in meta) == bool(store.unexplained)

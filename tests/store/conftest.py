@@ -8,6 +8,7 @@ import pytest
 
 from replicator.store.store import Store
 
+from .clocks import Clocks
 from .places import Place, patient
 
 MEMORY = Path("/dev/shm")
@@ -35,6 +36,12 @@ def place(directory: Path) -> Iterator[Place]:
 def store(place: Place) -> Store:
     """The store there, open."""
     return place.open()
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    """The wall clocks of all stores, set by hand."""
+    return Clocks(monkeypatch)
 
 
 @pytest.fixture

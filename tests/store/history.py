@@ -4,10 +4,11 @@ Causality needs nothing of the system: the past of a write is every write of tha
 writer's live versions are, or had in their past.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from replicator.core.dots import Dot
+from replicator.store.local import NO_EXPIRIES
 from replicator.store.store import Store
 
 from .places import contents, live
@@ -31,11 +32,16 @@ class History:
             found |= {dot, *pasts[dot]}
         return frozenset(found)
 
-    def write(self, store: Store, operations: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def write(
+        self,
+        store: Store,
+        operations: Iterable[tuple[bytes, bytes | None]],
+        expiries: Mapping[bytes, int] = NO_EXPIRIES,
+    ) -> None:
         """Write through the store and remember."""
         folded = dict(operations)
         pasts = {key: self.covered(store, key) for key in folded}
-        store.write(list(folded.items()))
+        store.write(list(folded.items()), expiries=expiries)
         for key, past in pasts.items():
             self.note(store, key, past)
 

@@ -85,6 +85,7 @@ class Place:
         if self._store is not None and self._store.closed is None:
             self._store.revisit.stop()  # a thread of a killed process does not outlive it either
             self._store.abandon("killed by a test")
+            self._store.revisit.stop()  # here the thread lives on, and LevelDB is about to go
             self._store.level.release(self._store.prefix)
         self.db.close()
 

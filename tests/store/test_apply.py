@@ -13,7 +13,7 @@ from replicator.errors import (
     ClosedError,
     CommitError,
 )
-from replicator.store import plan as plan_module
+from replicator.store import learning as learning_module
 from replicator.store.apply import Applier
 from replicator.store.store import Store
 
@@ -332,7 +332,7 @@ class TestKnowing:
     def test_timestamps_are_adopted_within_bounds(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(plan_module.time, "time_ns", lambda: 10**18)
+        monkeypatch.setattr(learning_module.time, "time_ns", lambda: 10**18)
         near, far = (10**12 + 1000) << 16, (10**12 + 10**9) << 16
         for index, stamp in enumerate((near, far), 1):
             key = b"%d" % index

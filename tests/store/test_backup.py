@@ -1,20 +1,36 @@
 """Taking a backup: what is in it, when it appears, what it refuses."""
 
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from replicator.core.known import KnownSet
+from replicator.core.members import Member
+from replicator.core.record import Record, Version
 from replicator.errors import ClosedError, CorruptionError, FormatError, StorageError, UsageError
 from replicator.store import backup as backup_module
 from replicator.store.backup import back_up, read_basis
 from replicator.store.backupchain import check_backup, opened
 from replicator.store.backupfile import ASIDE, INDEX_ROWS, PRESENT, USER
+from replicator.store.keyspace import (
+    RESERVED,
+    SEQ,
+    closed_key,
+    expiry_key,
+    known_key,
+    meta_key,
+    pack_meta,
+)
 from replicator.store.store import Store
 
 from .chains import backed_up, restored
-from .checker import check_store
+from .checker import check_shown, check_store
+from .chunks import A, chunk_of, version
 from .places import Place, contents, patient, records
 from .rounds import collect, exchange, pull
 
@@ -51,7 +67,7 @@ def test_a_backup_holds_the_moment_at_which_it_was_begun(store: Store, directory
     store.put(b"k", b"later")
     store.put(b"new", b"later")
     *_, last = steps
-    assert (last.keys, last.is_done) == (2, True)
+    assert (last.records, last.is_done) == (2, True)
     with restored(directory / "r", directory / "b") as found:
         assert contents(found) == {b"k": b"then"}
         assert found.known() == then
@@ -104,6 +120,54 @@ def test_what_is_in_a_backup_counts_as_shown(place: Place, directory: Path) -> N
     assert place.reopen().shown == 1
 
 
+def state_rows(place: Place) -> dict[bytes, bytes]:
+    """What a store knows beside its records and its own life."""
+    own = [meta_key(name) for name in ("identity", "shown", "durable", "format", "revisit")]
+    return {
+        key: row
+        for key, row in place.rows().items()
+        if key[:4] == RESERVED and key[4:5] not in b"ilvR" and key not in own
+    }
+
+
+def test_members_closed_dots_and_all_else_that_is_known(place: Place, directory: Path) -> None:
+    store = place.open()
+    store.put(b"k", b"v")
+    other = Member(7, 3, "other", 1, 2, "9", ("192.0.2.1:9000",), KnownSet({7: [1, 5]}))
+    store.save_members([(other, 4)])
+    store.origins.intern(7)
+    closed = closed_key(store.origins.number(7), 3)
+    for key, row in ((closed, SEQ.pack(9)), (meta_key("want_full"), pack_meta(1))):
+        store.db.put(key, row)
+    backed_up(store, directory / "full")
+    place.close()
+    made = restored(directory / "r", directory / "full")
+    told = state_rows(place)
+    assert {chr(row_key[4]) for row_key in told} == set("ocnm")
+    told[known_key(1, 1)] = SEQ.pack(2)  # the own seqs, which the log told
+    assert state_rows(made) == told
+    with made as found:
+        assert found.members() == [(other, 4)]
+
+    store = place.open()
+    store.db.delete(closed)
+    store.db.delete(meta_key("want_full"))
+    backed_up(store, directory / "one", since=directory / "full")
+    made = restored(directory / "rr", directory / "full", directory / "one")
+    assert not {closed, meta_key("want_full")} & set(state_rows(made))
+
+
+def test_keys_that_expire_are_looked_at(store: Store, directory: Path) -> None:
+    """The rows that say when are made anew (R17)."""
+    expiring = replace(version(b"v", A, 1), expiry_ms=2**42)
+    store.apply(chunk_of((b"k", Record((expiring,), {A: 1}))), KnownSet({A: [1, 2]}))
+    backed_up(store, directory / "b")
+    made = restored(directory / "r", directory / "b")
+    assert made.rows()[expiry_key(2**42, b"k")] == b""
+    with made as found:
+        assert found.record(b"k").versions[0].expiry_ms == 2**42
+
+
 def test_a_prefix_is_backed_up_alone(directory: Path) -> None:
     place = Place(directory / "a", prefix=b"p:", settings=patient())
     store = place.open()
@@ -119,7 +183,7 @@ def test_a_prefix_is_backed_up_alone(directory: Path) -> None:
 
 
 def test_an_empty_store(store: Store, directory: Path) -> None:
-    assert backed_up(store, directory / "b").keys == 0
+    assert backed_up(store, directory / "b").records == 0
     with restored(directory / "r", directory / "b") as found:
         assert contents(found) == {} and found.known() == KnownSet()
         check_store(found)
@@ -130,7 +194,7 @@ def test_a_backup_is_checked_without_restoring_it(store: Store, directory: Path)
     backed_up(store, directory / "b", node="n", version="9")
     seen: list[tuple[int, int]] = []
     checked = check_backup([directory / "b"], lambda *step: seen.append(step))
-    assert (checked.keys, checked.head.node, checked.head.version) == (1, "n", "9")
+    assert (checked.records, checked.head.node, checked.head.version) == (1, "n", "9")
     assert checked.head.origin == store.origin
     assert seen[-1][0] < seen[-1][1] == (directory / "b").stat().st_size
 
@@ -157,7 +221,7 @@ def test_an_increment_holds_what_has_changed(store: Store, directory: Path) -> N
 def test_an_increment_without_changes(store: Store, directory: Path) -> None:
     store.put(b"k", b"v")
     backed_up(store, directory / "full")
-    assert backed_up(store, directory / "one", since=directory / "full").keys == 0
+    assert backed_up(store, directory / "one", since=directory / "full").records == 0
     with restored(directory / "r", directory / "full", directory / "one") as made:
         same(store, made)
 
@@ -276,6 +340,48 @@ def _act(random: Random, one: Store, two: Store) -> None:
                 collect(store, key)
 
 
+def test_another_resolver_is_asked_again(directory: Path) -> None:
+    """It changes what keys show and issues nothing: no increment tells of that, the restored store
+    finds it out."""
+
+    def least(a: Version, b: Version) -> bool:
+        return (a.value or b"") < (b.value or b"")
+
+    def greatest(a: Version, b: Version) -> bool:
+        return (a.value or b"") > (b.value or b"")
+
+    with Place(directory / "peer", settings=patient()) as peer:
+        peer.put(b"k", b"b")
+        place = Place(directory / "a", settings=patient(), resolver=greatest)
+        store = place.open()
+        store.put(b"k", b"a")
+        exchange(store, peer)
+    assert contents(store) == {b"k": b"b"}
+    backed_up(store, directory / "full")
+    place.options["resolver"] = least
+    store = place.reopen()
+    until(lambda: contents(store) == {b"k": b"a"})
+    backed_up(store, directory / "one", since=directory / "full")
+    place.close()
+    files = directory / "full", directory / "one"
+    for number, (count, resolver) in enumerate(((1, least), (2, least), (2, greatest))):
+        made = restored(directory / f"r{number}", *files[:count])
+        made.options["resolver"] = resolver
+        with made as found:
+            right = {b"k": b"a" if resolver is least else b"b"}
+            until(lambda found=found, right=right: contents(found) == right)
+            until(lambda found=found: found.db.get(meta_key("revisit")) is None)
+            check_shown(found)
+            check_store(found)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_an_increment_needs_a_base_of_this_store(
     store: Store, peer: Store, directory: Path
 ) -> None:
@@ -285,6 +391,25 @@ def test_an_increment_needs_a_base_of_this_store(
     with pytest.raises(UsageError, match="make a full backup"):
         backed_up(store, directory / "b", since=directory / "theirs")
     assert not (directory / "b").exists()
+
+
+def test_a_base_whose_rows_mean_other_origins(
+    store: Store, peer: Store, third: Store, directory: Path
+) -> None:
+    """Both know the same, and number the origins differently: rows of one are no rows of the
+    other."""
+    peer.put(b"k", b"v")
+    third.put(b"k", b"v")
+    peer.adopt_cluster(b"c" * 16)
+    third.adopt_cluster(b"c" * 16)
+    with Place(directory / "other", settings=patient()) as other:
+        for target, sources in ((store, (peer, third)), (other, (third, peer))):
+            for source in sources:
+                pull(target, source)
+        assert store.known() == other.known()
+        backed_up(store, directory / "full")
+        with pytest.raises(UsageError, match="make a full backup"):
+            backed_up(other, directory / "one", since=directory / "full")
 
 
 def test_a_store_that_lost_writes_takes_no_increment(place: Place, directory: Path) -> None:
@@ -298,6 +423,29 @@ def test_a_store_that_lost_writes_takes_no_increment(place: Place, directory: Pa
     backed_up(store, directory / "full")
     with copy as older, pytest.raises(UsageError, match="does not know"):
         backed_up(older, directory / "b", since=directory / "full")
+
+
+def test_a_machine_that_was_rolled_back_takes_no_increment(place: Place, directory: Path) -> None:
+    """Its next writes have the dots of others that the base holds (R13)."""
+    store = place.open()
+    store.put(b"k", b"before")
+    place.close()
+    snapshot = {path: path.read_bytes() for path in place.path.iterdir()}
+    store = place.open()
+    origin = store.origin
+    store.put(b"k", b"undone")
+    backed_up(store, directory / "full")
+    place.close()
+    for path in place.path.iterdir():
+        if path.name != "LOCK":
+            path.unlink()
+    for path, content in snapshot.items():
+        path.write_bytes(content)
+    store = place.open()
+    assert store.origin == origin
+    store.put(b"k", b"another write of the same dot")
+    with pytest.raises(UsageError, match="was rolled back"):
+        backed_up(store, directory / "one", since=directory / "full")
 
 
 def test_a_restored_store_goes_on_with_increments(place: Place, directory: Path) -> None:
@@ -380,6 +528,24 @@ def test_without_links_the_file_is_renamed(
     backed_up(store, directory / "b")
     assert left(directory) == {"b"}
     check_backup([directory / "b"])
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        synced.append((name, (directory / "b").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    backed_up(store, directory / "b")
+    (first, named), (second, then_named) = synced[-2:]
+    assert first.startswith(".b.") and not named
+    assert (second, then_named) == (directory.name, True)
 
 
 def test_a_file_of_its_owner_alone(store: Store, directory: Path) -> None:

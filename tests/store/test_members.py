@@ -37,7 +37,7 @@ def test_the_bytes_of_a_row() -> None:
     assert member_key(ORIGIN) == RESERVED + b"n" + bytes.fromhex("b000000000000002")
     row = _pack(ACCOUNT, heard_ms=1_700_000_000_005)
     assert row.hex() == (
-        "98"  # an array of
+        "99"  # an array of
         "cf0000018bcfe56801"  # the revision
         "a162"  # the name
         "cf00000174876e8000"  # since when
@@ -48,8 +48,11 @@ def test_the_bytes_of_a_row() -> None:
         "c4080000000000000001920104"
         "c408b0000000000000029401030506"
         "cf0000018bcfe56805"  # when it was heard
+        "c40180"  # what it has seen of forgotten origins
     )
     assert unpack_member(member_key(ORIGIN), row) == (ACCOUNT, 1_700_000_000_005)
+    before = b"\x98" + row[1:-3]
+    assert unpack_member(member_key(ORIGIN), before) == (ACCOUNT, 1_700_000_000_005)
 
 
 @given(members(), st.integers(0, 2**63 - 1))

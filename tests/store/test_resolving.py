@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from replicator.config import VALUE_BYTES_MAX
 from replicator.core.dots import Dot
 from replicator.core.record import Version
 from replicator.core.resolve import default_resolver
 from replicator.core.resolvers import maximum
+from replicator.errors import UsageError
 from replicator.store.resolving import HUNG_MAX, Settler
 
 
@@ -42,6 +44,45 @@ def test_a_users_runs_in_a_thread_of_its_own() -> None:
     resolution = Settler(resolver, "concurrent", 5.0).resolve(_versions(b"1", b"2"))
     assert resolution.merged and resolution.visible.value == b"merged"
     assert seen == ["replicator resolver"]
+
+
+def test_what_cannot_be_stored_is_a_fault() -> None:
+    """A merged value is one that a put could have had."""
+    large = bytes(VALUE_BYTES_MAX + 1)
+    resolution = Settler(lambda a, b: large, "concurrent", 5.0).resolve(_versions(b"1", b"2"))
+    assert resolution.visible.value == b"2" and isinstance(resolution.fault, ValueError)
+    fits = large[1:]
+    resolution = Settler(lambda a, b: fits, "concurrent", 5.0).resolve(_versions(b"1", b"2"))
+    assert resolution.merged and resolution.visible.value == fits
+
+
+def test_tombstones_are_shown_to_it() -> None:
+    """A merge function may see what was deleted meanwhile, and let the delete win."""
+    seen = []
+
+    def resolver(a: Version, b: Version) -> bool:
+        seen.append((a.is_delete, a.value, b.is_delete))
+        return a.is_delete
+
+    put, *_ = _versions(b"1")
+    tombstone = Version(b"k", Dot(7, 1), 3, 5, True, None)
+    resolution = Settler(resolver, "concurrent", 5.0).resolve([put, tombstone])
+    assert seen == [(True, None, False)] and resolution.visible is tombstone
+
+
+def test_one_that_calls_itself_is_refused() -> None:
+    """Through a handle: every call would begin another one, in a thread of its own."""
+    calls = []
+
+    def resolver(a: Version, b: Version) -> bool:
+        calls.append(threading.current_thread())
+        settler.resolve(_versions(b"3", b"4"))
+        return True
+
+    settler = Settler(resolver, "concurrent", 30.0)
+    resolution = settler.resolve(_versions(b"1", b"2"))
+    assert resolution.visible.value == b"2" and isinstance(resolution.fault, UsageError)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from replicator.core.known import KnownSet
 from replicator.errors import ClosedError, CommitError, FormatError
-from replicator.store import store as store_module
+from replicator.store import filling
 from replicator.store.store import Store
 
 from .checker import check_store
@@ -353,7 +353,7 @@ class TestFilter:
     ) -> None:
         keys = [b"%d" % index for index in range(3000)]
         store.write([(key, b"v") for key in keys])
-        monkeypatch.setattr(store_module, "FILTER_KEYS_AT_OPEN", 10)
+        monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 10)
         store = place.reopen()
         for key in keys[::-7]:
             store.put(key, b"w")
@@ -368,7 +368,7 @@ class TestFilter:
         self, place: Place, store: Store, monkeypatch: pytest.MonkeyPatch, count: int
     ) -> None:
         store.write([(b"%04d" % index, b"v") for index in range(count)])
-        monkeypatch.setattr(store_module, "FILTER_KEYS_AT_OPEN", 10)
+        monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 10)
         store = place.reopen()
         while not store.absent.ready:
             time.sleep(0.001)
@@ -378,7 +378,7 @@ class TestFilter:
         self, place: Place, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store.write([(b"%d" % index, b"v") for index in range(5000)])
-        monkeypatch.setattr(store_module, "FILTER_KEYS_AT_OPEN", 1)
+        monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 1)
         place.reopen()
         place.close()
         names = [thread.name for thread in threading.enumerate()]

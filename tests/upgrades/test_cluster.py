@@ -3,6 +3,8 @@
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,14 +27,14 @@ class Cluster:
     """
 
     def __init__(self, earlier: Earlier, directory: Path, stack: ExitStack) -> None:
-        self._earlier = earlier
+        self.earlier = earlier
         self._directory = directory
         self._stack = stack
         self.daemons: dict[str, Daemon] = {}
 
     def start(self, name: str, *arguments: str) -> Daemon:
         """Start a node: of the version before where the name says "old"."""
-        within = self._earlier.within if "old" in name else ()
+        within = self.earlier.within if "old" in name else ()
         daemon = running(self._directory / name, *arguments, within=within)
         self.daemons[name] = self._stack.enter_context(daemon)
         return self.daemons[name]
@@ -194,3 +196,52 @@ def test_an_old_node_that_is_killed_is_upgraded_all_the_same(cluster: Cluster) -
     assert again.ready["origin"] == origin
     until(lambda: get(new.data, "last") == "word\n")
     assert "bringing the store up from format 1" in again.log
+
+
+@pytest.mark.parametrize("names", [("new 1", "new 2"), ("new", "old")])
+def test_two_that_have_forgotten_each_other_come_together_again(
+    cluster: Cluster, names: tuple[str, str]
+) -> None:
+    """Each takes a new origin, and has what the other wrote meanwhile."""
+    places = addresses(2)
+    peers = {name: ("--listen", place) for name, place in zip(names, places, strict=True)}
+    paths = [cluster.path(name) for name in names]
+    for name in names:
+        cluster.start(name, *peers[name], "--peer", places[0], "--peer", places[1])
+    cluster.become_equal()
+    for name in names:
+        assert cluster.daemons[name].end() == 0
+    before = {cluster.daemons[name].ready["origin"] for name in names}
+    for name, other in (names, names[::-1]):
+        python = cluster.earlier.python if "old" in name else python_of_now
+        done = python("-c", FORGETS, str(cluster.path(name)), other, f"{name}, alone")
+        assert done.returncode == 0, done.stderr
+    for name in names:
+        cluster.start(name, *peers[name], "--peer", places[0], "--peer", places[1])
+    for path in paths:
+        for name in names:
+            until(lambda path=path, name=name: get(path, f"{name}, alone") == "v\n")
+    after = {documents("status", "--data", str(path))[0]["origin"] for path in paths}
+    assert not before & after
+
+
+FORGETS = """
+import sys, plyvel
+from replicator.config import Settings
+from replicator.store.store import Store
+path, other, key = sys.argv[1:]
+store = Store.open(plyvel.DB(path), settings=Settings(join_timeout=0.0))
+members = store.members()
+(forgotten,) = [(one.forgotten(), ms) for one, ms in members if one.name == other]
+store.save_members([forgotten])
+store.put(key.encode(), b"v")
+store.close()
+"""
+"""Lets a node forget another one and write something: as the command does once that is silent for
+long enough."""
+
+
+def python_of_now(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )

@@ -16,6 +16,7 @@ from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
 from replicator.faces.cli.data import delete, get, put, scan
+from replicator.faces.cli.diff import diff
 from replicator.faces.cli.exchange import export, import_
 from replicator.faces.cli.feed import changes, token, wait_for
 from replicator.faces.cli.inspection import digest, status
@@ -24,6 +25,7 @@ from replicator.faces.cli.output import complain
 from replicator.faces.cli.serve import serve
 from replicator.faces.cli.settling import conflicts, reevaluate, resolve, versions
 from replicator.faces.cli.strip import strip
+from replicator.faces.cli.verify import verify
 from replicator.faces.leveldb import words_of
 from replicator.faces.logs import log_to_stderr
 
@@ -116,6 +118,8 @@ for _command in (
     restore,
     export,
     import_,
+    verify,
+    diff,
     strip,
     certs,
 ):

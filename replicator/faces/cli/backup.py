@@ -54,17 +54,17 @@ def backup(dest: Path, where: Where, compress: bool, since: Path | None, as_json
     with where.open() as door, _progress("backing up", None, as_json) as show:
         reply: Any = door.call(*request)
         while not reply[b"is_done"]:
-            show(reply[b"size_bytes"], f"{reply[b'keys']:,} keys")
+            show(reply[b"size_bytes"], f"{reply[b'records']:,} records")
             reply = door.call(b"REPL.MORE")
     seconds = time.monotonic() - started
     size = dest.stat().st_size
     if as_json:
-        found = {"backup": str(dest), "keys": reply[b"keys"], "size_bytes": size}
+        found = {"backup": str(dest), "records": reply[b"records"], "size_bytes": size}
         print_json({"done": True, **found, "seconds": round(seconds, 3)})
     else:
-        what = "changed keys" if since else "keys"
+        what = "changed records" if since else "records"
         click.echo(
-            f"{reply[b'keys']:,} {what} in {escaped(str(dest))}: {_megabytes(size)} "
+            f"{reply[b'records']:,} {what} in {escaped(str(dest))}: {_megabytes(size)} "
             f"({seconds:.1f} s, {reply[b'size_bytes'] / max(seconds, 1e-6) / 1e6:,.0f} MB/s)"
         )
     return Exit.OK
@@ -103,13 +103,13 @@ def restore(files: tuple[Path, ...], where: Where, check: bool, as_json: bool) -
 
 def _checked(checked: Checked) -> str:
     lines = [f"whole: {escaped(str(path))}" for path in checked.files]
-    return "\n".join([*lines, f"{checked.keys:,} keys of {_of(checked)}"])
+    return "\n".join([*lines, f"{checked.records:,} records of {_of(checked)}"])
 
 
 def _restored(restored: Checked, directory: Path) -> str:
     origin = format_origin(restored.head.origin)
     return (
-        f"{restored.keys:,} keys of {_of(restored)} are in {escaped(str(directory))}\n"
+        f"{restored.records:,} records of {_of(restored)} are in {escaped(str(directory))}\n"
         f"Its node will be a new one. The old one, {origin}, stays a member; when it is gone for "
         f"good, say so to any node: replicator forget {origin}"
     )
@@ -119,7 +119,7 @@ def _facts(found: Checked) -> dict[str, object]:
     head = found.head
     return {
         "files": [str(path) for path in found.files],
-        "keys": found.keys,
+        "records": found.records,
         "node": head.node,
         "origin": format_origin(head.origin),
         "made_ms": head.made_ms,

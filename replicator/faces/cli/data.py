@@ -1,5 +1,6 @@
 """``get``, ``put``, ``delete`` and ``scan``."""
 
+import math
 import sys
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from replicator.faces.cli.options import (
     store_options,
 )
 from replicator.faces.cli.output import complain, escaped, print_json
+from replicator.faces.ttl import expiry_after
 
 
 @click.command()
@@ -61,6 +63,7 @@ def get(
 @click.argument("key")
 @click.argument("value", required=False)
 @store_options()
+@click.option("--ttl", type=float, help="Let it go after so many seconds.", metavar="SECONDS")
 @click.option(
     "--replicas", type=click.IntRange(min=1), help="Wait until so many peers have it on disk."
 )
@@ -71,6 +74,7 @@ def put(
     key: str,
     value: str | None,
     where: Where,
+    ttl: float | None,
     replicas: int | None,
     timeout: float | None,
     with_escapes: bool,
@@ -85,6 +89,7 @@ def put(
         replicator put --data ./a user:1 Ada
         replicator put --data ./a photo:7 < photo.jpg
         replicator put --data ./a --escaped 'bin\\x00key' 'two\\nlines'
+        replicator put --data ./a --ttl 3600 session:9 Ada
     """
     name = given(key, with_escapes)
     content = sys.stdin.buffer.read() if value is None else given(value, with_escapes)
@@ -92,14 +97,21 @@ def put(
         raise UsageError("--timeout says how long to wait for --replicas: give both, or none")
     with where.open() as door:
         if replicas is None:
-            door.call(b"SET", name, content)
+            door.call(b"SET", name, content, *_expiry(ttl))
             is_there = True
         else:
-            is_there = _put_at_peers(door, name, content, replicas, timeout)
+            is_there = _put_at_peers(door, [name, content, *_expiry(ttl)], replicas, timeout)
     if as_json:
         answer = {"key": name, "written": True}
         print_json(answer if replicas is None else answer | {"replicated": is_there})
     return Exit.OK if is_there else Exit.NO
+
+
+def _expiry(ttl: float | None) -> list[bytes]:
+    if ttl is None:
+        return []
+    expiry_after(ttl, 0)
+    return [b"PX", b"%d" % math.ceil(ttl * 1000)]
 
 
 @click.command()
@@ -159,17 +171,19 @@ def scan(
     return Exit.OK
 
 
-def _put_at_peers(
-    door: Door, key: bytes, value: bytes, replicas: int, timeout: float | None
-) -> bool:
-    """Write a key; whether so many peers had it on disk in time."""
-    arguments = [b"REPLICAS", b"%d" % replicas]
+def _put_at_peers(door: Door, put: list[bytes], replicas: int, timeout: float | None) -> bool:
+    """Write a key; whether so many peers had it on disk in time.
+
+    Args:
+        put: its key, its value, and when it expires.
+    """
+    arguments = [*put, b"REPLICAS", b"%d" % replicas]
     if timeout is None and door.running:
         timeout = WAIT_SECONDS_MAX
     if timeout is not None:
         arguments += [b"TIMEOUT", b"%d" % round(1000 * timeout)]
     try:
-        door.call(b"REPL.PUT", key, value, *arguments)
+        door.call(b"REPL.PUT", *arguments)
     except RefusedError as error:
         if error.code != "NOREPLICAS":
             raise

@@ -134,13 +134,24 @@ def open_door(data: Path, config: Config, *, create: bool = False) -> Iterator[D
         door.close()
 
 
-def _door(data: Path, config: Config, create: bool) -> Door:
+def daemon_door(data: Path) -> SocketDoor | None:
+    """The way to the daemon that runs on `data`; None where none does.
+
+    Raises:
+        UsageError: it is another user's.
+        UnreachableError: it does not answer.
+    """
     try:
         connection = connect(data, GREETING_SECONDS)
     except OSError as error:
         raise UnreachableError(f"the daemon on {data} does not answer: {error}") from error
-    if connection is not None:
-        return SocketDoor(connection, data)
+    return None if connection is None else SocketDoor(connection, data)
+
+
+def _door(data: Path, config: Config, create: bool) -> Door:
+    door = daemon_door(data)
+    if door is not None:
+        return door
     # Here, not at the top: it takes ten times as long to import as all that a socket needs.
     from replicator.faces.cli.localdoor import LocalDoor
 

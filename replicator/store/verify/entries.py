@@ -27,6 +27,9 @@ from replicator.store.verify.reading import Reading, Row
 from replicator.store.verify.records import Records, Sums
 from replicator.store.verify.tables import Ground
 
+RECOVERED = frozenset({Kind.NOT_KNOWN, Kind.LOG_MISSING, Kind.LOG_STALE, Kind.ASIDE_STALE})
+"""What a machine crash may leave, and the next open mends (R11)."""
+
 _LOG_KEY_SIZE = len(LOG) + NUMBER_SEQ.size
 _SKIP = len(LOG)
 
@@ -44,14 +47,18 @@ class Entries:
         self._records = records
         self._sums = Sums()
 
-    def faults(self) -> Iterator[Fault]:
-        """Read everything."""
+    def steps(self) -> Iterator[Fault | None]:
+        """Read everything: every fault, and None after every batch of log entries."""
+        for step in self._steps():
+            if step is None or not self._ground.lost_commits or step.kind not in RECOVERED:
+                yield step
+
+    def _steps(self) -> Iterator[Fault | None]:
         yield from self._expiries()
-        if self._ground.lost_commits:
-            return
         unknown: list[Fault] = []
         for batch in self._reading.batches(LOG, after(LOG)):
             yield from self._log(batch, unknown)
+            yield None
         for row_key, value in self._reading.rows(VALUE, after(VALUE)):
             self._sums.aside += hash((row_key[_SKIP:], crc32(value)))
         expected = self._records.sums
@@ -168,7 +175,7 @@ class Entries:
                 continue
             key = row_key[_SKIP:]
             record = self._record(key)
-            if record is None or len(record.versions) < 2:
+            if record is None or not ground.keeps_aside(record):
                 continue
             for version in record.versions:
                 if version.is_delete:
@@ -188,7 +195,7 @@ class Entries:
             return
         number, seq = NUMBER_SEQ.unpack(row_key[_SKIP:])
         dot = Dot(self._ground.origins.get(number, 0), seq)
-        wanted = len(record.versions) > 1 and any(
+        wanted = self._ground.keeps_aside(record) and any(
             version.dot == dot and not version.is_delete for version in record.versions
         )
         if not wanted:

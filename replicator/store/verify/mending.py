@@ -1,7 +1,6 @@
 """The steps of a repair: what is doubted, the mark, and the mending of one fault."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from plyvel._plyvel import WriteBatch
@@ -11,13 +10,12 @@ from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import expiry_row_of, keeps_aside
 from replicator.store.identity import Identity, Surroundings
 from replicator.store.keyspace import (
     INDEX,
     META,
     SEQ,
-    expiry_key,
     meta_key,
     origin_key,
     pack_known,
@@ -30,9 +28,6 @@ from replicator.store.verify.remains import Remains, remains_of
 from replicator.store.verify.tables import Ground
 
 ROW_GOES = frozenset({Kind.FOREIGN, Kind.MEMBER, Kind.CLOSED, Kind.FLOOR, Kind.EXPIRY})
-
-EVERY_ORIGIN = frozenset({0})
-"""Stands for all origins: no origin is 0."""
 
 MARKED_BOOT = "replicator verify --repair"
 """In the place of the kernel's boot id: no machine has run under it, so the store counts as one
@@ -52,30 +47,58 @@ class Outcome:
     lost: tuple[Dot, ...] = ()
 
 
-def doubted(fault: Fault, remains: Remains, floor: Iterable[int]) -> frozenset[int]:
-    """The origins of which, because of a fault, only live dots may stay known.
+@dataclass(slots=True)
+class Doubts:
+    """What may not stay known, because versions are lost here.
 
-    A context names every origin that wrote the key, unless it has shrunk: what was removed from it
-    lies under the purge floor (R8). Where the context is lost it may have been anybody.
+    Of an origin that may have written a lost record only the dots that are live in other records
+    stay known, and those below the purge floor: what was collected is known without any other
+    trace, and forgotten it would come back and stand beside what was written since. Dots that are
+    seen to be lost go from there, too.
 
-    Args:
-        floor: the origins that have a purge floor.
+    Attributes:
+        origins: whose dots are in doubt.
+        lost: dots that are lost, wherever they lie.
+        untold: keys whose index rows do not decode, and which the log has not named yet.
     """
-    if remains.record is None or fault.kind is Kind.LOG_LOST:
-        return EVERY_ORIGIN
-    if remains.is_whole and fault.kind is not Kind.DOT_TWICE:
-        return frozenset()
-    return frozenset((*remains.record.context, *floor))
 
+    origins: set[int] = field(default_factory=set)
+    lost: KnownSet = field(default_factory=KnownSet)
+    untold: set[bytes] = field(default_factory=set)
 
-def still_known(ground: Ground, doubtful: frozenset[int]) -> KnownSet:
-    """What the durable row is to say: with the live dots it makes the known set (R11)."""
-    if doubtful == EVERY_ORIGIN:
-        return KnownSet()
-    known = ground.durable if ground.lost_commits else ground.known
-    return KnownSet(
-        {origin: bounds[:] for origin, bounds in known.items() if origin not in doubtful}
-    )
+    def __bool__(self) -> bool:
+        return bool(self.origins) or bool(self.lost)
+
+    def add(self, fault: Fault, remains: Remains, ground: Ground) -> None:
+        """Note a fault by which a version may be lost; those of the index come before the log's."""
+        if fault.kind is Kind.LOG_LOST:
+            assert fault.dot is not None
+            self.untold.discard(fault.key)
+            self.lost.add(*fault.dot)
+            self.origins.update(ground.known.origins())
+        elif remains.record is None:
+            self.untold.add(fault.key)
+            self.origins.update(ground.known.origins())
+        elif not remains.is_whole or fault.kind is Kind.DOT_TWICE:
+            record = remains.record
+            # A context names the newest write of each origin to the key, unless it has shrunk:
+            # what was removed from it lies under the floor (R8).
+            for origin, seq in record.context.items():
+                self.lost.add(origin, seq)
+            for version in record.versions:
+                self.lost.add(*version.dot)
+            self.origins.update(record.context, ground.floor)
+
+    def still_known(self, ground: Ground) -> KnownSet:
+        """What the durable row is to say: with the live dots it makes the known set (R11).
+
+        Where nobody can tell what a lost record was, the floor protects nothing."""
+        if self.untold:
+            return KnownSet()
+        known = (ground.durable if ground.lost_commits else ground.known).copy()
+        for origin in self.origins:
+            known.discard_above(origin, ground.floor.get(origin, 0))
+        return known.difference(self.lost)
 
 
 def mark(
@@ -162,9 +185,9 @@ class Mender:
     def _meta(self, batch: WriteBatch, row_key: bytes) -> None:
         """Of the others the mark writes what stands there."""
         name = row_key[len(META) :]
-        if name == b"adopt":
+        if name in (b"adopt", b"revisit"):
             batch.put(row_key, pack_meta(None))
-        elif name in (b"cluster", b"fork"):
+        elif name in (b"cluster", b"fork", b"resolver"):
             batch.delete(row_key)
 
     def _rewritten(self, batch: WriteBatch, key: bytes) -> Outcome:
@@ -172,7 +195,7 @@ class Mender:
         record = remains.record
         if record is None or not record.versions:
             return Outcome("mended with another fault of the key")
-        if len(record.versions) > 1 and remains.is_whole:
+        if keeps_aside(record) and remains.is_whole:
             self._install(batch, key, record, remains)
         else:
             number = self._state.origins.number
@@ -183,9 +206,10 @@ class Mender:
     def _expiry(self, batch: WriteBatch, key: bytes) -> None:
         remains = self._remains(key)
         if remains.record is not None and remains.record.versions:
-            due = due_ms(remains.record, remains.visible)
-            if due is not None:
-                batch.put(expiry_key(due, key), b"")
+            is_shown = remains.value is not None
+            row_key = expiry_row_of(key, remains.record, remains.visible, is_shown)
+            if row_key is not None:
+                batch.put(row_key, b"")
 
     def _restored(self, batch: WriteBatch, key: bytes) -> Outcome:
         remains = self._remains(key)

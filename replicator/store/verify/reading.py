@@ -123,7 +123,9 @@ class Reading:
             rows.append(behind)
         if self.damaged and self.damaged[-1].until == after:
             after = self.damaged.pop().after
-        self.damaged.append(Stretch(after, until))
+        stretch = Stretch(after, until)
+        if stretch not in self.damaged:  # some rows are read twice
+            self.damaged.append(stretch)
         return rows, until
 
     def _raw(self, start: bytes, stop: bytes | None, *, verified: bool) -> Iterator[Row]:

@@ -15,13 +15,14 @@ from zlib import crc32
 from replicator.core import rows
 from replicator.core.record import Record
 from replicator.errors import FormatError
-from replicator.store.expiry import due_ms
+from replicator.store.expiry import due_ms, expiry_of, has_expired
 from replicator.store.keyspace import (
     INDEX,
     NUMBER_SEQ,
     RESERVED,
     after,
     expiry_key,
+    swept_key,
 )
 from replicator.store.verify.faults import Fault, Kind
 from replicator.store.verify.reading import Reading, Row
@@ -84,11 +85,12 @@ class Records:
         self._numbers = {pack(">I", number) for number in ground.origins}
         self._values = _Values(reading.batches(b"", RESERVED))
 
-    def faults(self) -> Iterator[Fault]:
-        """Read everything."""
+    def steps(self) -> Iterator[Fault | None]:
+        """Read everything: every fault, and None after every batch of rows."""
         for batch in self._reading.batches(INDEX, after(INDEX)):
             self.keys += len(batch)
             yield from self._batch(batch)
+            yield None
         for key, _ in self._values.rest():
             yield from self._added(key, "it has no record")
 
@@ -159,36 +161,41 @@ class Records:
             seq = record.context[ground.own]
             yield Fault(Kind.OWN_SEQ, key, f"{seq}, and the last one is {ground.own_seq}")
         self._add(key, record, row)
-        shown.append(self._what_shows(record, visible))
+        shown.append(self._what_shows(key, record, visible))
         yield from self._expiry(key, record, visible)
 
     def _add(self, key: bytes, record: Record, row: bytes) -> None:
-        several = len(record.versions) > 1
-        numbers = self._ground.numbers
-        if not several:  # by the number that the row has, though its origin may have another
-            place = row[_PLACE] if row[0] == rows.SINGLE else row[10:22]
-            self.sums.log += hash((place, key))
-            return
+        numbers, aside = self._ground.numbers, self._ground.keeps_aside(record)
         for version in record.versions:
-            place = NUMBER_SEQ.pack(numbers[version.dot.origin], version.dot.seq)
+            if len(record.versions) > 1:
+                place = NUMBER_SEQ.pack(numbers[version.dot.origin], version.dot.seq)
+            else:  # by the number that the row has, though its origin may have another
+                place = row[_PLACE] if row[0] == rows.SINGLE else row[10:22]
             self.sums.log += hash((place, key))
-            if not version.is_delete:
+            if aside and not version.is_delete:
                 self.sums.aside += hash((place, version.checksum))
 
-    def _what_shows(self, record: Record, visible: int) -> Shown | None:
+    def _what_shows(self, key: bytes, record: Record, visible: int) -> Shown | None:
+        """A value may lack where it has expired, and where a clock that was ahead has swept it."""
         if visible == rows.MERGED:
-            return Shown(None)
+            return Shown(None, may_lack=self._is_swept(key, record))
         version = record.versions[visible]
         if version.is_delete:
             return None
-        has_expired = version.expiry_ms is not None and version.expiry_ms <= self._now_ms
-        return Shown(version.checksum, may_lack=has_expired)
+        may_lack = has_expired(version, self._now_ms) or self._is_swept(key, record)
+        return Shown(version.checksum, may_lack=may_lack)
+
+    def _is_swept(self, key: bytes, record: Record) -> bool:
+        return any(self._reading.get(swept_key(ms, key)) == b"" for ms in _expiries(record))
 
     def _expiry(self, key: bytes, record: Record, visible: int) -> Iterator[Fault]:
+        """A merged value is sure to expire only where every part of it does."""
         due = due_ms(record, visible)
-        if due is None or self._ground.format < 2:
+        puts = sum(not version.is_delete for version in record.versions)
+        is_sure = visible != rows.MERGED or len(_expiries(record)) == puts
+        if due is None or not is_sure or self._ground.format < 2 or self._is_swept(key, record):
             return
-        if self._reading.get(expiry_key(due, key)) is None and due > self._now_ms:
+        if all(self._reading.get(expiry_key(ms, key)) is None for ms in _expiries(record)):
             yield Fault(Kind.EXPIRY_MISSING, key, f"due at {due}")
 
     def _compare(self, keys: list[bytes], shown: list[Shown | None]) -> Iterator[Fault]:
@@ -214,6 +221,10 @@ class Records:
         """A value without a record: no fault while keys are still to be adopted (R14)."""
         if not self._ground.adopting:
             yield Fault(Kind.ADDED, key, detail)
+
+
+def _expiries(record: Record) -> list[int]:
+    return [expiry for one in record.versions if (expiry := expiry_of(one)) is not None]
 
 
 def _columns(joined: bytes, first: int, last: int) -> list[bytes]:

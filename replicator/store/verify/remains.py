@@ -8,6 +8,7 @@ from replicator.core import rows
 from replicator.core.dots import Dot
 from replicator.core.record import ABSENT, Record, Version
 from replicator.errors import FormatError
+from replicator.store.expiry import keeps_aside
 from replicator.store.keyspace import INDEX, value_key
 
 Reader = Callable[[bytes], bytes | None]
@@ -62,10 +63,10 @@ def remains_of(
         decodes = False
     if not decodes:
         return Remains(None, 0, (), value)
-    several = len(record.versions) > 1
+    aside = keeps_aside(record)
     intact = []
     for version in record.versions:
-        found = [value, *(_aside(version.dot, get, origins) if several else ())]
+        found = [value, *(_aside(version.dot, get, origins) if aside else ())]
         fitting = [one for one in found if one is not None and crc32(one) == version.checksum]
         if version.is_delete:
             intact.append(version)

@@ -9,16 +9,21 @@ not in the index:
   and timestamp that it had, or as existing data (R14) where those are lost.
 - *What is lost here* has to come back from peers. They send only what this node does not know,
   and to lack a record whose dots one knows means that it was superseded: in a full-state round
-  they would drop their good copies (R2, R9). So the dots have to leave the known set, those that
+they would drop their good copies (R2, R9). So the dots have to leave the known set, those that
   the lost versions superseded too, which nothing names. Therefore of every origin that may have
-  written the key only the dots that are live in other records stay known. That is what a newcomer
-  knows that got those records in a round that was cut (R3).
+  written the key only the dots that are live in other records stay known, and what lies under the
+  purge floor (`mending.Doubts`). That is about what a newcomer knows that got those records in a
+  round that was cut (R3).
 
 Own dots cannot be lacked under the origin that goes on after them: the node takes a new one. All
 of it is what opening does after a machine crash (R11): known is what the durable row says and what
 is live, and the origin is new. So a repair first makes the durable row say less, marks the store as
 crashed, durably, and then mends key by key, each whole in one batch. It may be cut anywhere:
 opened by whomever, the store claims nothing that it lacks.
+
+What the lost version of a key had superseded below the floor stays known. Should everybody have
+lost that version, and somebody still hold what it superseded, the nodes differ until they compare
+digests, and mending gives it back (R16).
 """
 
 import time
@@ -35,7 +40,9 @@ from plyvel._plyvel import PrefixedDB
 from replicator.config import Settings
 from replicator.core import rows
 from replicator.core.resolve import Resolver, ResolverMode, default_resolver
-from replicator.errors import FormatError, ReservedKeyError, StorageError
+from replicator.core.resolvers import by_name
+from replicator.errors import ConfigError, FormatError, ReservedKeyError, StorageError
+from replicator.store.expiry import expiry_of, has_expired
 from replicator.store.identity import look_around, new_origin
 from replicator.store.keyspace import (
     FLOOR,
@@ -44,8 +51,12 @@ from replicator.store.keyspace import (
     LOG,
     NUMBER,
     after,
+    expiry_key,
     log_key,
     meta_key,
+    pack_meta,
+    swept_key,
+    unpack_meta,
     value_key,
 )
 from replicator.store.level import Level, split
@@ -56,13 +67,11 @@ from replicator.store.state import State
 from replicator.store.store import Store
 from replicator.store.verify.faults import Fault, Kind
 from replicator.store.verify.mending import (
-    EVERY_ORIGIN,
     ROW_GOES,
+    Doubts,
     Mender,
     Outcome,
-    doubted,
     mark,
-    still_known,
 )
 from replicator.store.verify.reading import Reading
 from replicator.store.verify.remains import Reader, remains_of
@@ -114,7 +123,7 @@ class Repair:
     resolver_mode: ResolverMode = "concurrent"
     undo: bool = False
     counts: Counter[Kind] = field(default_factory=Counter)
-    _doubtful: frozenset[int] = frozenset()
+    _doubts: Doubts = field(default_factory=Doubts)
     _has_to_mark: bool = False
     _ground: Ground = field(default_factory=Ground)
 
@@ -151,19 +160,12 @@ class Repair:
 
     def _note(self, fault: Fault, get: Reader) -> None:
         """What a fault makes doubtful, and whether the node needs a new origin for it."""
-        loses = fault.kind in LOSING or (self.undo and fault.kind in (Kind.CHANGED, Kind.REMOVED))
-        if loses:
-            ground = self._ground
-            remains = remains_of(
-                fault.key, get, ground.origins, decodes=fault.kind is not Kind.INDEX
-            )
-            doubtful = doubted(fault, remains, ground.floor)
-            self._has_to_mark |= bool(doubtful)
-            if EVERY_ORIGIN in (doubtful, self._doubtful):
-                self._doubtful = EVERY_ORIGIN
-            else:
-                self._doubtful |= doubtful
         self._has_to_mark |= fault.kind not in HARMLESS
+        if fault.kind in LOSING or (self.undo and fault.kind in (Kind.CHANGED, Kind.REMOVED)):
+            decodes = fault.kind is not Kind.INDEX
+            remains = remains_of(fault.key, get, self._ground.origins, decodes=decodes)
+            self._doubts.add(fault, remains, self._ground)
+            self._has_to_mark |= bool(self._doubts)
 
     def mend(self, side_file: SideFile) -> Iterator[tuple[Fault, Outcome]]:
         """Mend everything in the side file, which is sealed. The last step opens the store.
@@ -179,8 +181,7 @@ class Repair:
         try:
             if self._has_to_mark:
                 self._mark(level, fresh)
-            settler = Settler(self.resolver or default_resolver, self.resolver_mode, 1.0)
-            mender = Mender(State(self.db, level, prefix), settler, fresh[1])
+            mender = Mender(State(self.db, level, prefix), self._settler(), fresh[1])
             for copied in side_file.read():
                 if self.undo or copied.fault.kind not in BEHIND_OUR_BACK:
                     outcome = mender.mend(copied.fault)
@@ -190,6 +191,20 @@ class Repair:
             level.release(prefix)
         self._remove_second_numbers(side_file)
         yield from self._opened(side_file)
+
+    def _settler(self) -> Settler:
+        """Runs the resolver given, or else the one that the shown values stand for; where that is
+        not at hand the default one, and the node looks at all conflicts again."""
+        resolver, mode = self.resolver, self.resolver_mode
+        row = self.db.get(meta_key("resolver"))
+        if resolver is None and row is not None:
+            try:
+                name, mode = unpack_meta("resolver", row)
+                resolver = by_name(name)
+            except (ConfigError, FormatError, TypeError, ValueError):
+                mode = "concurrent"
+                self.db.put(meta_key("revisit"), pack_meta(None))
+        return Settler(resolver or default_resolver, mode, Settings().resolver_timeout)
 
     def _unused_number(self) -> int:
         """For a new origin: above every number in use, whether an origin row explains it or not."""
@@ -203,7 +218,7 @@ class Repair:
 
     def _mark(self, level: Level, fresh: tuple[int, int]) -> None:
         batch = self.db.write_batch()
-        durable = still_known(self._ground, self._doubtful)
+        durable = self._doubts.still_known(self._ground)
         mark(batch, self._ground, look_around(self.path), fresh, durable)
         with level.lock:
             level.commit(batch)
@@ -232,6 +247,7 @@ class Repair:
             settings=Settings(),
             resolver=self.resolver,
             resolver_mode=self.resolver_mode,
+            visiting=True,
         )
         try:
             if self._has_to_mark:
@@ -275,11 +291,9 @@ def _shows(store: Store, key: bytes, value: bytes | None) -> bool:
     if visible == rows.MERGED:
         return value is not None
     version = record.versions[visible]
-    return (
-        value is None
-        if version.is_delete
-        else value is not None and (crc32(value) == version.checksum)
-    )
+    if value is None:
+        return version.is_delete or has_expired(version, store.wall_ms())
+    return not version.is_delete and crc32(value) == version.checksum
 
 
 def _forget(store: Store, former: int) -> None:
@@ -302,6 +316,9 @@ def _touched(fault: Fault, ground: Ground, get: Reader) -> list[bytes]:
         try:
             record, _ = rows.unpack(row, key, ground.origins)
             dots += [version.dot for version in record.versions if version.dot != fault.dot]
+            for expiry_ms in map(expiry_of, record.versions):
+                if expiry_ms is not None:
+                    touched += [expiry_key(expiry_ms, key), swept_key(expiry_ms, key)]
         except FormatError:
             pass  # the row itself is copied
     for dot in dots:

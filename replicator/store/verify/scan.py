@@ -21,7 +21,7 @@ class Scan:
     store is no fault, because each of its commits leaves every row consistent.
 
     Args:
-        snapshot: of the namespace; stays the caller's.
+        snapshot: of the namespace; closed by `close`.
         prefix: what the namespace puts before every key.
         here: where the directory lies; None for a store that is open.
 
@@ -34,6 +34,7 @@ class Scan:
     """
 
     def __init__(self, snapshot: Snapshot, prefix: bytes, here: Surroundings | None = None) -> None:
+        self._snapshot = snapshot
         self._reading = Reading(snapshot, prefix)
         self.ground: Ground = read_ground(self._reading, prefix, here)
         self.counts: Counter[Kind] = Counter()
@@ -53,15 +54,24 @@ class Scan:
         """Every fault, as it is found. Reads everything, in linear scans.
 
         Raises:
-            StorageError, plyvel.Error: LevelDB failed otherwise than by a damaged block.
+            plyvel.Error: LevelDB failed otherwise than by a damaged block.
         """
-        for fault in self._faults():
-            self.counts[fault.kind] += 1
-            yield fault
+        return (step for step in self.steps() if step is not None)
 
-    def _faults(self) -> Iterator[Fault]:
+    def steps(self) -> Iterator[Fault | None]:
+        """The same in steps of bounded length: None where one has no fault."""
+        for step in self._steps():
+            if step is not None:
+                self.counts[step.kind] += 1
+            yield step
+
+    def _steps(self) -> Iterator[Fault | None]:
         yield from self.ground.faults
-        yield from self._records.faults()
-        yield from Entries(self._reading, self.ground, self._records).faults()
+        yield from self._records.steps()
+        yield from Entries(self._reading, self.ground, self._records).steps()
         for stretch in self._reading.damaged:
             yield Fault(Kind.UNREADABLE, stretch.after, f"up to {stretch.until!r}")
+
+    def close(self) -> None:
+        """Let go of the snapshot. Idempotent."""
+        self._snapshot.close()

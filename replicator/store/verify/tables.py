@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from replicator.core.known import KnownSet
+from replicator.core.record import Record
 from replicator.errors import FormatError
+from replicator.store.expiry import keeps_aside
 from replicator.store.identity import Identity, Surroundings
 from replicator.store.keyspace import (
     CLOSED,
@@ -77,6 +79,10 @@ class Ground:
     fork: tuple[int, int, int] | None = None
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+
+    def keeps_aside(self, record: Record) -> bool:
+        """Whether the values of a record are to be kept aside, by the format of the store."""
+        return keeps_aside(record) if self.format >= 2 else len(record.versions) > 1
 
     def is_doubtful(self, number: int, seq: int) -> bool:
         """Whether a dot belongs to what a fork's mending is about to issue again (R13)."""
@@ -205,7 +211,7 @@ def _read_meta(reading: Reading, ground: Ground, here: Surroundings | None) -> N
     if ground.lost_commits:
         ground.notes.append(
             "the machine went down while the store was open, or this is a copy of an open one; the "
-            "next open makes log and known set fit the index (R11), so they are not looked at"
+            "next open makes log and known set fit the index (R11), and until then they may not"
         )
     ground.own_seq = found.get("shown", 0)
 
@@ -255,6 +261,13 @@ def _read_cursor(name: str, row: bytes) -> bytes | None:
     return cursor
 
 
+def _read_resolver(name: str, row: bytes) -> tuple[str, str]:
+    called, mode = unpack_meta(name, row)
+    if not isinstance(called, str) or not isinstance(mode, str):
+        raise ValueError("no name and mode")
+    return called, mode
+
+
 def _read_fork(name: str, row: bytes) -> tuple[int, int, int]:
     old, shown, fresh = (int(part) for part in unpack_meta(name, row))
     return old, shown, fresh
@@ -268,6 +281,9 @@ READERS: Mapping[str, Callable[[str, bytes], Any]] = {
     "durable": unpack_known,
     "adopt": _read_cursor,
     "fork": _read_fork,
+    "resolver": _read_resolver,
+    "revisit": _read_cursor,
+    "want_full": _read_number,
 }
 """Every meta row, with what reads it and raises FormatError, TypeError or ValueError."""
 

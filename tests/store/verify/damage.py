@@ -148,6 +148,7 @@ def expiring(found: Rows) -> None:
     dot = record.versions[0].dot
     row += NUMBER_SEQ.pack(found.numbers[dot.origin], dot.seq)
     found.put(index_key(b"own006"), bytes(row))
+    found.put(value_key(found.numbers[dot.origin], dot.seq), found.get(b"own006"))
 
 
 def durable(found: Rows) -> None:
@@ -203,6 +204,8 @@ DAMAGES: Mapping[str, Damage] = {
     "cluster": Damage(lambda f: f.put(meta_key("cluster"), b"x"), (Kind.META,)),
     "adopt": Damage(lambda f: f.put(meta_key("adopt"), pack_meta(7)), (Kind.META,)),
     "fork": Damage(lambda f: f.put(meta_key("fork"), pack_meta([77, 1, 1])), (Kind.META,)),
+    "resolver": Damage(lambda f: f.put(meta_key("resolver"), pack_meta([1])), (Kind.META,)),
+    "revisit": Damage(lambda f: f.put(meta_key("revisit"), b"\xc1"), (Kind.META,)),
     "durable row": Damage(lambda f: f.put(meta_key("durable"), b"\xc1"), (Kind.META,)),
     "origin malformed": Damage(lambda f: f.put(ORIGIN + b"xx", b"y"), (Kind.ORIGIN,)),
     "origin twice": Damage(lambda f: f.put(ORIGIN + NUMBER.pack(9), SEQ.pack(A)), (Kind.ORIGIN,)),
