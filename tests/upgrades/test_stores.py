@@ -25,7 +25,7 @@ from tests.upgrades.aside import from_earlier, package, to_earlier, translated_t
 from tests.upgrades.aside import translated_to_theirs as to_theirs
 from tests.upgrades.making import FAR_MS, describe
 
-SEEDS = range(30)
+SEEDS = range(20)
 KEYS = [b"a", b"b", b"c"]
 
 
