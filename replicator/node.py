@@ -171,12 +171,10 @@ class Node:
 
         sweeping = Sweeping(self._store, self._hosting.workers.common)
 
-        def look() -> None:
-            upkeep.changed()
-            sweeping.changed()
+        upkeep.on_changed = sweeping.changed
 
         def changed() -> None:
-            calls.soon(look)
+            calls.soon(upkeep.changed)
 
         self._store.on_change = changed
         for address in self._peers:

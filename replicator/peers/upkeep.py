@@ -28,6 +28,7 @@ class Upkeep:
     """Follows the commits of one store. For one trio thread.
 
     Attributes:
+        on_changed: called when there were commits; those that come from then on are told anew.
         on_hastened: called when the links have been hastened.
     """
 
@@ -50,6 +51,7 @@ class Upkeep:
         self._changed = trio.Event()
         self._dirty = trio.Event()
         self._dirty.set()  # what was committed before the node ran
+        self.on_changed: Callable[[], None] = lambda: None
         self.on_hastened: Callable[[], None] = lambda: None
 
     def changed(self) -> None:
@@ -79,6 +81,7 @@ class Upkeep:
             await self._changed.wait()
             self._changed = trio.Event()
             self._store.rearm()
+            self.on_changed()
             self._hosting.clocks.mind_own()
             for session in self._hosting:
                 session.known_changed()

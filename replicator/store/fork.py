@@ -115,8 +115,10 @@ class Fork:
         self._known_rows(batch, number, known.bounds(old))
         if durable != state.durable:
             batch.put(meta_key("durable"), pack_known(durable))
-        if old in state.floor:
+        if floor:
             batch.put(floor_key(number), SEQ.pack(floor))
+        else:
+            batch.delete(floor_key(number))  # a floor of 0 is none, and no peer would take it
         if state.origin == old:
             identity = Identity(fresh, look_around(state.level.path), clean=False)
             batch.put(meta_key("identity"), pack_meta(identity.row()))
@@ -124,7 +126,8 @@ class Fork:
         state.commit(batch)
         state.learnt.replace(old, known.bounds(old))
         state.durable = durable
-        if old in state.floor:
+        state.floor.pop(old, None)
+        if floor:
             state.floor[old] = floor
         if state.origin == old:
             state.seq = state.shown = 0

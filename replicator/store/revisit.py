@@ -28,7 +28,13 @@ from replicator.core import rows
 from replicator.core.record import Record
 from replicator.core.resolve import Resolution, is_conflict
 from replicator.core.resolvers import by_name, resolver_name
-from replicator.errors import ClosedError, CommitError, ConfigError, CorruptionError
+from replicator.errors import (
+    ClosedError,
+    CommitError,
+    ConfigError,
+    CorruptionError,
+    FormatError,
+)
 from replicator.store.keyspace import INDEX, after, meta_key, pack_meta, unpack_meta
 from replicator.store.resolving import Settler
 from replicator.store.state import State
@@ -123,11 +129,11 @@ class Revisit:
             logger.info("another resolver than before: conflicts are looked at again")
 
     def _borrow(self, row: bytes) -> None:
-        name, mode = unpack_meta("resolver", row)
         try:
+            name, mode = unpack_meta("resolver", row)
             self._settler.resolver, self._settler.mode = by_name(name), mode
-        except ConfigError:
-            self.is_foreign = True
+        except (AttributeError, ConfigError, FormatError, TypeError, ValueError):
+            self.is_foreign = True  # a program's own, or what no replicator wrote
 
     def begin(self) -> None:
         """Go on in the background, where there is something left to do."""
@@ -202,7 +208,7 @@ class Revisit:
         with self._turn:
             self._again = False
             row = self._state.db.get(_CURSOR)
-        self._cursor = None if row is None else unpack_meta("revisit", row)
+        self._cursor = None if row is None else _read_cursor(row)
         self._keys = self._changed = 0
         is_last = False
         while not is_last:
@@ -331,3 +337,11 @@ class Revisit:
             for row_key, row in changes.items():
                 batch.put(row_key, row)
             self._state.commit_quietly(batch)
+
+
+def _read_cursor(row: bytes) -> bytes | None:
+    """The last key looked at; None, the beginning, also where the row is malformed."""
+    with suppress(FormatError):
+        cursor = unpack_meta("revisit", row)
+        return cursor if isinstance(cursor, bytes) else None
+    return None

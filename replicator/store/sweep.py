@@ -11,6 +11,7 @@ import logging
 import time
 from contextlib import suppress
 from itertools import islice
+from zlib import crc32
 
 from plyvel._plyvel import WriteBatch
 
@@ -26,11 +27,25 @@ from replicator.store.expiry import (
     key_of,
     moment_of,
 )
-from replicator.store.keyspace import EXPIRY, INDEX, SEQ, after, swept_key
+from replicator.store.keyspace import (
+    EXPIRY,
+    INDEX,
+    LOG,
+    SEQ,
+    VALUE,
+    after,
+    expiry_key,
+    swept_key,
+)
 from replicator.store.resolving import Settler
 from replicator.store.state import State
 
 logger = logging.getLogger("replicator")
+
+_ALONE = bytes([rows.GENERAL, 0, 0, 0, 1])
+_MERGED = bytes([rows.GENERAL, 0xFF, 0xFF])
+_PLACE, _CHECKSUM, _MOMENT = slice(10, 22), slice(38, 42), slice(42, 50)
+"""How rows begin (`replicator.core.rows`), and what lies where in one of a single version."""
 
 Merged = dict[bytes, tuple[bytes, Resolution]]
 """Keys whose value the resolver has merged: of which index row, and what came of it."""
@@ -115,17 +130,22 @@ class Sweeper:
 
     def _settle_all(self, some: list[bytes]) -> bytes:
         """Settle the keys of some expiry rows, in one commit. Returns where to go on."""
-        state = self._state
         merged = self._merged_among(some)
+        with self._state.level.lock:
+            done = self._settle_locked(some, merged)
+        return some[done - 1] + b"\0"
+
+    def _settle_locked(self, some: list[bytes], merged: Merged) -> int:
+        """Returns how many of them are done. The caller holds the lock."""
+        state = self._state
+        state.refuse_closed()
         batch = state.db.write_batch()
         size = done = 0
-        with state.level.lock:
-            state.refuse_closed()
-            while done < len(some) and size < SWEEP_BATCH_BYTES:
-                size += self._settle(batch, some[done], merged)
-                done += 1
-            state.commit_quietly(batch)
-        return some[done - 1] + b"\0"
+        while done < len(some) and size < SWEEP_BATCH_BYTES:
+            size += self._settle(batch, some[done], merged)
+            done += 1
+        state.commit_quietly(batch)
+        return done
 
     def _merged_among(self, some: list[bytes]) -> Merged:
         """Let the resolver merge again, without the lock, what it has merged."""
@@ -135,10 +155,10 @@ class Sweeper:
             state.refuse_closed()
             for key in map(key_of, some):
                 row = state.db.get(INDEX + key)
-                if row is None or row[0] == rows.SINGLE:
+                if row is None or row[:3] != _MERGED or self._is_foreign:
                     continue
-                record, visible = rows.unpack(row, key, state.origins.by_number)
-                if visible == rows.MERGED and not self._is_foreign and not self._is_over(record):
+                record, _ = rows.unpack(row, key, state.origins.by_number)
+                if not self._is_over(record):
                     with suppress(CorruptionError):  # `_settle` comes to it
                         found[key] = row, state.load(record, state.db.get)
         return {
@@ -154,6 +174,10 @@ class Sweeper:
         """
         state, key = self._state, key_of(row_key)
         row = state.db.get(INDEX + key)
+        if row is not None and row[:5] == _ALONE:
+            size = self._settle_alone(batch, row_key, key, row)
+            if size is not None:
+                return size
         record, visible = ABSENT, 0
         if row is not None:
             record, visible = rows.unpack(row, key, state.origins.by_number)
@@ -179,6 +203,40 @@ class Sweeper:
         state.install(batch, key, record, record, shown)
         self.swept += row_key < NOTHING_DUE and has_expired(shown.visible, state.wall_ms())
         return sum(len(version.value or b"") for version in record.versions)
+
+    def _settle_alone(
+        self, batch: WriteBatch, row_key: bytes, key: bytes, row: bytes
+    ) -> int | None:
+        """`_settle` for nearly all there is, by hand: a record of one put that expires.
+
+        Returns:
+            As `_settle`; None where the record is not as it should be.
+        """
+        state = self._state
+        place, checksum, moment = row[_PLACE], row[_CHECKSUM], row[_MOMENT]
+        value = state.db.get(VALUE + place)
+        if (
+            row[9] != rows.EXPIRY
+            or moment != SEQ.pack(moment_of(row_key))
+            or value is None
+            or crc32(value) != int.from_bytes(checksum, "big")
+        ):
+            return None
+        expiry_ms = moment_of(row_key)
+        is_over = expiry_ms <= state.wall_ms()
+        batch.put(INDEX + key, row)
+        batch.put(LOG + place, key)
+        batch.put(VALUE + place, value)
+        batch.delete(row_key)
+        if is_over:
+            batch.put(swept_key(expiry_ms, key), b"")
+            batch.delete(key)
+        else:
+            batch.put(expiry_key(expiry_ms, key), b"")
+            batch.put(key, value)
+        state.due.note(expiry_ms, key, is_swept=is_over)
+        self.swept += row_key < NOTHING_DUE and is_over
+        return len(value)
 
     def _is_over(self, record: Record) -> bool:
         """Whether all puts of a record have expired: then it shows nothing, whoever settles it."""

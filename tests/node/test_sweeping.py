@@ -42,6 +42,20 @@ async def test_the_clock_is_put_forward_and_back(
         await until(lambda: shown(a.store) == {})
 
 
+async def test_a_commit_right_behind_another_one(
+    tmp_path: Path, clock: Callable[[int], None]
+) -> None:
+    """The node is told of the first of them only, and must see what the second one brought."""
+    async with running(tmp_path / "a") as a:
+        for number in range(20):
+            moment = START_MS + 1 + number
+            a.store.put(b"plain", b"v")
+            a.store.put_with(b"k", b"v", expiry_ms=moment)
+            clock(1 + number)
+            await until(lambda: b"k" not in shown(a.store))
+            a.store.due.restart()  # as if nothing had ever expired here
+
+
 async def test_what_arrives_expires_at_both(tmp_path: Path, clock: Callable[[int], None]) -> None:
     async with running(tmp_path / "a") as a, running(tmp_path / "b", a.address) as b:
         a.store.put_with(b"k", b"v", expiry_ms=START_MS + 1000)

@@ -87,6 +87,8 @@ class Node:
         self.has_data = True
         self.wall_ms = WALL_MS
         self.roster = Roster()
+        self.closed = KnownSet()
+        self.wants_full = False
 
     def me(self) -> Me:
         return Me(
@@ -102,6 +104,8 @@ class Node:
             wall_ms=lambda: self.wall_ms,
             roster=self.roster,
             port=0,
+            closed=lambda: self.closed,
+            wants_full=lambda: self.wants_full,
         )
 
 

@@ -1,7 +1,6 @@
 """Closed sets and full-state rounds for certain, as conversations tell and ask for them (R10)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from replicator.core.known import KnownSet
@@ -17,7 +16,7 @@ from replicator.protocol.messages import (
     WantFull,
 )
 
-from .samples import PEER, THIRD, known
+from .samples import PEER, THIRD, Node, known
 from .talk import Talk, said
 
 NOW = (1, 2)
@@ -25,32 +24,14 @@ BEFORE = (1, 1)
 CLOSED = KnownSet({THIRD: [3, 4]})
 
 
-class Closing:
-    """What a node has closed, and whether it wants a full-state round."""
-
-    def __init__(self) -> None:
-        self.closed = KnownSet()
-        self.wants_full = False
-
-    def talk(self, **arguments: Any) -> Talk:
-        talk = Talk(**arguments)
-        conversation: Any = talk.conversation
-        me = replace(conversation._me, closed=lambda: self.closed, wants_full=self._wants)
-        conversation._me = me
-        return talk
-
-    def _wants(self) -> bool:
-        return self.wants_full
-
-
 def greeted(talk: Talk, versions: tuple[int, int] = NOW, **changes: Any) -> list[Any]:
     return talk.greeted(versions=versions, **changes)
 
 
 def test_what_is_closed_is_told_once() -> None:
-    node = Closing()
+    node = Node()
     node.closed = CLOSED
-    talk = node.talk()
+    talk = Talk(node=node)
     assert said(greeted(talk), Closed) == [Closed(CLOSED)]
     assert not said(talk.told(RosterChanged()), Closed)
     node.closed = CLOSED.union(KnownSet({THIRD: [7, 8]}))
@@ -58,8 +39,8 @@ def test_what_is_closed_is_told_once() -> None:
 
 
 def test_what_the_peer_has_closed_is_taken_in_and_not_told_back() -> None:
-    node = Closing()
-    talk = node.talk()
+    node = Node()
+    talk = Talk(node=node)
     greeted(talk)
     assert talk.hears(Closed(CLOSED)) == [LearnClosed(CLOSED)]
     node.closed = CLOSED
@@ -67,25 +48,25 @@ def test_what_the_peer_has_closed_is_taken_in_and_not_told_back() -> None:
 
 
 def test_a_peer_of_version_1_is_told_nothing_of_it() -> None:
-    node = Closing()
+    node = Node()
     node.closed, node.wants_full = CLOSED, True
-    talk = node.talk()
+    talk = Talk(node=node)
     effects = greeted(talk, BEFORE)
     assert not said(effects, Closed) and not said(effects, WantFull)
     assert talk.hears(Closed(CLOSED))[0].message.code == "protocol"  # type: ignore[union-attr]
 
 
 def test_who_has_to_begin_with_a_full_state_round_asks_for_one_although_it_lacks_nothing() -> None:
-    node = Closing()
+    node = Node()
     node.wants_full = True
-    talk = node.talk()
+    talk = Talk(node=node)
     assert said(greeted(talk), WantFull) == [WantFull(1)]
-    talk = Closing().talk()
+    talk = Talk()
     assert not said(greeted(talk), Want | WantFull)  # type: ignore[arg-type]
 
 
 def test_it_is_served_one_whatever_the_floors_say() -> None:
-    talk = Closing().talk()
+    talk = Talk()
     greeted(talk)
     assert talk.hears(WantFull(1)) == [OpenSource()]
     (begin,) = said(talk.told(SourceOpened(KnownSet(), {})), Begin)
@@ -95,9 +76,9 @@ def test_it_is_served_one_whatever_the_floors_say() -> None:
 def test_a_gap_that_is_closed_asks_for_no_full_state_round() -> None:
     theirs = KnownSet({THIRD: [1, 3, 4, 6]})
     for closed, full in ((KnownSet(), True), (CLOSED, False)):
-        node = Closing()
+        node = Node()
         node.closed = closed
-        talk = node.talk()
+        talk = Talk(node=node)
         talk.greeted(theirs, versions=NOW)
         talk.hears(Want(1, None))
         (begin,) = said(talk.told(SourceOpened(known(third=9), {THIRD: 5})), Begin)
@@ -105,8 +86,8 @@ def test_a_gap_that_is_closed_asks_for_no_full_state_round() -> None:
 
 
 def test_closed_is_told_before_a_floor_that_may_rely_on_it() -> None:
-    node = Closing()
-    talk = node.talk()
+    node = Node()
+    talk = Talk(node=node)
     greeted(talk)
     talk.hears(Want(1, None))
     node.closed = CLOSED

@@ -46,6 +46,11 @@ class Clocks:
         """What a node's wall clock shows now, milliseconds since the epoch."""
         return EPOCH_MS + self._offset_ms[name] + int(self._loop.now * 1000)
 
+    def set_off(self, name: str, offset_ms: int) -> None:
+        """Set a node's clock: so far off from now on."""
+        self._highest_ms[name] = max(self._highest_ms.get(name, 0), self.wall_ms(name))
+        self._offset_ms[name] = offset_ms
+
     def schedule(self, told: Callable[[str, str], None]) -> None:
         """Set clocks to something else now and then, where the seed has that.
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator.core.dots import Dot
 from replicator.core.members import Roster, Watermark
@@ -14,6 +14,7 @@ from .backups import Backups
 from .clocks import Clocks
 from .damage import Damage
 from .disk import Batch
+from .expiring import Expiring
 from .guarantees import Desk, Guarantees, Reader
 from .loop import Loop
 from .membership import Membership
@@ -81,6 +82,8 @@ class Cluster:
         self.versions = Versions(self)
         self.desk = Desk(self)
         self.oracle.versions_differ = self.versions.is_on
+        self.expiring = Expiring(self)
+        self.oracle.latest_ms = self.expiring.latest_ms
         self.nodes = {name: Node(self, name) for name in plan.names}
         self.links: dict[frozenset[str], Link] = {}
         for pair in topology(plan.topology, plan.names):
@@ -105,6 +108,7 @@ class Cluster:
             Violation: an invariant does not hold.
         """
         self.transcript.say(0, "", str(self.plan))
+        self.expiring.begin()
         self._schedule()
         self.loop.run(self.plan.profile.seconds, lambda: False)
         self._heal()
@@ -115,6 +119,7 @@ class Cluster:
         if not self.loop.run(self.loop.now + 30, self._is_silent):
             raise Violation("an idle conversation does not end")
         self._judge_members()
+        self.expiring.judge(self._staying())
         self.oracle.judge([node.store for node in self._staying()])
         self.desk.judge(self._staying())
 
@@ -164,6 +169,7 @@ class Cluster:
         """No more faults: everything is up again, and stays so."""
         self._healed = True
         self.transcript.say(self.loop.now, "", "all faults end")
+        self.expiring.healed()
         for link in self.links.values():
             self._link_up(link)
         for node in self.nodes.values():
@@ -195,7 +201,7 @@ class Cluster:
         return (
             all(node.membership.roster.revisions() == first.revisions() for node in nodes)
             and not any(first.is_forgotten(node.store.origin) for node in nodes)
-            and (self.versions.is_on or self._has_settled(nodes))
+            and (self._has_settled(nodes) or not all(map(self.versions.closes, nodes)))
         )
 
     def _has_settled(self, nodes: list[Node]) -> bool:
@@ -246,7 +252,8 @@ class Cluster:
         operations = [self._operation() for _ in range(count)]
         if node.up and all(self.oracle.may_write(node.store, key) for key, _ in operations):
             self.count("writes")
-            node.write(operations, sync=self._random.random() < 0.2)
+            expiries = self.expiring.expiries(node, [key for key, _ in operations])
+            node.write(operations, sync=self._random.random() < 0.2, expiries=expiries)
 
     def _operation(self) -> tuple[bytes, bytes | None]:
         # The lower a key, the hotter it is.
@@ -486,6 +493,7 @@ class Cluster:
         Raises:
             Violation: a member lacks, on disk, what it covers.
         """
+        self.oracle.may_go_ms = self.expiring.may_go(self._members_of(node, members))
         for origin in node.membership.members() & members:
             life = self.lives.get(origin)
             if life is None or life[0].directory != life[1]:
@@ -501,6 +509,15 @@ class Cluster:
         self.oracle.incomplete = any(
             other.joined and other.store.origin not in members for other in self.nodes.values()
         )
+
+    def _members_of(self, node: Node, members: frozenset[int]) -> list[Node]:
+        """The nodes that live as these members."""
+        lives = [self.lives.get(origin) for origin in node.membership.members() & members]
+        return [life[0] for life in lives if life is not None and life[0].directory == life[1]]
+
+    @property
+    def is_healed(self) -> bool:
+        return self._healed
 
     def _plan_returns(self, strike: Callable[[_Copy], None]) -> None:
         """Some nodes return to an earlier state, at moments of their own or all at once: then they
@@ -529,6 +546,12 @@ class Cluster:
         def lay_aside() -> None:
             if not node.up or self.is_quarantined(node):
                 return
+            key = self.plan.keys[0]
+            is_fresh = self.plan.dice.random() < self.plan.profile.fresh
+            if is_fresh and self.oracle.may_write(node.store, key):
+                node.write([(key, b"R%d" % self.next_number())], sync=True)
+            if not node.up:
+                return
             node.say("is copied")
             self.oracle.copied(node.store)
             image = node.disk.image()
@@ -553,6 +576,8 @@ class Cluster:
         """An older copy of the directory takes the place of the disk: a new origin (R13)."""
         if self._is_void(copy) or copy.node.gone:
             return
+        if self.plan.profile.wipes and self.plan.dice.random() < self.plan.profile.wipes:
+            copy = replace(copy, image={})
         self.count("restores")
         self._replace(copy.node, copy, "a restore", copied=True)
 

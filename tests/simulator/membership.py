@@ -82,7 +82,7 @@ class Membership:
         ):
             self.speak()
         self._close_what_may_be()
-        if self.node.store.closed_now():
+        if self.node.store.closed_now() and self.node.cluster.versions.closes(self.node):
             self.node.later(self._reissue)
 
     def _reissue(self) -> None:
@@ -127,6 +127,8 @@ class Membership:
 
     def _part_with_forgotten(self) -> None:
         """Nothing more is heard of who was forgotten: what was seen of it can be told (R10)."""
+        if not self.node.cluster.versions.closes(self.node):
+            return
         for session in list(self.node.sessions):
             peer = session.conversation.peer
             if peer is not None and self.roster.is_forgotten(peer.origin):
@@ -137,6 +139,8 @@ class Membership:
 
     def seen(self) -> KnownSet:
         """All that this node knows of forgotten origins, where it is for good and has gaps."""
+        if not self.node.cluster.versions.closes(self.node):
+            return KnownSet()
         peers = [session.conversation.peer for session in self.node.sessions]
         connected = {peer.origin for peer in peers if peer is not None}
         store = self.node.store
@@ -144,6 +148,8 @@ class Membership:
 
     def _close_what_may_be(self) -> None:
         store = self.node.store
+        if not self.node.cluster.versions.closes(self.node):
+            return
         self.close(closable(self.roster, store.origin, self.seen(), store.closed_now()))
 
     def close(self, dots: KnownSet) -> None:

@@ -55,6 +55,9 @@ class Ledger(Protocol):
     def collected(self, record: Record) -> None:
         """A record of tombstones was dropped."""
 
+    def moment_ms(self) -> int:
+        """As of which moment digests are compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -193,6 +196,7 @@ class ModelStore:
         if lost_power or copied or "origin" not in disk.rows:
             store.take_new_origin()
         store.catch_up_clock()
+        store.sweep()
         disk.sync()
         return store
 
@@ -365,11 +369,13 @@ class ModelStore:
         return any(type(key) is bytes for key in self.disk.rows)
 
     def digest(self) -> frozenset[tuple[bytes, tuple[Version, ...]]]:
-        """What R16's digest covers: records with a put, their live versions, values included."""
+        """What R16's digest covers: records with a put that has not expired, their live versions,
+        values included."""
+        moment_ms = self.ledger.moment_ms()
         return frozenset(
             (key, row.record.versions)
             for key, row in self.disk.rows.items()
-            if type(key) is bytes and not _all_deletes(row.record)
+            if type(key) is bytes and not is_over(row.record, moment_ms)
         )
 
     # Local writes
@@ -378,11 +384,13 @@ class ModelStore:
         self,
         operations: Sequence[tuple[bytes, bytes | None]],
         seen: Sequence[Version] | None = None,
+        expiries: Mapping[bytes, int] | None = None,
     ) -> list[Version]:
         """One batch, folded to the last operation per key; None deletes (R1).
 
         Args:
             seen: what the user had read, of a single key; None is all there is.
+            expiries: when what is put expires, of some keys (R17).
 
         Raises:
             CommitError: it did not happen.
@@ -396,6 +404,8 @@ class ModelStore:
             saw = None if seen is None else self.saw(record, {one.dot for one in seen})
             clock = next_clock(record, saw)
             version = _version(key, dot, clock, self._clock.tick(self.habits.wall_ms()), value)
+            if expiries and key in expiries and value is not None:
+                version = replace(version, expiry_ms=expiries[key])
             past = [one for one in record.versions if saw is None or one.dot in saw]
             past += [one for one in seen or () if one.dot in known]
             self.ledger.issued(self.habits.node, version, past)
@@ -437,8 +447,27 @@ class ModelStore:
         """The row of a record; none for one without versions."""
         if not record.versions:
             return None
+        return Entry(record, self.shows(record))
+
+    def shows(self, record: Record) -> bytes | None:
+        """What a key of these versions shows now: the winner, unless that has expired (R17)."""
         shown = resolve(record.versions, self.habits.resolver, self.habits.mode).visible
-        return Entry(record, shown.value)
+        is_over = shown.expiry_ms is not None and shown.expiry_ms <= self.now_ms()
+        return None if is_over else shown.value
+
+    def now_ms(self) -> int:
+        """What expiries are compared with."""
+        return self.habits.wall_ms()
+
+    def sweep(self) -> int:
+        """Show what the wall clock says; no dot is issued. Returns how many keys changed."""
+        count = 0
+        for key, record in sorted(self.records().items()):
+            entry = self.entry(record)
+            if entry != self.disk.rows[key]:
+                self.commit({key: entry})
+                count += 1
+        return count
 
     # Replication
 
@@ -722,6 +751,7 @@ class ModelStore:
         """
         if not self.known_now().issuperset(watermark.needs):
             return 0
+        self.said_ms = watermark.said_ms
         count = 0
         for key, record in sorted(self.records().items()):
             covered = watermark.covered
@@ -748,8 +778,11 @@ class ModelStore:
         return True
 
     def disposable(self, record: Record) -> bool:
-        """Whether a record under the watermark goes as a whole."""
-        return _all_deletes(record)
+        """Whether a record under the watermark goes as a whole: what every member's clock has seen
+        expire counts as deleted (R17)."""
+        return is_over(record, self.said_ms)
+
+    said_ms = 0
 
 
 def _version(key: bytes, dot: Dot, clock: int, timestamp: int, value: bytes | None) -> Version:
@@ -777,3 +810,11 @@ def _maximum(a: Mapping[int, int], b: Mapping[int, int]) -> dict[int, int]:
     for origin, seq in b.items():
         result[origin] = max(seq, result.get(origin, 0))
     return result
+
+
+def is_over(record: Record, moment_ms: int) -> bool:
+    """Whether a record holds deletes only, and puts that expire before a moment (R8)."""
+    return all(
+        version.is_delete or (version.expiry_ms is not None and version.expiry_ms < moment_ms)
+        for version in record.versions
+    )

@@ -1,6 +1,6 @@
 """One node of the cluster: a store, its conversations, and what goes on by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -79,7 +79,9 @@ class Node:
         self.open_store(lost_power=False, copied=False)
 
     def wall_ms(self) -> int:
-        return self.cluster.clocks.wall_ms(self.name)
+        now_ms = self.cluster.clocks.wall_ms(self.name)
+        self.cluster.expiring.seen(self.name, now_ms)
+        return now_ms
 
     def delay(self) -> float:
         """How long the next call to the store, or the next turn of the loop, takes."""
@@ -130,6 +132,7 @@ class Node:
         is_slow = "slow" in plan.faults and self._random.random() < 0.3
         self._slowness = 40.0 if is_slow else 1.0
         self._every(0.2, plan.sync_interval, self.sync)
+        self.cluster.expiring.started(self)
         if self.name in plan.collect_intervals and self.cluster.versions.collects(self):
             self._every(0.1, plan.collect_intervals[self.name], self._collect)
 
@@ -203,19 +206,25 @@ class Node:
             if other.is_comparable:
                 self.cluster.oracle.check_digests(self.store, other.store)
 
-    def write(self, operations: list[tuple[bytes, bytes | None]], sync: bool) -> None:
+    def write(
+        self,
+        operations: list[tuple[bytes, bytes | None]],
+        sync: bool,
+        expiries: Mapping[bytes, int] | None = None,
+    ) -> None:
         """A user's write; with `sync` it is acknowledged after a sync point (R11)."""
 
         seen = self.guarantees.seen([key for key, _ in operations])
 
         def written(result: object) -> None:
             saw = "" if seen is None else f" having seen {[str(one.dot) for one in seen]}"
-            self.say(f"writes {operations}{saw} → {_names(result)}")
+            until = f" until {expiries}" if expiries else ""
+            self.say(f"writes {operations}{saw}{until} → {_names(result)}")
             self.guarantees.written(result)
             if sync:
                 self.sync()
 
-        self.attempt(lambda: self.store.write(operations, seen), written)
+        self.attempt(lambda: self.store.write(operations, seen, expiries), written)
 
     def sync(self) -> None:
         def operation() -> None:
@@ -288,7 +297,7 @@ class Node:
     def _fork(self, was_forgotten: bool) -> None:
         oracle = self.cluster.oracle
         before, promised = oracle.held(self.store), oracle.recorded(self.store)
-        self.store.fork(was_forgotten)
+        self.store.fork(was_forgotten and self.cluster.versions.closes(self))
         self.cluster.count("forks")
         self._named()
         self.say(f"forked: goes on as {self.store.origin:016x}")

@@ -30,7 +30,7 @@ A write *survives* unless every node that covered it lost it by a fault that the
 lose it: a power cut before a sync point, a disk replaced by an older copy.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -113,6 +113,9 @@ class Oracle:
         self._rotten: dict[bytes, bool] = {}
         self.lets_outsiders_write = False
         """Whether a collected delete may meet a concurrent write (R10)."""
+        self.latest_ms: Callable[[], int] = lambda: 0
+        self.may_go_ms = 0
+        """A moment that all members' clocks have seen go by."""
         self.incomplete = False
         """Whether the watermark in use leaves out somebody who takes part."""
 
@@ -229,8 +232,22 @@ class Oracle:
         held = self._closure(store.record(key)) | self._gone_for(key, store.known_now())
         return not self._gone(key) & ~held or self._lets(key)
 
+    def moment_ms(self) -> int:
+        """See `Ledger`."""
+        return self.latest_ms()
+
     def collected(self, record: Record) -> None:
-        """A record of tombstones was dropped: what it covered is gone by agreement."""
+        """A record of tombstones was dropped: what it covered is gone by agreement.
+
+        Raises:
+            Violation: some member's clock has not seen a put of it expire (R17).
+        """
+        for version in record.versions:
+            if version.expiry_ms is not None and version.expiry_ms >= self.may_go_ms:
+                raise Violation(
+                    f"the {self._write(version)} is collected, and a member's clock has not seen "
+                    "it expire (R17)"
+                )
         drops = self._collected.setdefault(record.versions[0].key, [])
         drops.append(([version.dot for version in record.versions], self._closure(record)))
 

@@ -59,6 +59,8 @@ class Profile:
         deletes: choices for the chance of a write to be a delete.
         dwell: longest time that a stretch of a full-state round takes to be applied, in seconds.
         full_cuts: chance that its link goes down for a while behind one.
+        wipes: chance that a directory comes back empty where an older copy is put in place.
+        fresh: chance that a copy is made right behind a write that is synced and not yet shown.
         eager: whether every node collects, and often.
         digests: seconds between two comparisons of digests (R16); 0 for none.
         rots: most records that a node loses behind its own back.
@@ -83,6 +85,8 @@ class Profile:
     deletes: tuple[float, ...] = (0.2, 0.3, 0.5)
     dwell: float = 0.0
     full_cuts: float = 0.0
+    wipes: float = 0.0
+    fresh: float = 0.0
     eager: bool = False
     digests: float = 0.0
     rots: int = 0
@@ -112,20 +116,35 @@ PROFILES = {
     ),
     "returns": Profile(
         "old directories that come back, full-state rounds that are cut or take their time",
-        (3, 4),
-        (3, 6),
+        (3, 3),
+        (4, 6),
         (25, 50),
         6.0,
         4,
         20,
         ("collect", "restore"),
-        0.25,
+        0.15,
+        topologies=("line",),
         atomic=(0, 100),
         sync=(0.3,),
         deletes=(0.3, 0.5),
         dwell=0.3,
         full_cuts=0.2,
+        wipes=0.25,
         eager=True,
+    ),
+    "forks": Profile(
+        "machines that are rolled back to what they had synced and not shown, amid power cuts",
+        (2, 3),
+        (2, 4),
+        (15, 40),
+        6.0,
+        10,
+        30,
+        ("power", "rollback"),
+        0.25,
+        sync=(4.0,),
+        fresh=0.8,
     ),
     "forgets": Profile(
         "members that are forgotten in the middle of a round, and come back",
@@ -142,6 +161,20 @@ PROFILES = {
         deletes=(0.2, 0.4),
         eager=True,
         leaves=0.04,
+    ),
+    "expiry": Profile(
+        "values that expire, wall clocks that are off and jump",
+        (2, 4),
+        (1, 4),
+        (15, 40),
+        6.0,
+        6,
+        20,
+        ("expiry", "collect"),
+        0.6,
+        atomic=(0, 100),
+        sync=(0.3,),
+        deletes=(0.1, 0.3),
     ),
     "damage": Profile(
         "records that can be read no more, and their repair",
@@ -214,7 +247,7 @@ PROFILES = {
         8.0,
         8,
         40,
-        ("versions", "collect"),
+        ("versions", "collect", "forget"),
     ),
 }
 
@@ -281,7 +314,9 @@ def make(seed: int, profile_name: str = "default") -> Plan:
     )
     if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
         faults |= {"clock jump"}
-    faults |= {"damage"} & set(profile.always)
+    faults |= {"damage", "expiry"} & set(profile.always)
+    if "expiry" in faults:  # R8 takes the clocks of all that take part at their word
+        faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback", "clock jump"}
     # The version before finds no differences, so there they are not mended everywhere.
     are_mixed = Random(f"{seed} versions").random() < VERSIONS_CHANCE
     are_mixed = are_mixed and not (profile.rots or profile.outsiders)

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from replicator.config import PROTOCOL_VERSION
 from replicator.core.chunk import Chunk
+from replicator.core.clock import to_ms
 from replicator.core.compare import EQUAL, SPLIT, Part
 from replicator.core.known import KnownSet
 from replicator.core.members import Member, Roster, Watermark
 from replicator.core.merge import merge
 from replicator.core.record import Context, Record
 from replicator.core.resolve import resolve
+from replicator.protocol.conversation import Conversation
+from replicator.protocol.effects import Effect
+from replicator.protocol.effects import Lost as StreamLost
+from replicator.protocol.messages import Message
 from replicator.protocol.pulls import ConversationId, Pulls
 from tests.comparing import inside
 
@@ -22,7 +28,7 @@ from .backups import Backups
 from .cluster import Parts
 from .disk import Batch, Disk
 from .membership import Membership
-from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source
+from .model_store import Entry, Habits, Ledger, Lost, ModelStore, Outcome, Source, is_over
 from .planted_promises import PROMISES
 
 ClaimAndFloor = tuple[KnownSet, Mapping[int, int]]
@@ -316,6 +322,41 @@ class CollectsBesideLivePut(ModelStore):
         return super().collect(watermark)
 
 
+class ShowsLosers(ModelStore):
+    """R17: where the winner has expired, the best of the others comes up."""
+
+    def shows(self, record: Record) -> bytes | None:
+        left = [v for v in record.versions if (v.expiry_ms or 1 << 63) > self.now_ms()]
+        return super().shows(Record(tuple(left), record.context)) if left else None
+
+
+class ExpiresByHybridClock(ModelStore):
+    """R17: expiries are compared with the hybrid clock."""
+
+    def now_ms(self) -> int:
+        return max(to_ms(self._clock.last), super().now_ms())
+
+
+class SweepsForGood(ModelStore):
+    """R17: what was swept does not come back when the clock was wrong."""
+
+    def sweep(self) -> int:
+        count = 0
+        for key, record in sorted(self.records().items()):
+            entry = self.entry(record)
+            if entry is not None and entry.visible is None and entry != self.disk.rows[key]:
+                self.commit({key: entry})
+                count += 1
+        return count
+
+
+class DropsExpiredEarly(ModelStore):
+    """R8, R17: what has expired by this node's clock counts as deleted."""
+
+    def disposable(self, record: Record) -> bool:
+        return is_over(record, self.habits.wall_ms())
+
+
 class ClaimsAlthoughWithheld(Pulls):
     """R5: a claim does not wait for the dots that were withheld."""
 
@@ -418,6 +459,24 @@ class RepairForgetsLiveOnly(ModelStore):
         return known
 
 
+class SpeaksNewest(Conversation):
+    """Versions: what the peer said that it speaks is not looked at"""
+
+    @property
+    def version(self) -> int:
+        return PROTOCOL_VERSION
+
+
+class HearsNobodyOut(Conversation):
+    """R10: who tells a peer that it was forgotten closes before that can say the same."""
+
+    def receive(self, message: Message, now: float) -> list[Effect]:
+        effects = super().receive(message, now)
+        if self.states[0] == "parting":
+            effects += self.handle(StreamLost("not waited for"), now)
+        return effects
+
+
 class RepairForgetsCollected(ModelStore):
     """R8: a repair forgets what was collected, and no context tells of any more."""
 
@@ -473,6 +532,10 @@ def _pulls(kind: type[Pulls]) -> Bug:
     return Bug(_rule(kind), Parts(pulls=kind))
 
 
+def _conversation(kind: type[Conversation]) -> Bug:
+    return Bug(_rule(kind), Parts(conversation=kind))
+
+
 BUGS: Mapping[str, Bug] = {
     "scanned-range": _store(ClaimsScannedRange),
     "dropped-contexts": _store(DropsContexts),
@@ -498,6 +561,10 @@ BUGS: Mapping[str, Bug] = {
     "closed-in-merge": _store(MergesByClosedDots),
     "closed-in-contexts": _store(RaisesContextsOverClosedDots),
     "closed-not-reissued": _store(KeepsClosedVersions),
+    "expiry-shows-losers": _store(ShowsLosers),
+    "expiry-by-hybrid-clock": _store(ExpiresByHybridClock),
+    "swept-for-good": _store(SweepsForGood),
+    "expired-dropped-early": _store(DropsExpiredEarly),
     "dot-reused": _store(ReusesDots),
     "copy-keeps-origin": _store(CopyKeepsOrigin),
     "known-survives-power-cut": _store(TrustsKnownAfterPowerCut),
@@ -518,6 +585,8 @@ BUGS: Mapping[str, Bug] = {
     "forgotten-comes-back": Bug(
         _rule(LetsForgottenIn), Parts(roster=LetsForgottenIn, membership=StaysThoughForgotten)
     ),
+    "speaks-newest": _conversation(SpeaksNewest),
+    "hears-nobody-out": _conversation(HearsNobodyOut),
     "increment-without-absence": _backups(IncrementWithoutAbsence),
     "increment-of-own-writes": _backups(IncrementOfOwnWrites),
     **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},

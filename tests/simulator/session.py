@@ -194,11 +194,12 @@ class Session:
 
     def _check_version(self, message: Message) -> None:
         """What is sent the peer can read."""
-        version = SINCE.get(type(message), 1)
-        if version > self.conversation.version:
+        version, peer = SINCE.get(type(message), 1), self.conversation.peer
+        spoken = 1 if peer is None else peer.versions[1]
+        if version > spoken:
             raise Violation(
-                f"{self.node.name} sends {self.peer} a {type(message).__name__}, of protocol "
-                f"version {version}, in a conversation of version {self.conversation.version}"
+                f"{self.node.name} sends {self.peer}, which speaks protocol version {spoken}, a "
+                f"{type(message).__name__}, of version {version}"
             )
 
     def _begin(self, effect: Effect) -> None:

@@ -19,6 +19,7 @@ CLEAN = {
     "versions": 60,
     "returns": 40,
     "damage": 60,
+    "expiry": 100,
 }
 """Seeds run of each profile, from 0."""
 
@@ -41,6 +42,10 @@ PLANTED = {
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
+    "expiry-shows-losers": "expiry",
+    "expiry-by-hybrid-clock": "expiry",
+    "swept-for-good": "expiry",
+    "expired-dropped-early": "expiry",
     "clock-adopted": "default",
     "clock-stays-ahead": "default",
     "clock-steps-back": "default",
@@ -56,6 +61,7 @@ PLANTED = {
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
     "forgotten-comes-back": "default",
+    "speaks-newest": "versions",
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
 }

@@ -85,6 +85,11 @@ class Versions:
         """Whether it collects tombstones at all."""
         return self.at[node.name] != BEFORE
 
+    def closes(self, node: "Node") -> bool:
+        """Whether it takes part in closing: what it has seen, and full-state rounds that it asks
+        for itself, travel in messages of protocol 2 only (R10)."""
+        return self.at[node.name] == NOW
+
     def conversation(self, node: "Node") -> Any:
         """What holds its conversations; see `Conversation`."""
         if self.at[node.name] == BEFORE:

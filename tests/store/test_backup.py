@@ -1,7 +1,9 @@
 """Taking a backup: what is in it, when it appears, what it refuses."""
 
+import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,17 +11,26 @@ import pytest
 
 from replicator.core.known import KnownSet
 from replicator.core.members import Member
-from replicator.core.record import Version
+from replicator.core.record import Record, Version
 from replicator.errors import ClosedError, CorruptionError, FormatError, StorageError, UsageError
 from replicator.store import backup as backup_module
 from replicator.store.backup import back_up, read_basis
 from replicator.store.backupchain import check_backup, opened
 from replicator.store.backupfile import ASIDE, INDEX_ROWS, PRESENT, USER
-from replicator.store.keyspace import RESERVED, SEQ, closed_key, known_key, meta_key, pack_meta
+from replicator.store.keyspace import (
+    RESERVED,
+    SEQ,
+    closed_key,
+    expiry_key,
+    known_key,
+    meta_key,
+    pack_meta,
+)
 from replicator.store.store import Store
 
 from .chains import backed_up, restored
 from .checker import check_shown, check_store
+from .chunks import A, chunk_of, version
 from .places import Place, contents, patient, records
 from .rounds import collect, exchange, pull
 
@@ -144,6 +155,17 @@ def test_members_closed_dots_and_all_else_that_is_known(place: Place, directory:
     backed_up(store, directory / "one", since=directory / "full")
     made = restored(directory / "rr", directory / "full", directory / "one")
     assert not {closed, meta_key("want_full")} & set(state_rows(made))
+
+
+def test_keys_that_expire_are_looked_at(store: Store, directory: Path) -> None:
+    """The rows that say when are made anew (R17)."""
+    expiring = replace(version(b"v", A, 1), expiry_ms=2**42)
+    store.apply(chunk_of((b"k", Record((expiring,), {A: 1}))), KnownSet({A: [1, 2]}))
+    backed_up(store, directory / "b")
+    made = restored(directory / "r", directory / "b")
+    assert made.rows()[expiry_key(2**42, b"k")] == b""
+    with made as found:
+        assert found.record(b"k").versions[0].expiry_ms == 2**42
 
 
 def test_a_prefix_is_backed_up_alone(directory: Path) -> None:
@@ -371,6 +393,25 @@ def test_an_increment_needs_a_base_of_this_store(
     assert not (directory / "b").exists()
 
 
+def test_a_base_whose_rows_mean_other_origins(
+    store: Store, peer: Store, third: Store, directory: Path
+) -> None:
+    """Both know the same, and number the origins differently: rows of one are no rows of the
+    other."""
+    peer.put(b"k", b"v")
+    third.put(b"k", b"v")
+    peer.adopt_cluster(b"c" * 16)
+    third.adopt_cluster(b"c" * 16)
+    with Place(directory / "other", settings=patient()) as other:
+        for target, sources in ((store, (peer, third)), (other, (third, peer))):
+            for source in sources:
+                pull(target, source)
+        assert store.known() == other.known()
+        backed_up(store, directory / "full")
+        with pytest.raises(UsageError, match="make a full backup"):
+            backed_up(other, directory / "one", since=directory / "full")
+
+
 def test_a_store_that_lost_writes_takes_no_increment(place: Place, directory: Path) -> None:
     """An older copy of the directory went back in place: the base knows more."""
     store = place.open()
@@ -487,6 +528,24 @@ def test_without_links_the_file_is_renamed(
     backed_up(store, directory / "b")
     assert left(directory) == {"b"}
     check_backup([directory / "b"])
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        synced.append((name, (directory / "b").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    backed_up(store, directory / "b")
+    (first, named), (second, then_named) = synced[-2:]
+    assert first.startswith(".b.") and not named
+    assert (second, then_named) == (directory.name, True)
 
 
 def test_a_file_of_its_owner_alone(store: Store, directory: Path) -> None:

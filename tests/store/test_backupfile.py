@@ -192,6 +192,20 @@ def test_rubbish_behind_good_checksums() -> None:
             read(data)
 
 
+def test_counts_that_do_not_fit() -> None:
+    """Checksums fit, and blocks are missing all the same."""
+    first = next(blocks(SOME))
+    start = MAGIC + first[0] + first[1]
+    for counts in ((1, 0, len(first[1])), (2, 0, 0), (1, 1, len(first[1]))):
+        end = forged(b"e", 0, struct.pack(">QQQ", *counts), start)
+        data = MAGIC + b"".join(first) + end
+        if counts == (1, 0, len(first[1])):
+            assert read(data) == []
+            continue
+        with pytest.raises(CorruptionError, match="counts at the end"):
+            read(data)
+
+
 def test_random_damage_never_passes() -> None:
     """Any byte of a larger file."""
     random = Random("damage")

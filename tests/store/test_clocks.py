@@ -1,6 +1,7 @@
 """Clocks that are wrong: the own one, and others' (R1)."""
 
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,6 @@ from replicator.core.clock import TIMESTAMP_MAX, from_ms, to_ms
 from replicator.core.known import KnownSet
 from replicator.core.record import Record
 from replicator.core.resolvers import latest_timestamp
-from replicator.store import local, plan
 from replicator.store.store import Store
 
 from .checker import check_store
@@ -31,8 +31,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Sets the wall clock of everything in this process; it stands still."""
 
     def set_to(wall_ms: int) -> None:
-        for module in (local, plan):
-            monkeypatch.setattr(module.time, "time_ns", lambda: wall_ms * 1_000_000)
+        monkeypatch.setattr(time, "time_ns", lambda: wall_ms * 1_000_000)
 
     set_to(NOW_MS)
     return set_to

@@ -10,6 +10,7 @@ from replicator.store import identity
 
 from .chunks import A, B, chunk_of, single
 from .places import BOOT_ID, Place, live, patient
+from .rounds import collect
 
 
 def test_contexts_are_raised_only_as_far_as_the_sender_knows(directory: Path) -> None:
@@ -46,4 +47,18 @@ def test_a_power_cut_takes_the_floor_back_to_what_is_known(
         store = place.reopen()
         assert store.floor == {A: 2}
         assert store.known().bounds(A) == [1, 3]
+    place.close()
+
+
+def test_a_fork_of_what_was_never_shown_leaves_no_floor_of_nothing(directory: Path) -> None:
+    """A floor of 0 is none: no peer takes a message that holds one."""
+    place = Place(directory / "a", settings=patient())
+    store = place.open()
+    store.put(b"k", b"v")
+    store.delete(b"k")
+    collect(store, b"k")
+    assert store.floor == {store.origin: 2}
+    store.fork()
+    assert store.floor == {}
+    assert place.reopen().floor == {}
     place.close()

@@ -14,6 +14,7 @@ from replicator.store import keyspace, local, opening, state
 from replicator.store.store import Store
 
 from .checker import check_store
+from .clocks import START_MS, Clocks
 from .places import Place, patient
 from .rounds import Round
 
@@ -191,3 +192,27 @@ def test_a_malformed_known_set(table: object) -> None:
 def test_known_sets_come_back() -> None:
     known = KnownSet({1: [1, 5, 9, 10], 2**64 - 1: [3, 4]})
     assert keyspace.unpack_known("durable", keyspace.pack_known(known)) == known
+
+
+def test_a_value_that_expires(directory: Path, fixed: None, clocks: Clocks) -> None:
+    """The example at the head of the keyspace module: aside as well, due; then swept."""
+    place = Place(directory / "a", settings=patient())
+    store = place.open()
+    store.put_with(b"k", b"v", expiry_ms=START_MS + 1)
+    held = {
+        **META,
+        "o 00000001": "1111111111111111",
+        "l 000000010000000000000001": b"k".hex(),
+        "v 000000010000000000000001": b"v".hex(),
+        "i 6b": (
+            "020000000100000001"
+            f"02000000010000000000000001{0:016x}{START_MS << 16:016x}6b643b84{START_MS + 1:016x}"
+            f"00000001{1:016x}"
+        ),
+    }
+    assert _reserved(store) == {**held, "x 000001a3185c50016b": ""}
+    assert store.db.get(b"k") == b"v"
+    clocks.set(1, store)
+    assert _reserved(store) == {**held, "x 800001a3185c50016b": ""}
+    assert store.db.get(b"k") is None
+    place.close()

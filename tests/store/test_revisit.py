@@ -109,6 +109,23 @@ def test_merged_values_come_and_go(place: Place, peer: Store) -> None:
         check_shown(store)
 
 
+@pytest.mark.parametrize("expiry_ms", [1, 4_000_000_000_000])
+def test_a_winner_that_expires(place: Place, peer: Store, expiry_ms: int) -> None:
+    """The key shows it while it lasts, then nothing (R17), whichever resolver chose it."""
+    place.options["resolver"] = greater
+    store = place.open()
+    store.put_with(b"k", b"1", expiry_ms=expiry_ms)
+    peer.put(b"k", b"2")
+    Round(store, peer).whole()
+    assert contents(store) == {b"k": b"2"}
+    for resolver, shown in ((smaller, b"1" if expiry_ms > 1 else None), (greater, b"2")):
+        place.options["resolver"] = resolver
+        store = done(place.reopen())
+        assert store.db.get(b"k") == shown
+        assert len(store.versions(b"k")) == 2
+        check_store(store)
+
+
 def test_the_mode_counts_too(conflicted: Place) -> None:
     conflicted.options["resolver_mode"] = "equal-clock"
     store = done(conflicted.open())
@@ -382,6 +399,22 @@ def test_a_visit_takes_a_ready_made_resolver_that_is_remembered(place: Place, pe
     store = place.reopen()
     assert store.settler.resolver is maximum and not store.revisit.is_foreign
     assert store.reevaluate()
+
+
+@pytest.mark.parametrize("row", [b"", b"\xc1", b"\x07", b"\x92\x07\x07", b"\x93\x01\x01\x01"])
+@pytest.mark.parametrize("name", ["resolver", "revisit"])
+def test_malformed_rows_let_everything_be_looked_at(
+    conflicted: Place, name: str, row: bytes
+) -> None:
+    db = conflicted.open_leveldb()
+    db.put(meta_key(name), row)
+    db.close()
+    conflicted.options |= {"resolver": greater, "visiting": True}
+    conflicted.open()
+    conflicted.options["visiting"] = False
+    store = done(conflicted.reopen())
+    assert {contents(store)[key] for key in KEYS} == {b"2"}
+    assert remembered(store) == ([f"{__name__}.greater", "concurrent"], False)
 
 
 def test_a_full_disk_holds_it_up(

@@ -148,6 +148,7 @@ def expiring(found: Rows) -> None:
     dot = record.versions[0].dot
     row += NUMBER_SEQ.pack(found.numbers[dot.origin], dot.seq)
     found.put(index_key(b"own006"), bytes(row))
+    found.put(value_key(found.numbers[dot.origin], dot.seq), found.get(b"own006"))
 
 
 def durable(found: Rows) -> None:
