@@ -46,9 +46,6 @@ class Ledger(Protocol):
         """A write that has seen these is about to be committed at `node`; perhaps an earlier one
         under a new dot."""
 
-    def issued_again(self, node: str, version: Version, seen: Iterable[Version]) -> None:
-        """The same, of a write under a new dot, with the timestamp that it had."""
-
     def withdrawn(self, version: Version) -> None:
         """It was not committed."""
 

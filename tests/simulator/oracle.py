@@ -132,11 +132,6 @@ class Oracle:
         dot = version.dot
         if not is_again and (fault := self._clocks.fault(node, version)):
             raise Violation(fault)
-        self.issued_again(node, version, seen)
-
-    def issued_again(self, node: str, version: Version, seen: Iterable[Version]) -> None:
-        """The same, of a write under a new dot, with the timestamp that it had."""
-        dot = version.dot
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
