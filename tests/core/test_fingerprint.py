@@ -93,7 +93,7 @@ def test_everything_else_is_one(other: Records) -> None:
     assert fingerprint(other)[1] != fingerprint([(b"k", alone(PUT))])[1]
 
 
-def test_where_a_key_ends_and_how_many_versions_it_has_counts() -> None:
+def test_where_a_key_ends_counts() -> None:
     assert fingerprint([(b"ab", alone(PUT)), (b"c", alone(OTHER))]) != fingerprint(
         [(b"a", alone(PUT)), (b"bc", alone(OTHER))]
     )

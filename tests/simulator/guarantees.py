@@ -262,6 +262,176 @@ class Reader:
         self._mirror, self.position = {}, Position()
         self._saved = ({}, write_token(Position()))
 
+    def judge(self, staying: Sequence["Node"]) -> None:
+        """At quiet.
+
+        Raises:
+            Violation: a promise is not kept.
+        """
+        for promise in self.promises:
+            if any(
+                node in staying and node.directory == number for node, number in promise.holders
+            ):
+                for version in promise.versions:
+                    for node in staying:
+                        self._cluster.oracle.check_promised(node.store, version)
+        for reader in self.readers:
+            reader.judge(staying)
+
+
+class Guarantees:
+    """One node's part.
+
+    Args:
+        node: whose.
+    """
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._reads: dict[bytes, list[Version]] = {}
+        self._acknowledgements: Acknowledgements | None = None
+
+    @property
+    def _desk(self) -> Desk:
+        return self._node.cluster.desk
+
+    def begin(self) -> None:
+        """A process is up: nobody waits yet, nobody has read anything."""
+        node = self._node
+        self._reads.clear()
+        self._acknowledgements = Acknowledgements(
+            node.membership.roster,
+            lambda: node.store.origin,
+            lambda: node.store.shown,
+            node.store.known,
+        )
+
+    # Users
+
+    def seen(self, keys: Sequence[bytes]) -> list[Version] | None:
+        """What a user has read of a key, a while ago; None for all there is."""
+        desk, store = self._desk, self._node.store
+        if not desk.sees:
+            return None
+        key = keys[0]
+        seen = self._reads.get(key, []) if len(keys) == 1 and desk.dice.random() < 0.4 else None
+        if desk.dice.random() < 0.6:
+            self._reads[key] = list(store.record(key).versions)
+        if seen is not None and not self._node.cluster.oracle.may_write_over(key, seen):
+            return None
+        if seen is not None:
+            self._node.cluster.count("writes that saw only some")
+        return seen
+
+    def written(self, versions: object) -> None:
+        """A write is in; its user may wait until peers hold it."""
+        desk = self._desk
+        if not desk.waits or isinstance(versions, Exception) or desk.dice.random() < 0.5:
+            return
+        assert isinstance(versions, list) and self._acknowledgements is not None
+        replicas = desk.dice.randint(1, max(1, len(self._node.peers)))
+        dots = KnownSet.of(*(version.dot for version in versions))
+        waiter = Waiter(dots, replicas)
+
+        def done() -> None:
+            desk.promise(waiter, versions)
+            self._node.say(f"is told: {waiter.dots!r} at {len(waiter.holders)} peers")
+
+        waiter.on_done = done
+        self._acknowledgements.begin(waiter)
+        if not waiter.is_done:
+            for session in self._node.sessions:
+                self._ask(session, waiter.dots)
+
+    def _ask(self, session: "Session", dots: KnownSet) -> None:
+        if dots and getattr(session.conversation, "version", 1) >= 2:
+            delay = self._desk.dice.random() * 0.004
+            self._node.loop.after(delay, lambda: session.tell(SecureWanted(dots)))
+
+    # What conversations ask and tell
+
+    def met(self, session: "Session") -> None:
+        peer = session.conversation.peer
+        assert peer is not None and self._acknowledgements is not None
+        self._acknowledgements.met(peer.instance, peer.origin)
+        self._ask(session, self._acknowledgements.wanted())
+
+    def make_durable(self, session: "Session", effect: MakeDurable) -> None:
+        """Make a sync point, then say so."""
+        node = self._node
+
+        def operation() -> None:
+            node.store.sync_point()
+            node.cluster.oracle.durable(node.store)
+
+        def made(result: ReplicatorError | None) -> None:
+            if isinstance(result, ReplicatorError):
+                session.tell(StoreFailed(effect, result))
+            else:
+                durable = node.store.durable_known()
+                session.tell(MadeDurable(durable.intersection(effect.dots)))
+
+        self._later(lambda: node.attempt(operation, made))
+
+    def _later(self, action: Callable[[], None]) -> None:
+        node, life = self._node, self._node.life
+        delay = self._desk.dice.random() * 0.01
+        node.loop.after(delay, lambda: action() if node.life == life else None)
+
+    def secured(self, session: "Session", known: KnownSet) -> None:
+        peer = session.conversation.peer
+        assert peer is not None and self._acknowledgements is not None
+        self._acknowledgements.secured(peer.origin, known)
+
+    def roster_changed(self, origins: Sequence[int]) -> None:
+        if self._acknowledgements is not None:
+            self._acknowledgements.roster_changed(origins)
+
+    def forked(self) -> None:
+        if self._acknowledgements is not None:
+            self._acknowledgements.forked()
+
+
+class Reader:
+    """A program that keeps a copy of what a node shows, by its feed: it reads a batch now and then,
+    stores copy and token now and then, crashes and goes on from there, and moves to other nodes.
+    """
+
+    def __init__(self, cluster: "Cluster", dice: Random, name: str) -> None:
+        self._cluster = cluster
+        self._dice = dice
+        self._name = name
+        self._mirror: dict[bytes, bytes] = {}
+        self.position = Position()
+        self._saved: tuple[dict[bytes, bytes], str] = ({}, write_token(Position()))
+        self._turn = -1
+
+    def begin(self) -> None:
+        self._cluster.loop.after(self._dice.uniform(0.0, 0.6), self._step)
+
+    def _step(self) -> None:
+        if self._cluster.settled:
+            return
+        self.begin()
+        node = self._cluster.nodes[self._name]
+        if self._dice.random() < 0.05:
+            self._name = self._dice.choice(self._cluster.plan.names)
+        elif node.up and not self._cluster.is_quarantined(node):
+            self.read(node.store, self._dice.randint(1, 4))
+            if self._dice.random() < 0.5:
+                self._saved = (dict(self._mirror), self.token())
+        if self._dice.random() < 0.1:
+            self._crash()
+
+    def _crash(self) -> None:
+        self._mirror, self.position = dict(self._saved[0]), read_position(self._saved[1])
+
+    def rolled_back(self, name: str) -> None:
+        """The machine of a node went back: what it issues again a reader may have seen as something
+        else, which no token can tell (R13). So the reader begins anew."""
+        self._mirror, self.position = {}, Position()
+        self._saved = ({}, write_token(Position()))
+
     def _told(self, shown: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         """What a feed tells of: what was lost behind a node's back, and mended, is no write."""
         oracle = self._cluster.oracle
@@ -276,9 +446,9 @@ class Reader:
                 break
         else:
             raise Violation(f"a reader at {store.habits.node} comes to no end")
-        if "expiry" in self._cluster.plan.faults:
-            return  # an expiry is no write: the feed does not tell of it
-        if self._told(self._mirror) != self._told(store.visible()):
+        if "expiry" in self._cluster.plan.faults or self._cluster.oracle.has_rot:
+            return  # neither an expiry nor what is mended (R16) is a write: the feed tells of none
+        if self._mirror != store.visible():
             raise Violation(
                 f"a reader that has read all at {store.habits.node} shows {self._mirror} instead "
                 f"of {store.visible()}"
