@@ -26,58 +26,66 @@ def lose(store: Store, key: bytes) -> None:
 
 
 async def test_what_is_lost_is_found_told_and_mended(tmp_path: Path) -> None:
-    async with running(tmp_path / "a", settings=QUICK) as a:
-        async with running(tmp_path / "b", a.address, settings=QUICK) as b:
-            await a_pair_in_step(a, b)
-            lose(b.store, b"07")
-            await a.put(b"news", b"so that it is looked at once")
-            await until(lambda: b.db.get(b"07") == b"v")
-            await converged(a, b)
-            for node, peer in ((a, b), (b, a)):
-                await until(lambda node=node: "difference" in node.names_told())
-                told = next(told for told in node.told if told[0] == "difference")
-                assert told[1:] == (peer.node.name, f"{peer.store.origin:016x}")
-                await until(lambda node=node: node.node.status().digests.mended > 0)
-                await until(lambda node=node: node.node.status().digests.equal > 0)
-                assert node.node.status().digests.differing > 0
-                assert node.errors() == []
+    async with (
+        running(tmp_path / "a", settings=QUICK) as a,
+        running(tmp_path / "b", a.address, settings=QUICK) as b,
+    ):
+        await a_pair_in_step(a, b)
+        lose(b.store, b"07")
+        await a.put(b"news", b"so that it is looked at once")
+        await until(lambda: b.db.get(b"07") == b"v")
+        await converged(a, b)
+        for node, peer in ((a, b), (b, a)):
+            await until(lambda node=node: "difference" in node.names_told())
+            told = next(told for told in node.told if told[0] == "difference")
+            assert told[1:] == (peer.node.name, f"{peer.store.origin:016x}")
+            await until(lambda node=node: node.node.status().digests.mended > 0)
+            await until(lambda node=node: node.node.status().digests.equal > 0)
+            assert node.node.status().digests.differing > 0
+            assert node.errors() == []
 
 
 async def test_where_nothing_changes_it_is_looked_at_all_the_same(tmp_path: Path) -> None:
     """Known sets stay as they are when a disk forgets: so it is not waited for a write."""
     often = replace(QUICK, digest_interval=0.05)
-    async with running(tmp_path / "a", settings=often) as a:
-        async with running(tmp_path / "b", a.address, settings=often) as b:
-            await a_pair_in_step(a, b)
-            await until(lambda: a.node.status().digests.equal > 0)
-            lose(b.store, b"07")
-            await until(lambda: b.db.get(b"07") == b"v")
+    async with (
+        running(tmp_path / "a", settings=often) as a,
+        running(tmp_path / "b", a.address, settings=often) as b,
+    ):
+        await a_pair_in_step(a, b)
+        await until(lambda: a.node.status().digests.equal > 0)
+        lose(b.store, b"07")
+        await until(lambda: b.db.get(b"07") == b"v")
 
 
 async def test_a_dot_of_two_meanings_is_left_to_a_person(tmp_path: Path) -> None:
     """R13: nothing is overwritten, and nothing is tried again and again."""
-    async with running(tmp_path / "a", settings=QUICK) as a:
-        async with running(tmp_path / "b", a.address, settings=QUICK) as b:
-            await a_pair_in_step(a, b)
-            store = b.store
-            with store.level.lock:
-                old = store.read(b"07")
-                (version,) = old.versions
-                other = replace(version, value=b"x", checksum=crc32(b"x"))
-                batch = store.db.write_batch()
-                record = Record((other,), old.context)
-                store.install(batch, b"07", old, record, store.settler.resolve(record.versions))
-                batch.write()
-            await a.put(b"news", b"so that it is looked at once")
-            await until(lambda: any(peer.blocked for peer in b.node.status().peers))
-            assert "other contents" in b.errors()[-1]
-            assert (a.db.get(b"07"), b.db.get(b"07")) == (b"v", b"x")
+    async with (
+        running(tmp_path / "a", settings=QUICK) as a,
+        running(tmp_path / "b", a.address, settings=QUICK) as b,
+    ):
+        await a_pair_in_step(a, b)
+        store = b.store
+        with store.level.lock:
+            old = store.read(b"07")
+            (version,) = old.versions
+            other = replace(version, value=b"x", checksum=crc32(b"x"))
+            batch = store.db.write_batch()
+            record = Record((other,), old.context)
+            store.install(batch, b"07", old, record, store.settler.resolve(record.versions))
+            batch.write()
+        await a.put(b"news", b"so that it is looked at once")
+        await until(lambda: any(peer.blocked for peer in b.node.status().peers))
+        assert "other contents" in b.errors()[-1]
+        assert (a.db.get(b"07"), b.db.get(b"07")) == (b"v", b"x")
 
 
 async def test_nobody_compares_without_an_interval(tmp_path: Path) -> None:
     never = replace(QUICK, digest_interval=0)
-    async with running(tmp_path / "a", settings=never) as a:
-        async with running(tmp_path / "b", a.address, settings=QUICK) as b:
-            await a_pair_in_step(a, b)
-            await until(lambda: b.node.status().digests.equal > 0)
-            await until(lambda: a.node.status().digests.equal > 0)  # who is asked answers
+    async with (
+        running(tmp_path / "a", settings=never) as a,
+        running(tmp_path / "b", a.address, settings=QUICK) as b,
+    ):
+        await a_pair_in_step(a, b)
+        await until(lambda: b.node.status().digests.equal > 0)
+        await until(lambda: a.node.status().digests.equal > 0)  # who is asked answers

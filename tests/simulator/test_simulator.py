@@ -24,6 +24,7 @@ CLEAN = {
     "forks": 40,
     "watching": 20,
     "rot": 40,
+    "amid": 20,
     "outsiders": 20,
 }
 """Seeds run of each profile, from 0."""
@@ -70,7 +71,7 @@ PLANTED = {
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
     "contexts-not-raised": "returns",
-    "others-during-full-round": "returns",
+    "others-during-full-round": "amid",
     "ranges-without-absence": "returns",
     "splits-forgotten": "returns",
     "mending-consults-known": "rot",
