@@ -29,6 +29,10 @@ WAIT_SECONDS_MAX = 0.9 * ANSWER_SECONDS
 
 READ_BYTES = 1 << 16
 
+_MORE = object()
+"""What the reader gives while a reply is not complete. Its own word for that is False, which is a
+reply, too."""
+
 
 class Door(ABC):
     """Runs commands on one store. Not thread-safe.
@@ -40,7 +44,7 @@ class Door(ABC):
     running: bool
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=RefusedError)
+        self._reader = hiredis.Reader(replyError=RefusedError, notEnoughData=_MORE)
 
     def call(self, *arguments: bytes) -> Any:
         """Run one command.
@@ -102,7 +106,7 @@ class SocketDoor(Door):
             # ours do not arrive.
             with suppress(BrokenPipeError):
                 self._connection.sendall(encode_request(*arguments))
-            while (reply := self._reader.gets()) is False:
+            while (reply := self._reader.gets()) is _MORE:
                 data = self._connection.recv(READ_BYTES)
                 if not data:
                     raise UnreachableError(f"{self._daemon} went away")
