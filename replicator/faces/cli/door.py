@@ -30,8 +30,7 @@ WAIT_SECONDS_MAX = 0.9 * ANSWER_SECONDS
 READ_BYTES = 1 << 16
 
 _MORE = object()
-"""What the reader gives while a reply is not complete. Its own word for that is False, which is a
-reply, too."""
+"""What the reader gives where a reply has not come whole: False is a reply."""
 
 
 class Door(ABC):
