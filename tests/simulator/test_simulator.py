@@ -80,9 +80,11 @@ PLANTED = {
     "durable-before-sync": "default",
     "closed-in-contexts": "forgets",
     "unseen-own-superseded": "default",
+    "collectable-beside-unseen": "collecting",
+    "feed-skips-gaps": "collecting",
     "feed-keeps-what-was-lost": "default",
     "feed-forgets-what-it-showed": "collecting",
-    "feed-below-the-floor": "default",
+    "feed-below-the-floor": "collecting",
     "feed-list-under-old-token": "default",
 }
 """Each bug with the profile that dwells on it."""
