@@ -147,7 +147,7 @@ class Guarantees:
         seen = self._reads.get(key, []) if len(keys) == 1 and desk.dice.random() < 0.4 else None
         if desk.dice.random() < 0.6:
             self._reads[key] = list(store.record(key).versions)
-        if seen is not None and not self._node.cluster.oracle.may_write_over(key, seen):
+        if seen is not None and not self._node.cluster.oracle.may_write_over(store, key, seen):
             return None
         if seen is not None:
             self._node.cluster.count("writes that saw only some")

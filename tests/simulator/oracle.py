@@ -247,9 +247,13 @@ class Oracle:
         held = self._closure(store.record(key)) | self._gone_for(key, store.known_now())
         return not self._gone(key) & ~held or self._lets(key)
 
-    def may_write_over(self, key: bytes, seen: Iterable[Version]) -> bool:
-        """The same for a write that supersedes no more than it has seen."""
-        return not self._gone(key) & ~self._closure_of(seen) or self._lets(key)
+    def may_write_over(self, store: ModelStore, key: bytes, seen: Iterable[Version]) -> bool:
+        """The same for a write that supersedes no more than it has seen, and what this node has
+        acknowledged: a directory that came back may hold deletes that it has not."""
+        unseen = self._gone(key) & ~self._closure_of(seen)
+        durable = store.durable_known()
+        beside = [one for one in self._by_key.get(key, ()) if one.bit & unseen]
+        return all(one.version.dot in durable for one in beside) or self._lets(key)
 
     def moment_ms(self) -> int:
         """See `Ledger`."""
