@@ -2,10 +2,11 @@
 
     python -m benchmarks.bench_fullstate [--keys 1000000] [--differences 0 10 1000] [--rounds 3]
 
-Two nodes hold the same million records of 100 bytes, and their known sets are incomparable: each
-has collected a delete of its own that the other never saw, so both pull a full-state round at their
-first contact. Measured from when the second node is opened: when each round was
-complete, and the bytes over both sockets, everything included.
+Two nodes hold the same million records of 100 bytes, and their known sets are incomparable: one of
+them, or each, has collected a delete of its own that the other never saw, so the other one, or both,
+pull a full-state round at their first contact. Measured from when the second node, open for a
+while, is told the address of the first: when the rounds were complete, the processor time of the
+busier node, and the bytes over both sockets, everything included.
 
 Then the bootstrap of an empty node: by the log, and, where the other one has collected something,
 by a full-state round; records/s.
@@ -13,12 +14,14 @@ by a full-state round; records/s.
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import plyvel
@@ -32,6 +35,9 @@ from replicator.store.store import Store
 
 VALUE = b"v" * 92
 BATCH = 1000
+
+SETTLE_SECONDS = 5.0
+"""What a node does after opening a large store is over by then."""
 
 
 def say(**facts: object) -> None:
@@ -49,22 +55,25 @@ def fill(directory: str, keys: int) -> None:
     db.close()
 
 
-def prepare(directory: str, *, differences: int, keys: int, name: bytes) -> None:
-    """Make a copy one that has changed some keys and collected a delete since."""
+def prepare(
+    directory: str, *, differences: int, keys: int, name: bytes, collects: bool = True
+) -> None:
+    """Make a copy one that has changed some keys and, perhaps, collected a delete since."""
     db = plyvel.DB(directory)
     store = Store.open(db, settings=Settings(join_timeout=0))
     for number in range(differences):
         place = number * (keys // differences) + (name == b"b")
         store.put(b"key:%010d" % place, b"changed by " + name)
-    gone = b"gone " + name
-    store.put(gone, b"")
-    store.delete(gone)
-    record = store.record(gone)
-    batch = store.db.write_batch()
-    store.remove(batch, gone, record)
-    store.own_known_row(batch)
-    batch.put(floor_key(store.number), SEQ.pack(store.seq))
-    batch.write()
+    if collects:
+        gone = b"gone " + name
+        store.put(gone, b"")
+        store.delete(gone)
+        record = store.record(gone)
+        batch = store.db.write_batch()
+        store.remove(batch, gone, record)
+        store.own_known_row(batch)
+        batch.put(floor_key(store.number), SEQ.pack(store.seq))
+        batch.write()
     store.close()
     db.close()
 
@@ -82,6 +91,11 @@ def count_bytes() -> dict[str, int]:
     return counts
 
 
+def cpu_seconds() -> float:
+    """What this process has used of the processors."""
+    return sum(os.times()[:2])
+
+
 def serve(directory: str, port: int | None) -> None:
     """A node that tells of each round from its peer, until its input ends."""
     counts = count_bytes()
@@ -96,17 +110,17 @@ def serve(directory: str, port: int | None) -> None:
         )
 
     db = plyvel.DB(directory, create_if_missing=True)
-    begun = time.time()
     with replicator.replicate(
-        db,
-        port=0 if port is None else None,
-        peers=[] if port is None else [f"127.0.0.1:{port}"],
-        discovery=(),
-        join_timeout=0.0,
+        db, port=0 if port is None else None, peers=[], discovery=(), join_timeout=0.0
     ) as node:
         node.on("round", completed)
-        say(port=node.address[1] if node.address else 0, begun=begun)
+        time.sleep(SETTLE_SECONDS)
+        before = cpu_seconds()
+        say(port=node.address[1] if node.address else 0, begun=time.time())
+        if port is not None:
+            node.add_peer(f"127.0.0.1:{port}")
         sys.stdin.readline()
+        say(cpu=cpu_seconds() - before)
         say(sent=counts["sent"], digest=node.digest())
 
 
@@ -127,22 +141,34 @@ def finish(process: subprocess.Popen[bytes]) -> dict[str, float]:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"\n")
     process.stdin.close()
-    found = {}
+    found: dict[str, float] = {}
     for line in process.stdout:
-        found = json.loads(line)
+        found |= json.loads(line)
     process.wait()
     return found
 
 
-def meet(first: str, second: str, both: bool) -> dict[str, float]:
-    """One run: two nodes meet. Times of the first round at each of them."""
+def full_round(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """Wait for the first full-state round of a node."""
+    while not (told := answer(process))["full"]:
+        pass
+    return told
+
+
+def meet(first: str, second: str, *, both: bool = False, full: bool = True) -> dict[str, float]:
+    """One run: two nodes meet.
+
+    Args:
+        both: whether both have a full-state round to wait for, else the second.
+        full: whether that is one; else any round of the second is waited for.
+    """
     a = node(first)
     try:
         b = node(second, int(answer(a)["port"]))
         try:
             begin = answer(b)["begun"]
-            at_b = answer(b)
-            at_a = answer(a) if both else at_b
+            at_b = full_round(b) if full else answer(b)
+            at_a = full_round(a) if both else at_b
             time.sleep(0.5)
             last_b, last_a = finish(b), finish(a)
             assert last_a["digest"] == last_b["digest"], "they do not hold the same"
@@ -151,8 +177,7 @@ def meet(first: str, second: str, both: bool) -> dict[str, float]:
     finally:
         a.kill()
     return {
-        "full": float(at_b["full"]),
-        "first": min(at_a["at"], at_b["at"]) - begin,
+        "cpu": max(last_a["cpu"], last_b["cpu"]),
         "seconds": max(at_a["at"], at_b["at"]) - begin,
         "bytes": last_a["sent"] + last_b["sent"],
         "records": at_a["records"] + at_b["records"],
@@ -165,11 +190,12 @@ def copy(source: str, target: str) -> str:
     return target
 
 
-def compare(base: str, directory: str, keys: int, differences: int) -> dict[str, float]:
-    for name in ("a", "b"):
-        at = copy(base, f"{directory}/{name}")
-        prepare(at, differences=differences, keys=keys, name=name.encode())
-    return meet(f"{directory}/a", f"{directory}/b", both=True)
+def compare(base: str, directory: str, keys: int, differences: int, both: bool) -> dict[str, float]:
+    for name in (b"a", b"b"):
+        at = copy(base, f"{directory}/{name.decode()}")
+        collects = both or name == b"a"
+        prepare(at, differences=differences, keys=keys, name=name, collects=collects)
+    return meet(f"{directory}/a", f"{directory}/b", both=both)
 
 
 def bootstrap(base: str, directory: str, keys: int, full: bool) -> dict[str, float]:
@@ -178,9 +204,7 @@ def bootstrap(base: str, directory: str, keys: int, full: bool) -> dict[str, flo
         prepare(at, differences=0, keys=keys, name=b"a")
     shutil.rmtree(f"{directory}/b", ignore_errors=True)
     Path(f"{directory}/b").mkdir()
-    result = meet(at, f"{directory}/b", both=False)
-    assert bool(result["full"]) == full
-    return result
+    return meet(at, f"{directory}/b", full=full)
 
 
 def main() -> None:
@@ -198,20 +222,21 @@ def main() -> None:
     try:
         base = f"{directory}/base"
         fill(base, options.keys)
-        for differences in options.differences:
+        for differences, both in product(options.differences, (False, True)):
             runs = [
-                compare(base, directory, options.keys, differences) for _ in range(options.rounds)
+                compare(base, directory, options.keys, differences, both)
+                for _ in range(options.rounds)
             ]
-            name = f"{options.keys:,} keys, {differences:,} differ at each"
+            name = f"{options.keys:,} keys, {differences:,} differ at each, "
+            name += "two rounds" if both else "one round"
             print(
-                f"{name:<40} first round {median(runs, 'first'):>6.2f} s, both "
-                f"{median(runs, 'seconds'):>6.2f} s, {median(runs, 'bytes') / 1000:>8,.1f} kB, "
-                f"{median(runs, 'records'):,.0f} records"
+                f"{name:<48} {median(runs, 'seconds'):>6.2f} s (CPU {median(runs, 'cpu'):.2f} s), "
+                f"{median(runs, 'bytes') / 1000:>8,.1f} kB, {median(runs, 'records'):,.0f} records"
             )
         for full in () if options.no_bootstrap else (False, True):
             runs = [bootstrap(base, directory, options.keys, full) for _ in range(options.rounds)]
             name = "bootstrap by a full-state round" if full else "bootstrap by the log"
-            print(f"{name:<40} {options.keys / median(runs, 'first'):>10,.0f} records/s")
+            print(f"{name:<40} {options.keys / median(runs, 'seconds'):>10,.0f} records/s")
     finally:
         shutil.rmtree(directory)
 
