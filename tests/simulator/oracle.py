@@ -141,7 +141,13 @@ class Oracle:
         if key in self._rotten:
             self._rotten[key] = False
         past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
-        self._enter(node, version, past)
+        self._enter(node, version, past & ~self._unseen(node, key, seen))
+
+    def _unseen(self, node: str, key: bytes, seen: Iterable[Version]) -> int:
+        """What is live at the node and was not seen, though it was collected once: a restore may
+        bring it back."""
+        watched = self._watched.get(node)
+        return watched.live.get(key, 0) & ~self._closure_of(seen) if watched else 0
 
     def _known_of(self, node: str) -> KnownSet:
         watched = self._watched.get(node)

@@ -315,6 +315,10 @@ def make(seed: int, profile_name: str = "default") -> Plan:
     if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
         faults |= {"clock jump"}
     faults |= {"damage", "expiry"} & set(profile.always)
+    if "damage" in faults:
+        # What a repair forgot, and nobody but a forgotten member holds, is closed (R10): that one
+        # brings back what was deleted since.
+        faults -= {"forget"}
     if "expiry" in faults:  # R8 takes the clocks of all that take part at their word
         faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback", "clock jump"}
     # The version before finds no differences, so there they are not mended everywhere.
