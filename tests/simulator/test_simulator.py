@@ -11,15 +11,19 @@ from .run import run
 
 BLOCK = 20
 CLEAN = {
-    "default": 160,
-    "small": 400,
+    "default": 100,
+    "small": 80,
     "durability": 100,
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
     "returns": 40,
     "damage": 60,
-    "expiry": 100,
+    "expiry": 60,
+    "forgets": 40,
+    "forks": 40,
+    "watching": 20,
+    "outsiders": 20,
 }
 """Seeds run of each profile, from 0."""
 
@@ -64,6 +68,22 @@ PLANTED = {
     "speaks-newest": "versions",
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
+    "contexts-not-raised": "returns",
+    "others-during-full-round": "returns",
+    "ranges-without-absence": "returns",
+    "splits-forgotten": "returns",
+    "mending-consults-known": "rot",
+    "counts-only": "returns",
+    "closed-in-merge": "forgets",
+    "closed-not-reissued": "forgets",
+    "fork-keeps-durable-row": "forks",
+    "durable-before-sync": "default",
+    "closed-in-contexts": "forgets",
+    "unseen-own-superseded": "default",
+    "feed-keeps-what-was-lost": "default",
+    "feed-forgets-what-it-showed": "collecting",
+    "feed-below-the-floor": "default",
+    "feed-list-under-old-token": "default",
 }
 """Each bug with the profile that dwells on it."""
 
