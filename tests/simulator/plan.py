@@ -188,6 +188,7 @@ PROFILES = {
         0.4,
         atomic=(0, 100),
         sync=(0.3, 2.0),
+        deletes=(0.4, 0.6),
     ),
     "watching": Profile(
         "digests compared whatever happens: none differ",
