@@ -80,6 +80,7 @@ PLAIN: Mapping[str, tuple[Callable[[Rows], object], dict[Kind, int]]] = {
     "added where deleted": (lambda found: found.put(b"k014", b"x"), {Kind.ADDED: 1}),
     "kind": (row_changed(b"k010", 0, b"\x03"), {Kind.INDEX: 1, Kind.LOG_LOST: 1}),
     "flags": (row_changed(b"k010", 1, b"\x02"), {Kind.INDEX: 1, Kind.LOG_LOST: 1}),
+    "delete's flags": (row_changed(b"k014", 1, b"\x03"), {Kind.INDEX: 1, Kind.LOG_LOST: 1}),
     "number": (row_changed(b"k010", 2, b"\0\0\0\x07"), {Kind.INDEX: 1, Kind.LOG_LOST: 1}),
     "seq": (row_changed(b"k010", 6, b"\x80"), {Kind.INDEX: 1, Kind.LOG_LOST: 1}),
     "another seq": (
