@@ -43,6 +43,9 @@ class Ledger(Protocol):
     def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
         """A write that has seen these is about to be committed at `node`."""
 
+    def issued_again(self, node: str, version: Version, seen: Iterable[Version]) -> None:
+        """The same of a write that has been there under a dot that was closed (R10)."""
+
     def withdrawn(self, version: Version) -> None:
         """It was not committed."""
 
@@ -723,7 +726,7 @@ class ModelStore:
                 if version.dot in closed and version.dot.origin != self.origin:
                     dot = Dot(self.origin, known.highest(self.origin) + 1)
                     versions[place] = replace(version, dot=dot)
-                    self.ledger.issued(self.habits.node, versions[place], Record((version,), {}))
+                    self.ledger.issued_again(self.habits.node, versions[place], (version,))
                     again.append(versions[place])
                     known.add(*dot)
                     context[dot.origin] = dot.seq

@@ -123,9 +123,14 @@ class Oracle:
 
     def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
         """A write that has seen these is about to be committed at `node`."""
-        dot = version.dot
         if fault := self._clocks.fault(node, version):
             raise Violation(fault)
+        self.issued_again(node, version, seen)
+
+    def issued_again(self, node: str, version: Version, seen: Iterable[Version]) -> None:
+        """The same of a write that has been there under another dot (R10): its timestamp is not
+        new."""
+        dot = version.dot
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
