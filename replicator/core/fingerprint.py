@@ -145,6 +145,8 @@ def _versions(key: bytes, row: bytes, moment_ms: int | None) -> tuple[list[bytes
 
 def _versions_of(row: bytes, moment_ms: int) -> tuple[list[bytes], bool]:
     if row[0] == rows.SINGLE:
+        if len(row) != _SIZE:
+            raise struct.error("a short row of another length")
         return [row], not row[1] & rows.DELETE
     _, _, count, _ = _HEAD.unpack_from(row)
     place = _HEAD.size

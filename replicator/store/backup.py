@@ -70,7 +70,7 @@ from replicator.store.origins import origins_of
 from replicator.store.store import Store
 
 STATE_TAGS = (CLOSED, FLOOR, MEMBER, ORIGIN)
-STATE_META = ("cluster", "resolver", "want_full")
+STATE_META = ("cluster", "full", "resolver", "want_full")
 """Rows that a backup holds as they are, in increments too, beside the known set; the other meta
 rows belong to the life that the store had."""
 

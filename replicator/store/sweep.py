@@ -37,6 +37,7 @@ from replicator.store.keyspace import (
     expiry_key,
     swept_key,
 )
+from replicator.store.pace import Pace
 from replicator.store.resolving import Settler
 from replicator.store.state import State
 
@@ -46,6 +47,9 @@ _ALONE = bytes([rows.GENERAL, 0, 0, 0, 1])
 _MERGED = bytes([rows.GENERAL, 0xFF, 0xFF])
 _PLACE, _CHECKSUM, _MOMENT = slice(10, 22), slice(38, 42), slice(42, 50)
 """How rows begin (`replicator.core.rows`), and what lies where in one of a single version."""
+
+KEY_BYTES = 400
+"""What settling a key puts into the memtable beside its values, roughly."""
 
 Merged = dict[bytes, tuple[bytes, Resolution]]
 """Keys whose value the resolver has merged: of which index row, and what came of it."""
@@ -63,6 +67,8 @@ class Sweeper:
         self._state = state
         self._settler = settler
         self._is_foreign = False
+        self._pace = Pace(state.level)
+        self._written_bytes = 0
         self.swept = 0
 
     def at_opening(self, *, is_foreign: bool) -> None:
@@ -118,6 +124,8 @@ class Sweeper:
 
     def _paused(self, left: int) -> int:
         time.sleep(SWEEP_PAUSE_SECONDS)
+        self._pace.give_way(self._written_bytes)
+        self._written_bytes = 0
         return left - 1
 
     def _rows(self, start: bytes, stop: bytes, most: int) -> list[bytes]:
@@ -145,6 +153,7 @@ class Sweeper:
             size += self._settle(batch, some[done], merged)
             done += 1
         state.commit_quietly(batch)
+        self._written_bytes += size + done * KEY_BYTES
         return done
 
     def _merged_among(self, some: list[bytes]) -> Merged:

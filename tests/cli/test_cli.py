@@ -116,7 +116,7 @@ def test_scan(data: Path, options: list[str], keys: str) -> None:
 
 
 def test_scans_longer_than_a_page(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replicator.faces.commands.PAGE_ITEMS_MAX", 2)
+    monkeypatch.setattr("replicator.faces.words.PAGE_ITEMS_MAX", 2)
     where = ["--data", str(data), "--json"]
     assert len(documents(run("scan", *where))) == 3
     assert len(documents(run("scan", "--limit", "2", *where))) == 2

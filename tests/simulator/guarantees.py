@@ -269,8 +269,8 @@ class Reader:
                 break
         else:
             raise Violation(f"a reader at {store.habits.node} comes to no end")
-        if "expiry" in self._cluster.plan.faults:
-            return  # an expiry is no write: the feed does not tell of it
+        if "expiry" in self._cluster.plan.faults or self._cluster.oracle.has_rot:
+            return  # neither an expiry nor what is mended (R16) is a write: the feed tells of none
         if self._mirror != store.visible():
             raise Violation(
                 f"a reader that has read all at {store.habits.node} shows {self._mirror} instead "

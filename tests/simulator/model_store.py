@@ -40,11 +40,11 @@ SKEW_MAX_MS = 3_600_000
 class Ledger(Protocol):
     """Who keeps the books outside of the system: `oracle.Oracle`."""
 
-    def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
-        """A write that has seen these is about to be committed at `node`."""
-
-    def issued_again(self, node: str, version: Version, seen: Iterable[Version]) -> None:
-        """The same of a write that has been there under a dot that was closed (R10)."""
+    def issued(
+        self, node: str, version: Version, seen: Iterable[Version], *, is_again: bool = False
+    ) -> None:
+        """A write that has seen these is about to be committed at `node`; perhaps an earlier one
+        under a new dot."""
 
     def withdrawn(self, version: Version) -> None:
         """It was not committed."""
@@ -264,7 +264,7 @@ class ModelStore:
             self._reissues += 1
             checksum = 0 if version.value is None else crc32(version.value)
             again = replace(version, dot=Dot(fresh, self._reissues), checksum=checksum)
-            self.ledger.issued(self.habits.node, again, ABSENT)
+            self.ledger.issued(self.habits.node, again, (), is_again=True)
             versions.append(again)
         return Record(tuple(versions), {fresh: self._reissues} if versions else {})
 
@@ -726,7 +726,7 @@ class ModelStore:
                 if version.dot in closed and version.dot.origin != self.origin:
                     dot = Dot(self.origin, known.highest(self.origin) + 1)
                     versions[place] = replace(version, dot=dot)
-                    self.ledger.issued_again(self.habits.node, versions[place], (version,))
+                    self.ledger.issued(self.habits.node, versions[place], [version], is_again=True)
                     again.append(versions[place])
                     known.add(*dot)
                     context[dot.origin] = dot.seq

@@ -121,16 +121,17 @@ class Oracle:
 
     # The books
 
-    def issued(self, node: str, version: Version, seen: Iterable[Version]) -> None:
-        """A write that has seen these is about to be committed at `node`."""
-        if fault := self._clocks.fault(node, version):
-            raise Violation(fault)
-        self.issued_again(node, version, seen)
+    def issued(
+        self, node: str, version: Version, seen: Iterable[Version], *, is_again: bool = False
+    ) -> None:
+        """A write that has seen these is about to be committed at `node`.
 
-    def issued_again(self, node: str, version: Version, seen: Iterable[Version]) -> None:
-        """The same of a write that has been there under another dot (R10): its timestamp is not
-        new."""
+        Args:
+            is_again: whether it is an earlier one under a new dot: then its timestamp is, too.
+        """
         dot = version.dot
+        if not is_again and (fault := self._clocks.fault(node, version)):
+            raise Violation(fault)
         for other in self._by_dot.get(dot, ()):
             if dot.seq <= self._rolled_back.get(dot.origin, dot.seq):
                 raise Violation(f"{node} issues the dot {dot} twice: it was the {other} (R13)")
@@ -308,6 +309,8 @@ class Oracle:
             Violation: it is lost.
         """
         key, write = version.key, self._write(version)
+        if key in self._rotten:
+            return  # a node has lost it behind its own back
         held = self.held(store).get(key, 0)
         if not write.bit & (held | self._again(key, held)):
             raise Violation(

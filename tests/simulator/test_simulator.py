@@ -11,18 +11,19 @@ from .run import run
 
 BLOCK = 20
 CLEAN = {
-    "default": 160,
-    "small": 400,
+    "default": 100,
+    "small": 80,
     "durability": 100,
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
     "returns": 40,
-    "overlaps": 20,
-    "forgets": 60,
-    "forks": 40,
     "damage": 60,
-    "expiry": 100,
+    "expiry": 60,
+    "forgets": 40,
+    "forks": 40,
+    "watching": 20,
+    "outsiders": 20,
 }
 """Seeds run of each profile, from 0."""
 
@@ -42,11 +43,6 @@ PLANTED = {
     "claims-complete-each-other": "collecting",
     "floor-left-behind": "collecting",
     "log-only-catch-up": "collecting",
-    "contexts-not-raised": "returns",
-    "others-during-full-round": "overlaps",
-    "closed-in-merge": "forgets",
-    "closed-in-contexts": "forgets",
-    "closed-not-reissued": "forgets",
     "no-watermark": "default",
     "watermark-at-once": "collecting",
     "tombstone-beside-put": "default",
@@ -65,7 +61,6 @@ PLANTED = {
     "torn-log-kept": "durability",
     "no-fork-detection": "default",
     "fork-by-issued": "default",
-    "fork-keeps-durable-row": "forks",
     "acknowledges-known": "default",
     "watermark-of-neighbours": "default",
     "last-account-wins": "default",
@@ -73,6 +68,22 @@ PLANTED = {
     "speaks-newest": "versions",
     "increment-without-absence": "returns",
     "increment-of-own-writes": "returns",
+    "contexts-not-raised": "returns",
+    "others-during-full-round": "returns",
+    "ranges-without-absence": "returns",
+    "splits-forgotten": "returns",
+    "mending-consults-known": "rot",
+    "counts-only": "returns",
+    "closed-in-merge": "forgets",
+    "closed-not-reissued": "forgets",
+    "fork-keeps-durable-row": "forks",
+    "durable-before-sync": "default",
+    "closed-in-contexts": "forgets",
+    "unseen-own-superseded": "default",
+    "feed-keeps-what-was-lost": "default",
+    "feed-forgets-what-it-showed": "collecting",
+    "feed-below-the-floor": "default",
+    "feed-list-under-old-token": "default",
 }
 """Each bug with the profile that dwells on it."""
 

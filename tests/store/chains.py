@@ -6,6 +6,7 @@ from typing import Any
 from replicator.store.backup import BackupProgress, back_up
 from replicator.store.restore import restore
 from replicator.store.store import Store
+from replicator.store.verify.directory import stopped
 
 from .places import Place, patient
 
@@ -18,6 +19,8 @@ def backed_up(store: Store, path: Path, **options: Any) -> BackupProgress:
 
 
 def restored(directory: Path, *files: Path, prefix: bytes | None = None) -> Place:
-    """A directory made of a backup, not opened yet."""
+    """A directory made of a backup, verified and not opened yet."""
     restore(files, directory)
+    with stopped(directory) as found, found.scan(prefix or b"") as scan:
+        assert list(scan.faults()) == []
     return Place(directory, prefix=prefix, settings=patient())

@@ -24,6 +24,7 @@ from replicator.store.keyspace import (
     expiry_key,
     known_key,
     meta_key,
+    pack_known,
     pack_meta,
 )
 from replicator.store.store import Store
@@ -137,7 +138,12 @@ def test_members_closed_dots_and_all_else_that_is_known(place: Place, directory:
     store.save_members([(other, 4)])
     store.origins.intern(7)
     closed = closed_key(store.origins.number(7), 3)
-    for key, row in ((closed, SEQ.pack(9)), (meta_key("want_full"), pack_meta(1))):
+    unexplained = pack_known(KnownSet({7: [1, 9]}))
+    for key, row in (
+        (closed, SEQ.pack(9)),
+        (meta_key("want_full"), pack_meta(1)),
+        (meta_key("full"), unexplained),
+    ):
         store.db.put(key, row)
     backed_up(store, directory / "full")
     place.close()
@@ -150,11 +156,12 @@ def test_members_closed_dots_and_all_else_that_is_known(place: Place, directory:
         assert found.members() == [(other, 4)]
 
     store = place.open()
-    store.db.delete(closed)
-    store.db.delete(meta_key("want_full"))
+    gone = {closed, meta_key("want_full"), meta_key("full")}
+    for key in gone:
+        store.db.delete(key)
     backed_up(store, directory / "one", since=directory / "full")
     made = restored(directory / "rr", directory / "full", directory / "one")
-    assert not {closed, meta_key("want_full")} & set(state_rows(made))
+    assert not gone & set(state_rows(made))
 
 
 def test_keys_that_expire_are_looked_at(store: Store, directory: Path) -> None:
@@ -313,6 +320,8 @@ def test_any_chain_is_the_last_store(
             files.append(directory / f"file {number}")
             backed_up(one, files[-1], since=files[-2] if number else None)
             with restored(directory / f"r{number}", *files) as made:
+                one.sweep()
+                made.sweep()
                 assert contents(made) == contents(one)
                 assert made.digest(0) == one.digest(0)
                 assert (made.known(), made.floor) == (one.known(), one.floor)
@@ -325,11 +334,16 @@ def test_any_chain_is_the_last_store(
 def _act(random: Random, one: Store, two: Store) -> None:
     store = random.choice((one, two))
     key = b"key %d" % random.randint(0, 5)
-    match random.choice(("put", "put", "delete", "delete", "meet", "collect", "collect")):
+    match random.choice(("put", "put", "delete", "delete", "expire", "meet", "collect", "collect")):
         case "put":
             store.put(key, random.randbytes(3))
         case "delete":
             store.delete(key)
+        case "expire":
+            moment = time.time_ns() // 1_000_000 + random.choice((1, 3_600_000))
+            store.write([(key, b"expires")], expiries={key: moment})
+            time.sleep(0.002)
+            store.sweep()
         case "meet":
             pull(one, two)
             pull(two, one)

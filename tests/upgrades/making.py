@@ -29,9 +29,6 @@ from replicator.store.keyspace import INDEX, after
 from replicator.store.store import Store
 
 SETTINGS = Settings(join_timeout=0.0)
-MOMENT_MS = 1_900_000_000_000
-"""The moment at which digests are taken."""
-
 FAR_MS = 4_000_000_000_000
 PEER = 0xBBBB_0000_0000_0001
 """An origin that writes values which expire."""
@@ -57,7 +54,6 @@ def describe(store: Store) -> dict[str, Any]:
         "origin": f"{store.origin:016x}",
         "own": [store.seq, store.shown],
         "cluster": store.cluster_id and store.cluster_id.hex(),
-        "digest": store.digest(MOMENT_MS),
         "members": sorted(
             [
                 f"{member.origin:016x}",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -43,7 +44,8 @@ class Cluster:
         return self._directory / name
 
     def become_equal(self) -> None:
-        """Every node takes writes; all end with all of them, and with one digest."""
+        """Every node takes writes; all end with all of them, and nodes of one version with one
+        digest."""
         names = sorted(self.daemons)
         for name in names:
             put(self.path(name), f"of {name}", name)
@@ -52,13 +54,22 @@ class Cluster:
             done = replicator("delete", "gone", "--data", str(self.path(name)))
             assert done.exit_code in (0, 1)  # another node's delete may have come before
         until(lambda: all(self.keys(name) >= {f"of {one}" for one in names} for name in names))
-        first, *others = (str(self.path(name)) for name in names)
-        compare = ["digest", "--data", first, *(x for other in others for x in ("--with", other))]
-        until(lambda: replicator(*compare).exit_code == 0)
-        assert len({get(self.path(name), "all") for name in names}) == 1
+        until(lambda: all(self.shown(name) == self.shown(names[0]) for name in names))
+        for is_old in (True, False):
+            paths = [self.path(name) for name in names if ("old" in name) is is_old]
+            until(lambda paths=paths: len(set(map(digest, paths))) <= 1)
         for daemon in self.daemons.values():
             assert "Traceback" not in daemon.log
             assert "protocol" not in daemon.log
+
+    def shown(self, name: str) -> list[Any]:
+        """Every key with its value, and every key in conflict with its versions."""
+        where = ("--data", str(self.path(name)))
+        conflicts = [
+            (one["key"], [(version["dot"], version["value"]) for version in one["versions"]])
+            for one in documents("conflicts", *where)
+        ]
+        return [documents("scan", *where), conflicts]
 
     def keys(self, name: str) -> set[str]:
         return {one["key"] for one in documents("scan", "--data", str(self.path(name)))}
@@ -66,6 +77,11 @@ class Cluster:
 
 def put(data: Path, key: str, value: str) -> None:
     assert replicator("put", key, value, "--data", str(data)).exit_code == 0
+
+
+def digest(data: Path) -> str:
+    (found,) = documents("digest", "--data", str(data))
+    return str(found["digest"])
 
 
 def get(data: Path, key: str) -> str:

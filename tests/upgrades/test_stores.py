@@ -25,7 +25,7 @@ from tests.upgrades.aside import from_earlier, package, to_earlier, translated_t
 from tests.upgrades.aside import translated_to_theirs as to_theirs
 from tests.upgrades.making import FAR_MS, describe
 
-SEEDS = range(30)
+SEEDS = range(20)
 KEYS = [b"a", b"b", b"c"]
 
 
@@ -130,7 +130,7 @@ def held(side: Side) -> dict[str, Any]:
         for key, (versions, _) in found["records"].items()
         if any(value is not None for _, _, _, value, _ in versions)
     }
-    return {"puts": puts, "digest": found["digest"], "known": found["known"]}
+    return {"puts": puts, "known": found["known"]}
 
 
 def exchange(sides: list[Side]) -> None:
@@ -170,12 +170,17 @@ def test_whatever_one_does_the_other_can_hold(seed: int, sides: list[Side]) -> N
     first, *others = map(held, sides)
     for found in others:
         assert found == first
+    for one, other in (sides[::2], sides[1::2]):
+        assert one.store.digest() == other.store.digest(), "digests are of one version"
     upgraded = sides[0]
     assert isinstance(upgraded, Before)
     before = describe(upgraded.store)
     upgraded.close()
     with Place(upgraded.path, settings=patient()) as store:
-        assert describe(store) == before
+        found = describe(store)
+        # What had expired is not shown any more (R17).
+        assert found.pop("shown").items() <= before.pop("shown").items()
+        assert found == before
         check_store(store)
 
 

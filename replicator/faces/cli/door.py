@@ -29,6 +29,9 @@ WAIT_SECONDS_MAX = 0.9 * ANSWER_SECONDS
 
 READ_BYTES = 1 << 16
 
+_MORE = object()
+"""What the reader gives where a reply has not come whole: False is a reply."""
+
 
 class Door(ABC):
     """Runs commands on one store. Not thread-safe.
@@ -40,7 +43,7 @@ class Door(ABC):
     running: bool
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=RefusedError)
+        self._reader = hiredis.Reader(replyError=RefusedError, notEnoughData=_MORE)
 
     def call(self, *arguments: bytes) -> Any:
         """Run one command.
@@ -102,7 +105,7 @@ class SocketDoor(Door):
             # ours do not arrive.
             with suppress(BrokenPipeError):
                 self._connection.sendall(encode_request(*arguments))
-            while (reply := self._reader.gets()) is False:
+            while (reply := self._reader.gets()) is _MORE:
                 data = self._connection.recv(READ_BYTES)
                 if not data:
                     raise UnreachableError(f"{self._daemon} went away")

@@ -85,7 +85,7 @@ def import_(file: BinaryIO, where: Where, skip_bad: bool, as_json: bool) -> int:
 
     The store is made where there is none. A key that shows its value already is not written again;
     a value of null deletes the key, if it is there. What a line tells of versions and contexts is
-    left aside: those belong to the store that wrote them, here each record is a new write. Keys
+    left aside, expiries too: here each record is a new write, which does not expire. Keys
     that no line names stay as they are. Each batch is written as a whole or not at all, but not
     the import; one that was cut short is simply repeated.
 

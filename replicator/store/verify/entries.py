@@ -11,6 +11,7 @@ from replicator.core import ranges, rows
 from replicator.core.dots import SEQ_MAX, Dot
 from replicator.core.record import ABSENT, Record
 from replicator.errors import FormatError
+from replicator.store.expiry import keeps_aside
 from replicator.store.keyspace import (
     EXPIRY,
     INDEX,
@@ -195,7 +196,8 @@ class Entries:
             return
         number, seq = NUMBER_SEQ.unpack(row_key[_SKIP:])
         dot = Dot(self._ground.origins.get(number, 0), seq)
-        wanted = self._ground.keeps_aside(record) and any(
+        # By the present format: an earlier one may hold rows of a step that was cut.
+        wanted = keeps_aside(record) and any(
             version.dot == dot and not version.is_delete for version in record.versions
         )
         if not wanted:

@@ -146,9 +146,9 @@ class Repair:
                         "or start with an empty directory and let the peers fill it. Nothing was "
                         "changed"
                     )
-                self._note(fault, snapshot.get)
-                row_keys = _touched(fault, self._ground, snapshot.get)
-                side_file.add(fault, [(row_key, snapshot.get(row_key)) for row_key in row_keys])
+                self._note(fault, scan.get)
+                row_keys = _touched(fault, self._ground, scan.get)
+                side_file.add(fault, [(row_key, scan.get(row_key)) for row_key in row_keys])
             self.counts = scan.counts
             if self._has_to_mark:
                 for tag in (KNOWN, FLOOR):

@@ -29,6 +29,7 @@ class Scan:
         FormatError: there is no store, or one of a newer format.
 
     Attributes:
+        get: reads a row; None also where a damaged block hides it.
         ground: what the small rows say.
         counts: how many faults of each kind so far.
     """
@@ -36,6 +37,7 @@ class Scan:
     def __init__(self, snapshot: Snapshot, prefix: bytes, here: Surroundings | None = None) -> None:
         self._snapshot = snapshot
         self._reading = Reading(snapshot, prefix)
+        self.get = self._reading.get
         self.ground: Ground = read_ground(self._reading, prefix, here)
         self.counts: Counter[Kind] = Counter()
         self._records = Records(self._reading, self.ground, time.time_ns() // 1_000_000)

@@ -48,11 +48,11 @@ class SideFile:
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
+        if os.path.lexists(path):
+            raise UsageError(f"{path} is there already: name another file")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise UsageError(f"{path} is there already: name another file") from error
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from error
         self._stream: IO[str] = os.fdopen(descriptor, "w", encoding="ascii")

@@ -283,6 +283,7 @@ READERS: Mapping[str, Callable[[str, bytes], Any]] = {
     "fork": _read_fork,
     "resolver": _read_resolver,
     "revisit": _read_cursor,
+    "full": unpack_known,
     "want_full": _read_number,
 }
 """Every meta row, with what reads it and raises FormatError, TypeError or ValueError."""
