@@ -122,11 +122,19 @@ class Oracle:
     # The books
 
     def issued(
-        self, node: str, version: Version, seen: Iterable[Version], *, is_again: bool = False
+        self,
+        node: str,
+        version: Version,
+        seen: Iterable[Version],
+        *,
+        beside: Iterable[Version] = (),
+        is_again: bool = False,
     ) -> None:
         """A write that has seen these is about to be committed at `node`.
 
         Args:
+            beside: what stays live beside it, unseen: also what was collected here once, and is
+                back since this machine was rolled back.
             is_again: whether it is an earlier one under a new dot: then its timestamp is, too.
         """
         dot = version.dot
@@ -143,6 +151,8 @@ class Oracle:
         if key in self._rotten:
             self._rotten[key] = False
         past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
+        for one in beside:
+            past &= ~self._write(one).bit
         self._enter(node, version, past)
 
     def _known_of(self, node: str) -> KnownSet:
