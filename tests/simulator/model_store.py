@@ -46,11 +46,11 @@ class Ledger(Protocol):
         version: Version,
         seen: Iterable[Version],
         *,
-        beside: Iterable[Version] = (),
+        unseen: Iterable[Version] = (),
         is_again: bool = False,
     ) -> None:
-        """A write that has seen these, and leaves others beside it, is about to be committed at
-        `node`; perhaps an earlier one under a new dot."""
+        """A write that has seen these, and not those, is about to be committed at `node`; perhaps
+        an earlier one under a new dot."""
 
     def withdrawn(self, version: Version) -> None:
         """It was not committed."""
@@ -417,8 +417,8 @@ class ModelStore:
                 version = replace(version, expiry_ms=expiries[key])
             past = [one for one in record.versions if saw is None or one.dot in saw]
             past += [one for one in seen or () if one.dot in known]
-            beside = [one for one in record.versions if one not in past]
-            self.ledger.issued(self.habits.node, version, past, beside=beside)
+            unseen = [one for one in record.versions if saw is not None and one.dot not in saw]
+            self.ledger.issued(self.habits.node, version, past, unseen=unseen)
             known.add(*dot)
             batch[key] = self.entry(self.written(record, version, saw))
             versions.append(version)

@@ -127,14 +127,14 @@ class Oracle:
         version: Version,
         seen: Iterable[Version],
         *,
-        beside: Iterable[Version] = (),
+        unseen: Iterable[Version] = (),
         is_again: bool = False,
     ) -> None:
         """A write that has seen these is about to be committed at `node`.
 
         Args:
-            beside: what stays live beside it, unseen: also what was collected here once, and is
-                back since this machine was rolled back.
+            unseen: live ones beside it that it has not seen: whoever was rolled back has collected
+                nothing, though the books say so.
             is_again: whether it is an earlier one under a new dot: then its timestamp is, too.
         """
         dot = version.dot
@@ -150,9 +150,8 @@ class Oracle:
         key = version.key
         if key in self._rotten:
             self._rotten[key] = False
-        past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
-        for one in beside:
-            past &= ~self._write(one).bit
+        gone = self._gone_for(key, self._known_of(node)) & ~self._bits_of(unseen)
+        past = self._closure_of(seen) | gone
         self._enter(node, version, past)
 
     def _known_of(self, node: str) -> KnownSet:
@@ -619,6 +618,12 @@ class Oracle:
 
     def _closure(self, record: Record) -> int:
         return self._closure_of(record.versions)
+
+    def _bits_of(self, versions: Iterable[Version]) -> int:
+        mask = 0
+        for version in versions:
+            mask |= self._write(version).bit
+        return mask
 
     def _closure_of(self, versions: Iterable[Version]) -> int:
         mask = 0
