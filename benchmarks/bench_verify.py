@@ -3,8 +3,8 @@
     python -m benchmarks.bench_verify [--keys 1000000] [--rounds 5] [--directory DIR]
 
 Random keys of 13 bytes, values of 100, half of which compresses; every row, every value's checksum
-and LevelDB's block checksums are looked at, on files that are settled. Beside the wall clock stands the
-CPU time of the thread, which other programs of the machine change less.
+and LevelDB's block checksums are looked at, on files that are settled. Beside the wall clock stands
+the CPU time of the thread, which other programs of the machine change less.
 """
 
 import argparse

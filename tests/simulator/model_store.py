@@ -41,10 +41,16 @@ class Ledger(Protocol):
     """Who keeps the books outside of the system: `oracle.Oracle`."""
 
     def issued(
-        self, node: str, version: Version, seen: Iterable[Version], *, is_again: bool = False
+        self,
+        node: str,
+        version: Version,
+        seen: Iterable[Version],
+        *,
+        unseen: Iterable[Version] = (),
+        is_again: bool = False,
     ) -> None:
-        """A write that has seen these is about to be committed at `node`; perhaps an earlier one
-        under a new dot."""
+        """A write that has seen these, and not those, is about to be committed at `node`; perhaps
+        an earlier one under a new dot."""
 
     def withdrawn(self, version: Version) -> None:
         """It was not committed."""
@@ -411,7 +417,8 @@ class ModelStore:
                 version = replace(version, expiry_ms=expiries[key])
             past = [one for one in record.versions if saw is None or one.dot in saw]
             past += [one for one in seen or () if one.dot in known]
-            self.ledger.issued(self.habits.node, version, past)
+            unseen = [one for one in record.versions if saw is not None and one.dot not in saw]
+            self.ledger.issued(self.habits.node, version, past, unseen=unseen)
             known.add(*dot)
             batch[key] = self.entry(self.written(record, version, saw))
             versions.append(version)

@@ -122,11 +122,19 @@ class Oracle:
     # The books
 
     def issued(
-        self, node: str, version: Version, seen: Iterable[Version], *, is_again: bool = False
+        self,
+        node: str,
+        version: Version,
+        seen: Iterable[Version],
+        *,
+        unseen: Iterable[Version] = (),
+        is_again: bool = False,
     ) -> None:
         """A write that has seen these is about to be committed at `node`.
 
         Args:
+            unseen: live ones beside it that it has not seen: whoever was rolled back has collected
+                nothing, though the books say so.
             is_again: whether it is an earlier one under a new dot: then its timestamp is, too.
         """
         dot = version.dot
@@ -142,14 +150,9 @@ class Oracle:
         key = version.key
         if key in self._rotten:
             self._rotten[key] = False
-        past = self._closure_of(seen) | self._gone_for(key, self._known_of(node))
-        self._enter(node, version, past & ~self._unseen(node, key, seen))
-
-    def _unseen(self, node: str, key: bytes, seen: Iterable[Version]) -> int:
-        """What is live at the node and was not seen, though it was collected once: a restore may
-        bring it back."""
-        watched = self._watched.get(node)
-        return watched.live.get(key, 0) & ~self._closure_of(seen) if watched else 0
+        gone = self._gone_for(key, self._known_of(node)) & ~self._bits_of(unseen)
+        past = self._closure_of(seen) | gone
+        self._enter(node, version, past)
 
     def _known_of(self, node: str) -> KnownSet:
         watched = self._watched.get(node)
@@ -615,6 +618,12 @@ class Oracle:
 
     def _closure(self, record: Record) -> int:
         return self._closure_of(record.versions)
+
+    def _bits_of(self, versions: Iterable[Version]) -> int:
+        mask = 0
+        for version in versions:
+            mask |= self._write(version).bit
+        return mask
 
     def _closure_of(self, versions: Iterable[Version]) -> int:
         mask = 0

@@ -9,7 +9,6 @@ from replicator.core.known import KnownSet, below_floor
 from replicator.core.merge import Seen
 from replicator.core.record import Record, Version
 from replicator.core.token import write_token
-from replicator.protocol.acknowledging import Acknowledgements
 from replicator.protocol.effects import MadeDurable, MakeDurable
 
 from .cluster import Parts
@@ -25,36 +24,6 @@ class SaysDurableBeforeSync(Guarantees):
 
     def make_durable(self, session: "Session", effect: MakeDurable) -> None:
         self._later(lambda: session.tell(MadeDurable(effect.dots)))
-
-
-class CountsAnyAccount(Guarantees):
-    """R13: an account that holds own dots which were never shown counts as an acknowledgement"""
-
-    def begin(self) -> None:
-        super().begin()
-        assert self._acknowledgements is not None
-        self._acknowledgements._shown = lambda: 2**62
-
-
-class CountsTheOldDots(Acknowledgements):
-    """R13: after a fork it goes on waiting for what was given up"""
-
-    def _current(self, dots: KnownSet) -> KnownSet:
-        return dots
-
-
-class WaitsForTheOldDots(Guarantees):
-    """R13: after a fork it is waited for the dots that were given up"""
-
-    def begin(self) -> None:
-        super().begin()
-        node = self._node
-        self._acknowledgements = CountsTheOldDots(
-            node.membership.roster,
-            lambda: node.store.origin,
-            lambda: 2**62,
-            node.store.known,
-        )
 
 
 class SupersedesTheUnseen(ModelStore):
@@ -126,8 +95,6 @@ class ListsUnderTheOldToken(Reader):
 
 PROMISES: Mapping[str, tuple[type, Parts]] = {
     "durable-before-sync": (SaysDurableBeforeSync, Parts(guarantees=SaysDurableBeforeSync)),
-    "any-account-counts": (CountsAnyAccount, Parts(guarantees=CountsAnyAccount)),
-    "old-dots-count": (WaitsForTheOldDots, Parts(guarantees=WaitsForTheOldDots)),
     "unseen-own-superseded": (SupersedesTheUnseen, Parts(store=SupersedesTheUnseen)),
     "collectable-beside-unseen": (LeavesCollectableUnseen, Parts(store=LeavesCollectableUnseen)),
     "feed-skips-gaps": (SkipsGaps, Parts(reader=SkipsGaps)),

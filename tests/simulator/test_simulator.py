@@ -11,15 +11,15 @@ from .run import run
 
 BLOCK = 20
 CLEAN = {
-    "default": 100,
-    "small": 80,
+    "default": 160,
+    "small": 400,
     "durability": 100,
     "collecting": 60,
     "crowd": 20,
     "versions": 60,
     "returns": 40,
     "damage": 60,
-    "expiry": 60,
+    "expiry": 100,
     "forgets": 40,
     "forks": 40,
     "watching": 20,
@@ -80,9 +80,11 @@ PLANTED = {
     "durable-before-sync": "default",
     "closed-in-contexts": "forgets",
     "unseen-own-superseded": "default",
+    "collectable-beside-unseen": "collecting",
+    "feed-skips-gaps": "collecting",
     "feed-keeps-what-was-lost": "default",
     "feed-forgets-what-it-showed": "collecting",
-    "feed-below-the-floor": "default",
+    "feed-below-the-floor": "collecting",
     "feed-list-under-old-token": "default",
 }
 """Each bug with the profile that dwells on it."""
