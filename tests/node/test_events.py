@@ -71,7 +71,7 @@ def test_off_takes_back_one_on() -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     events = Events()
-    known = "connect, connection, round, conflict, error"
+    known = "connect, connection, round, conflict, difference, error"
     with pytest.raises(UsageError, match=known):
         events.on("conect", print)
     with pytest.raises(UsageError, match=known):
