@@ -95,7 +95,7 @@ well, though another has them already."""
 COLLECT_ROWS_MAX = 4000
 """Rows of the index that one step of collecting reads."""
 
-COLLECT_RECORDS_MAX = 1000
+COLLECT_RECORDS_MAX = 500
 """Tombstones that one commit drops: it holds local writers up for some milliseconds."""
 
 COLLECT_SHRUNK_MAX = 200

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from replicator.core import ranges
-from replicator.core.known import KnownSet, below_floor
+from replicator.core.known import KnownSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ def can_go_on(
 
     It is not sound where the node does not know what the reader was shown: what a power cut or a
     fork took there (R11, R13) the reader would show for ever. The node cannot tell where deletes
-    that the reader has not seen may be collected (R8): its position lies below the purge floor.
+    that the reader has not seen may be collected (R8): it lacks something below the purge floor.
+    What the node itself lacks there was not collected, and may never come: everybody may have lost
+    it.
 
     Args:
         closed: the closed set (R10): what nobody has, no reader lacks.
@@ -60,7 +62,8 @@ def can_go_on(
         return False
     if position.listing is not None:
         return True
-    return not below_floor(position.known.union(closed), floor)
+    lacked = known.difference(position.known.union(closed))
+    return all(bounds[0] > floor.get(origin, 0) for origin, bounds in lacked.items())
 
 
 def behind(position: KnownSet, known: KnownSet, origin: int, seq: int) -> KnownSet:

@@ -31,7 +31,7 @@ def strip(path: str | os.PathLike[str], progress: Callable[[int], None] | None =
 
     Raises:
         UsageError: the directory is no LevelDB, or in use.
-        FormatError: nothing of ours is in it.
+        FormatError: nothing of ours is in it, or half of a restore.
         StorageError: LevelDB failed.
     """
     path = Path(path)
@@ -40,6 +40,10 @@ def strip(path: str | os.PathLike[str], progress: Callable[[int], None] | None =
         prefixes = read_registry(db)
         if not prefixes:
             raise FormatError(f"{path} holds nothing of the replicator")
+        if any(db.get(prefix + meta_key("restoring")) is not None for prefix in prefixes):
+            raise FormatError(
+                f"{path} is half of a restore that was cut: run replicator restore again"
+            )
         for prefix in prefixes:
             # First: without its format row the rest is foreign data, which no store opens.
             db.delete(prefix + meta_key("format"), sync=True)

@@ -286,7 +286,7 @@ def without_a_manifest(path: Path) -> None:
         (of_another_program, 3, "holds nothing of the replicator"),
         (with_a_comparator, 3, "custom comparator 'mine'"),
         (of_a_newer_format, 3, "install the newer version"),
-        (cut_by_strip, 3, "replicator strip was cut"),
+        (cut_by_strip, 3, "replicator restore or strip was cut"),
         (without_a_manifest, 3, "is no LevelDB that can be read"),
     ],
 )

@@ -44,6 +44,15 @@ def test_when_the_log_tells_all() -> None:
     assert not can_go_on(at(KnownSet({3: [1, 2]})), known, {}, NOTHING)
 
 
+def test_what_the_node_itself_lacks_is_lacked_by_no_reader() -> None:
+    """Everybody has lost a write below the floor: its gap must not make a reader begin anew for
+    ever, nor once it has come."""
+    known = KnownSet({1: [1, 3, 4, 7]})
+    assert can_go_on(at(known), known, {1: 5}, NOTHING)
+    assert not can_go_on(at(KnownSet({1: [1, 3, 4, 5]})), known, {1: 5}, NOTHING)
+    assert not can_go_on(at(known), KnownSet({1: [1, 7]}), {1: 5}, NOTHING)
+
+
 def test_what_was_shown_counts_although_it_is_not_dealt_with() -> None:
     """The state of a key may come of a dot of another origin, whose turn is yet to come."""
     position = Position(KnownSet({1: [1, 5]}), KnownSet({1: [1, 5], 2: [1, 3]}))

@@ -188,6 +188,7 @@ PROFILES = {
         0.4,
         atomic=(0, 100),
         sync=(0.3, 2.0),
+        deletes=(0.4, 0.6),
     ),
     "watching": Profile(
         "digests compared whatever happens: none differ",
@@ -332,6 +333,10 @@ def make(seed: int, profile_name: str = "default") -> Plan:
     if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
         faults |= {"clock jump"}
     faults |= {"damage", "expiry"} & set(profile.always)
+    if "damage" in faults:
+        # What a repair forgot, and nobody but a forgotten member holds, is closed (R10): that one
+        # brings back what was deleted since.
+        faults -= {"forget"}
     if "expiry" in faults:  # R8 takes the clocks of all that take part at their word
         faults -= {"forget", "gone", "newcomer", "skew", "restore", "rollback", "clock jump"}
     # The version before finds no differences, so there they are not mended everywhere.

@@ -24,6 +24,7 @@ from replicator.store.backupfile import PRESENT, STATE, Writer
 from replicator.store.keyspace import FORMAT_VERSION, meta_key, pack_meta
 from replicator.store.restore import restore
 from replicator.store.store import Store
+from replicator.store.strip import strip
 
 from .chains import backed_up, restored
 from .checker import check_store
@@ -245,6 +246,8 @@ def test_a_cut_restore_is_no_store_and_is_simply_repeated(
     with pytest.raises(FormatError, match="half of a restore that was cut"):
         Place(target, settings=patient()).open()
     assert meta_key("format") not in Place(target).rows()  # nor is it one for older versions
+    with pytest.raises(FormatError, match="half of a restore that was cut"):
+        strip(target)
     monkeypatch.undo()
     restore(chain, target)
     with Place(target, settings=patient()) as found:

@@ -124,8 +124,8 @@ def _format(reading: Reading) -> int:
     found = None if row is None else unpack_meta("format", row)
     if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
         raise FormatError(
-            "no format row: there is no store of the replicator, or replicator strip was cut and "
-            "is to be run again"
+            "no format row: there is no store of the replicator, or replicator restore or strip "
+            "was cut and is to be run again"
             if row is None
             else f"the store has format {found!r}, and this replicator knows {FORMAT_VERSION}: "
             "install the newer version"
