@@ -3,8 +3,8 @@
     python -m benchmarks.bench_fullstate [--keys 1000000] [--differences 0 10 1000] [--rounds 3]
 
 Two nodes hold the same million records of 100 bytes, and their known sets are incomparable: one of
-them, or each, has collected a delete of its own that the other never saw, so the other one, or both,
-pull a full-state round at their first contact. Measured from when the second node, open for a
+them, or each, has collected a delete of its own that the other never saw, so the other one, or
+both, pull a full-state round at their first contact. Measured from when the second node, open for a
 while, is told the address of the first: when the rounds were complete, the processor time of the
 busier node, and the bytes over both sockets, everything included.
 

@@ -96,6 +96,46 @@ def pack(record: Record, number_of: Callable[[int], int], visible: int = 0) -> b
     return b"".join(parts)
 
 
+class RaisedRows:
+    """Rows of records of one version without expiry, their contexts raised to a floor (R9): as
+    `pack` would make them of `raise_context`, without making the records.
+
+    Args:
+        floor: origin → seq.
+        number_of: origin → number; may raise.
+    """
+
+    def __init__(self, floor: Mapping[int, int], number_of: Callable[[int], int]) -> None:
+        self._floor = {number_of(origin): seq for origin, seq in floor.items()}
+        self._around: dict[int, tuple[bytes, int, bytes]] = {}
+
+    def row(
+        self, flags: int, number: int, seq: int, clock: int, timestamp: int, checksum: int
+    ) -> bytes:
+        """The row of one record; fields as in a short row."""
+        before, least, behind = self._around.get(number) or self._entries_around(number)
+        if not (before or behind) and seq >= least:
+            return SINGLE_ROW.pack(SINGLE, flags, number, seq, clock, timestamp, checksum)
+        count = (len(before) + len(behind)) // _ENTRY.size + 1
+        return b"".join(
+            (
+                _HEAD.pack(GENERAL, 0, 1, count),
+                _VERSION.pack(flags, number, seq, clock, timestamp, checksum),
+                before,
+                _ENTRY.pack(number, max(seq, least)),
+                behind,
+            )
+        )
+
+    def _entries_around(self, number: int) -> tuple[bytes, int, bytes]:
+        """The entries before that of an origin, its least seq, and the entries behind it."""
+        entries = sorted(self._floor.items())
+        before = b"".join(_ENTRY.pack(*one) for one in entries if one[0] < number)
+        behind = b"".join(_ENTRY.pack(*one) for one in entries if one[0] > number)
+        around = self._around[number] = before, self._floor.get(number, 0), behind
+        return around
+
+
 def unpack(row: bytes, key: bytes, origins: Mapping[int, int]) -> tuple[Record, int]:
     """The record that a row describes, its values not loaded (None), and the visible place.
 

@@ -32,6 +32,9 @@ from replicator.store.tally import Tally
 WRITTEN_FACTOR = 2
 """Bytes that reach the memtable per byte of a chunk, roughly: log and index beside the data."""
 
+FRESH_RECORDS_MIN = 16
+"""Records of a peer for which it is worth a look whether this store holds nothing there."""
+
 KeyAndRecord = tuple[bytes, Record | None]
 
 
@@ -122,16 +125,33 @@ class Applier:
                     self._meet(piece.chunk, KnownSet(), KnownSet(), {})
                 else:
                     self._meet(piece.chunk, remote_known, KnownSet(), floor)
-            for some in self._steps(pieces):
+            others = []
+            for piece in pieces:
+                if mends_ms is not None or not self._is_fresh(piece):
+                    others.append(piece)
+                    continue
+                make_plan = partial(self._plan_fresh, piece.chunk, remote_known, within)
+                total = _sum(total, self._do(make_plan, set(piece.chunk.keys), None, {}))
+            for some in self._steps(others):
                 make_plan = partial(self._plan_full, some, remote_known, within, mends_ms)
-                step = self._do(make_plan, {key for key, _ in some}, None, {})
-                total = Applied(
-                    total.records + step.records,
-                    total.changed + step.changed,
-                    total.conflicts + step.conflicts,
-                    total.skewed + step.skewed,
-                )
+                total = _sum(total, self._do(make_plan, {key for key, _ in some}, None, {}))
         return total
+
+    def _is_fresh(self, piece: Piece) -> bool:
+        """Whether this store holds nothing there: then absence has nothing to say, not even where
+        a local write comes in between, for that is news to the peer."""
+        if len(piece.chunk) < FRESH_RECORDS_MIN:
+            return False
+        _refuse_outside(piece.chunk.keys, piece.after, piece.upto)
+        rows_there = index_rows(self._state.db, piece.after, piece.upto, include_value=False)
+        with closing(rows_there) as index:
+            return next(index, None) is None
+
+    def _plan_fresh(self, chunk: Chunk, remote_known: KnownSet, floor: Mapping[int, int]) -> Plan:
+        plan = Plan(self._state, self._settler, self._knows)
+        plan.full_known = remote_known
+        plan.add_chunk(chunk, remote_known, floor)
+        return plan
 
     def _steps(self, pieces: Iterable[Piece]) -> Iterator[list[KeyAndRecord]]:
         """All keys of both sides in some ranges, each with what the peer has of it, in steps of
@@ -229,11 +249,7 @@ class Applier:
 
     def _stretch(self, remote_keys: list[bytes], after_key: Key, upto: Key) -> Iterator[bytes]:
         """All keys of both sides in a range, in order."""
-        if any(
-            (after_key is not None and key <= after_key) or (upto is not None and key > upto)
-            for key in remote_keys
-        ):
-            raise ProtocolError("a record of a full-state round lies outside of its stretch")
+        _refuse_outside(remote_keys, after_key, upto)
         place = 0
         rows_there = index_rows(self._state.db, after_key, upto, include_value=False)
         with closing(rows_there) as index:
@@ -246,3 +262,21 @@ class Applier:
                     place += 1
                 yield key
         yield from remote_keys[place:]
+
+
+def _refuse_outside(keys: Iterable[bytes], after_key: Key, upto: Key) -> None:
+    """Raise ProtocolError where a key lies outside of its range."""
+    if any(
+        (after_key is not None and key <= after_key) or (upto is not None and key > upto)
+        for key in keys
+    ):
+        raise ProtocolError("a record of a full-state round lies outside of its stretch")
+
+
+def _sum(one: Applied, other: Applied) -> Applied:
+    return Applied(
+        one.records + other.records,
+        one.changed + other.changed,
+        one.conflicts + other.conflicts,
+        one.skewed + other.skewed,
+    )

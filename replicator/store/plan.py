@@ -15,7 +15,7 @@ from replicator.core.chunk import Chunk
 from replicator.core.clock import TIMESTAMP_MAX
 from replicator.core.dots import SEQ_MAX, Dot
 from replicator.core.known import KnownSet
-from replicator.core.merge import merge
+from replicator.core.merge import merge, raise_context
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
 from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
@@ -96,8 +96,13 @@ class Plan:
         self.conflicts: list[Conflict] = []
         self.skewed: list[int] = []
 
-    def add_chunk(self, chunk: Chunk, remote_known: KnownSet) -> None:
+    def add_chunk(
+        self, chunk: Chunk, remote_known: KnownSet, floor: Mapping[int, int] | None = None
+    ) -> None:
         """Merge every record of a chunk.
+
+        Args:
+            floor: to which contexts are raised in a full-state round (R9).
 
         Raises:
             ProtocolError: the chunk is malformed.
@@ -110,11 +115,12 @@ class Plan:
         values = iter(chunk.values)
         get, absent = state.db.get, state.absent
         batch = self._batch
+        raised = rows.RaisedRows(floor, state.origins.number) if floor else None
         for key, row in zip(chunk.keys, chunk.rows, strict=True):
             if key >= RESERVED or len(key) > KEY_BYTES_MAX:
                 raise bad_key(key)
             if len(row) != _SINGLE_SIZE or row[0] != _SINGLE:
-                self._add_row(key, row, chunk.origins, values, remote_known)
+                self._add_row(key, row, chunk.origins, values, remote_known, floor)
                 continue
             _, flags, number, seq, clock, timestamp, checksum = _unpack_single(row)
             try:
@@ -139,13 +145,13 @@ class Plan:
                     origin.seqs.append(seq)
                     continue
                 self._fresh.append(key)
-            elif local == row and origin.number == number:
+            elif local == row and origin.number == number and raised is None:
                 continue
             else:
                 place = _overwritten(local, origin, seq) if unknown else None
                 if place is None:
                     single = iter(() if value is None else (value,))
-                    self._add_row(key, row, chunk.origins, single, remote_known)
+                    self._add_row(key, row, chunk.origins, single, remote_known, floor)
                     continue
                 batch.delete(log_key(origin.number, place))
             if origin.origin == state.origin:
@@ -156,10 +162,12 @@ class Plan:
             else:
                 batch.put(key, value)
             batch.put(log_key(origin.number, seq), key)
-            batch.put(
-                INDEX + key,
-                _pack_single(_SINGLE, flags, origin.number, seq, clock, timestamp, checksum),
-            )
+            fields = flags, origin.number, seq, clock, timestamp, checksum
+            if raised is None:
+                batch.put(INDEX + key, _pack_single(_SINGLE, *fields))
+            else:
+                state.is_littered = True
+                batch.put(INDEX + key, raised.row(*fields))
             origin.seqs.append(seq)
             origin.stamps.append(timestamp)
             self.changed += 1
@@ -180,9 +188,10 @@ class Plan:
         origins: Mapping[int, int],
         values: Iterator[bytes],
         remote_known: KnownSet,
+        floor: Mapping[int, int] | None,
     ) -> None:
-        record = decoded(key, row, origins, values)
-        self.add_record(key, record, remote_known)
+        record = raise_context(decoded(key, row, origins, values), floor or {})
+        self.add_record(key, record, remote_known, may_vanish=floor is not None)
 
     def add_record(
         self, key: bytes, remote: Record, remote_known: KnownSet, *, may_vanish: bool = False

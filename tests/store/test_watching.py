@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -21,14 +23,18 @@ from replicator.core.compare import (
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.record import Record, Version
-from replicator.errors import ClosedError, ForkedContentsError
+from replicator.errors import ClosedError, ForkedContentsError, ProtocolError
+from replicator.store import apply as apply_module
 from replicator.store import watching
+from replicator.store.apply import Applier
+from replicator.store.keyspace import MEMBER, META, ORIGIN, ROOT
+from replicator.store.plan import Plan
 from replicator.store.store import Store
 
 from .checker import check_store
 from .chunks import A, B, chunk_of
-from .places import contents, live
-from .rounds import exchange
+from .places import Place, contents, live, patient
+from .rounds import collect, exchange
 
 ALL = Stretch(None, None, COMPARE_KEYS)
 
@@ -231,6 +237,88 @@ class TestComparison:
         scan = store.watching.digest(0)
         assert scan.is_settled
         scan.close()
+
+
+class TestFresh:
+    """Records of ranges of which this store holds nothing: written without making them first."""
+
+    def test_it_comes_to_the_same(
+        self,
+        store: Store,
+        peer: Store,
+        third: Store,
+        directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Puts, deletes, siblings, expiries, several origins; contexts above and below a floor."""
+        fill(peer, 60)
+        third.write([(b"third%03d" % number, b"w") for number in range(60)])
+        for number in range(0, 60, 7):
+            peer.put(b"both%03d" % number, b"peer")
+            third.put(b"both%03d" % number, b"third")
+        exchange(peer, third)
+        peer.write([(b"key%05d" % number, None) for number in range(0, 60, 5)])
+        peer.write([(b"expires", b"v")], expiries={b"expires": 1 << 42})
+        third.put(b"key00007", b"over the peer's")
+        exchange(peer, third)
+        peer.delete(b"third011")
+        collect(peer, b"third011")
+        peer.delete(b"key00005")
+        collect(peer, b"key00005")
+        assert len(peer.floor) == 2
+        Comparison(store, peer).run()
+        monkeypatch.setattr(apply_module, "FRESH_RECORDS_MIN", 10**9)
+        place = Place(directory / "another", settings=patient())
+        another = place.open()
+        Comparison(another, peer).run()
+        keys = {*contents(peer), *(b"key%05d" % number for number in range(60))}
+        for key in keys:
+            assert store.record(key) == another.record(key)
+            if store.record(key).versions:
+                assert store.record(key).context.keys() >= peer.floor.keys()
+        assert rows_of(store) == rows_of(another)
+        assert store.known() == another.known() == peer.known()
+        for one in (store, another):
+            check_store(one)
+            assert one.digest(0) == peer.digest(0)
+        place.close()
+
+    def test_a_local_write_in_between_is_merged_with(
+        self, store: Store, peer: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(peer, 40)
+        store.delete(b"a first write")
+        collect(store, b"a first write")
+        plan = Applier._plan_fresh
+
+        def write_first(self: Applier, *arguments: Any) -> Plan:
+            if not store.record(b"key00005").versions:
+                store.put(b"key00005", b"ours")
+                store.put(b"key00005 and more", b"ours")
+            return plan(self, *arguments)
+
+        monkeypatch.setattr(Applier, "_plan_fresh", write_first)
+        Comparison(store, peer).run()
+        assert len(store.versions(b"key00005")) == 2
+        assert store.db.get(b"key00005 and more") == b"ours"
+        assert len(contents(store)) == 41
+        check_store(store)
+
+    def test_records_outside_of_their_range_are_refused(self, store: Store, peer: Store) -> None:
+        fill(peer, 40)
+        source = peer.open_source()
+        (chunk,) = source.read_all()
+        source.close()
+        for bounds in ((b"key00000", None), (None, b"key00038")):
+            with pytest.raises(ProtocolError, match="outside of its stretch"):
+                store.apply_ranges([Piece(chunk, *bounds)], KnownSet(), {})
+        assert contents(store) == {}
+
+
+def rows_of(store: Store) -> dict[bytes, bytes]:
+    """What is on the disk, but for what tells one store from another."""
+    own = (MEMBER, META, ORIGIN, ROOT)
+    return {key: row for key, row in store.db if not key.startswith(own)}
 
 
 def damage(store: Store, key: bytes) -> None:
