@@ -12,7 +12,7 @@ So two nodes that differ in ten of a million keys exchange what ten differences 
 that holds nothing is sent everything at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from replicator.config import COMPARE_FEW_KEYS
@@ -134,8 +134,3 @@ def between(low: bytes, high: bytes) -> bytes:
 def precedes(low: Key, high: Key) -> bool:
     """Whether a range that begins behind `low` may end with `high`: some key may lie in it."""
     return low is None or high is None or low < high
-
-
-def keys_of(parts: Iterable[Part]) -> int:
-    """How many records the ranges hold."""
-    return sum(one.count for part in parts for one in part.ranges)

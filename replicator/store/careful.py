@@ -2,9 +2,12 @@
 those that depend on what is there."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
+
+from plyvel._plyvel import WriteBatch
 
 from replicator.core import rows
 from replicator.core.dots import Dot
@@ -68,14 +71,9 @@ class CarefulWrites(LocalWrites):
             clock = min(max(next_clock(old, seen), seen_clock + 1), CLOCK_MAX)
             new = self._after(old, key, value, clock, expiry_ms, seen)
             resolution = self.settler.resolve(new.versions)
-            try:
+            with self._issuing(key) as batch:
                 self.absent.add(key)
-                self.install(self._batch, key, old, new, resolution)
-                if self.dirty is not None:
-                    self.dirty.add(key)
-                self._issue(self._batch, 1)
-            finally:
-                self._batch.clear()
+                self.install(batch, key, old, new, resolution)
             dot = Dot(self.origin, self.seq)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
@@ -122,17 +120,24 @@ class CarefulWrites(LocalWrites):
             if value is not None:
                 value = bytes(memoryview(value))
                 check_value(key, value)
-            try:
-                self._stage(self._batch, key, value, expiry_ms=None if value is None else expiry_ms)
-                if self.dirty is not None:
-                    self.dirty.add(key)
-                self._issue(self._batch, 1)
-            finally:
-                self._batch.clear()
+            with self._issuing(key) as batch:
+                self._stage(batch, key, value, expiry_ms=None if value is None else expiry_ms)
             dot = Dot(self.origin, self.seq)
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return value, dot
+
+    @contextmanager
+    def _issuing(self, key: bytes) -> Iterator[WriteBatch]:
+        """A batch to put the write of one key into; at the end it is committed under the next own
+        seq. The caller holds the lock."""
+        try:
+            yield self._batch
+            if self.dirty is not None:
+                self.dirty.add(key)
+            self._issue(self._batch, 1)
+        finally:
+            self._batch.clear()
 
     def _run(
         self, fn: Callable[[list[Version]], bytes | None], versions: list[Version]

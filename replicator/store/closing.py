@@ -12,34 +12,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-import plyvel
-from plyvel._plyvel import PrefixedDB
-
 from replicator.core import ranges
 from replicator.core.dots import Dot
 from replicator.core.known import KnownSet
 from replicator.core.record import Record
 from replicator.errors import ClosedError, StorageError
-from replicator.store.keyspace import CLOSED, SEQ, after, closed_key, log_key, number_seq
+from replicator.store.keyspace import SEQ, closed_key, log_key
 from replicator.store.resolving import Settler
 from replicator.store.state import State
 
 KEYS_PER_COMMIT = 500
-
-
-def read_closed(db: plyvel.DB | PrefixedDB, origins: dict[int, int]) -> KnownSet:
-    """The closed set that the rows hold.
-
-    Raises:
-        FormatError: a row's key is malformed.
-        KeyError: a row's number was never interned.
-    """
-    closed = KnownSet()
-    with db.iterator(start=CLOSED, stop=after(CLOSED)) as found:
-        for row_key, row in found:
-            number, start = number_seq(row_key)
-            closed.add_range(origins[number], start, SEQ.unpack(row)[0])
-    return closed
 
 
 class Closing:

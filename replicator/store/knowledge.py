@@ -20,15 +20,19 @@ SWALLOWED_ROWS_MAX = 1000
 """Rows that one batch removes because a larger range swallowed theirs."""
 
 
-def read_known(db: plyvel.DB | PrefixedDB, origins: dict[int, int]) -> KnownSet:
-    """The known set that the rows hold.
+def read_known(db: plyvel.DB | PrefixedDB, origins: dict[int, int], tag: bytes = KNOWN) -> KnownSet:
+    """The known set that the rows hold, or another set that is kept like it.
+
+    Args:
+        origins: number → origin.
+        tag: what the rows' keys begin with: `KNOWN`, or `CLOSED` for the closed set (R10).
 
     Raises:
         FormatError: a row's key is malformed.
         KeyError: a row's number was never interned.
     """
     known = KnownSet()
-    with db.iterator(start=KNOWN, stop=after(KNOWN)) as rows:
+    with db.iterator(start=tag, stop=after(tag)) as rows:
         for row_key, row in rows:
             number, start = number_seq(row_key)
             known.add_range(origins[number], start, SEQ.unpack(row)[0])

@@ -18,10 +18,10 @@ from replicator.core import rows
 from replicator.core.known import KnownSet
 from replicator.errors import FormatError
 from replicator.store.adoption import adopt
-from replicator.store.closing import read_closed
 from replicator.store.fork import Fork
 from replicator.store.identity import Identity, look_around, new_origin
 from replicator.store.keyspace import (
+    CLOSED,
     FLOOR,
     FORMAT_VERSION,
     INDEX,
@@ -171,7 +171,7 @@ def _read_meta(state: State) -> tuple[Identity | None, list[int] | None]:
         state.floor = {
             origins[NUMBER.unpack(number)[0]]: SEQ.unpack(row)[0] for number, row in floor
         }
-        state.closed_dots = read_closed(db, origins)
+        state.closed_dots = read_known(db, origins, CLOSED)
         if fork is not None:
             old, _, _ = [int(field) for field in fork]
             origins[old]  # known, or KeyError
