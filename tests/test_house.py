@@ -18,7 +18,7 @@ PACKAGE = ROOT / "replicator"
 
 LINES_MAX = 400
 
-LEAVES = frozenset({"config", "errors"})
+LEAVES = frozenset({"chance", "config", "errors"})
 """Modules that anyone imports, and that import none of ours."""
 
 FLOORS: dict[str, frozenset[str]] = {
@@ -129,7 +129,11 @@ def wrong_imports(path: Path) -> Iterator[str]:
             target = floor_of(tuple(rest))
             if target not in allowed:
                 yield f"{place(path, line)}: {floor} must not import {target} ({module})"
+            if floor in PURE and target == "chance":
+                yield f"{place(path, line)}: {floor} is pure and must not import {module}"
         elif top in sys.stdlib_module_names:
+            if top == "random" and floor != "chance":
+                yield f"{place(path, line)}: take replicator.chance: {module} is the program's own"
             if floor in PURE and top in WORLD:
                 yield f"{place(path, line)}: {floor} is pure and must not import {module}"
         elif top not in PACKAGES.get(floor, ()):
@@ -195,6 +199,8 @@ def test_the_library_needs_no_extra() -> None:
         ("core/a.py", "import time", "core is pure and must not import time"),
         ("core/a.py", "from os.path import join", "core is pure and must not import os.path"),
         ("core/a.py", "import msgpack", "core must not depend on msgpack"),
+        ("core/a.py", "from replicator.chance import random", "core is pure and must not import"),
+        ("peers/a.py", "from random import random", "take replicator.chance"),
         ("protocol/a.py", "import trio", "protocol must not depend on trio"),
         ("protocol/a.py", "def f():\n    import logging", "a.py:2: protocol is pure"),
         ("store/a.py", "import trio.lowlevel", "store must not depend on trio.lowlevel"),

@@ -1,7 +1,6 @@
 """What becomes of comparing this node's data with that of its peers (R16)."""
 
-from random import random
-
+from replicator.chance import random
 from replicator.core.dots import format_origin
 from replicator.events import Events
 from replicator.peers.contacts import Contact

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable
-from random import random
 
 import trio
 
+from replicator.chance import random
 from replicator.config import Settings
 from replicator.peers.contacts import Contacts, Link
 from replicator.peers.hosting import Hosting

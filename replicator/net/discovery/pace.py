@@ -1,11 +1,11 @@
 """When a provider looks again: regularly, and after failures less and less often."""
 
-import random
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 import trio
 
+from replicator.chance import uniform
 from replicator.config import DISCOVERED_ADDRESSES_MAX, DISCOVERY_RETRY_SECONDS
 from replicator.errors import ConfigError
 from replicator.net.address import Address
@@ -68,7 +68,7 @@ class Backoff:
 
 def jittered(seconds: float) -> float:
     """A little less than `seconds`, at random."""
-    return seconds * random.uniform(1 - JITTER, 1)
+    return seconds * uniform(1 - JITTER, 1)
 
 
 def checked_interval(what: str, seconds: float) -> float:
