@@ -22,6 +22,7 @@ from replicator.store import store as store_module
 from replicator.store import sweep as sweep_module
 from replicator.store.plan import Plan
 from replicator.store.store import Store
+from replicator.store.sweep import Sweeper
 
 from .checker import check_shown, check_store
 from .chunks import A, B, chunk_of, version
@@ -242,6 +243,26 @@ class TestOneNode:
         assert contents(store) == {}
         check_store(store)
 
+    def test_a_clock_that_is_set_back_amid_a_pass(
+        self, store: Store, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What that pass has not put back is left to the next one, not forgotten."""
+        for index in range(1, 4):
+            put(store, b"%d" % index, b"v", index)
+        clocks.set(3, store)
+        rows_of = Sweeper._rows
+
+        def set_back(sweeper: Sweeper, start: bytes, *rest: Any) -> list[bytes]:
+            found = rows_of(sweeper, start, *rest)
+            if start >= keyspace.swept_key(START_MS + 3, b""):
+                clocks._now[store.level.path] = START_MS + 1
+            return found
+
+        monkeypatch.setattr(Sweeper, "_rows", set_back)
+        clocks.set(2, store)
+        assert sorted(contents(store)) == [b"2", b"3"]
+        check_store(store)
+
     def test_a_closed_store_is_left_alone(self, place: Place, clocks: Clocks) -> None:
         store = place.open()
         put(store, b"k", b"v", 1)
@@ -303,6 +324,19 @@ class TestValuesOnTheDisk:
         assert contents(store) == dict.fromkeys([b"a", b"b", b"c", b"d"], large)
         check_store(store)
         assert self.written(store, clocks, 1) < 1000, "and goes again"
+        check_store(store)
+
+    def test_a_row_that_does_not_fit_its_record_is_not_taken_at_its_word(
+        self, store: Store, clocks: Clocks
+    ) -> None:
+        """As a power cut may leave it."""
+        put(store, b"k", b"v", 1000)
+        store.sync_point()
+        stale = keyspace.expiry_key(START_MS + 1, b"k")
+        store.db.put(stale, b"")
+        store.due.note_row(stale)
+        clocks.set(1, store)
+        assert contents(store) == {b"k": b"v"} and store.db.get(stale) is None
         check_store(store)
 
     def test_of_another_origin(self, store: Store, peer: Store, clocks: Clocks) -> None:
