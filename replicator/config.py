@@ -180,6 +180,21 @@ RESP_REPLY_BYTES = 1 << 20
 RESP_CONNECTIONS_MAX = 64
 """Clients of the daemon's socket at a time; each may occupy one worker thread."""
 
+RESP_CLIENTS_DEFAULT = 10_000
+"""Clients of the daemon on all its sockets at a time, unless somebody says otherwise."""
+
+RESP_CLIENTS_MAX = 1_000_000
+"""Most clients that somebody may allow."""
+
+LISTEN_BACKLOG = 1024
+"""Connections to the daemon that the kernel holds until they are taken in."""
+
+SECRET_BYTES_MAX = 1024
+"""Longest password or token."""
+
+CONFIG_BYTES_MAX = 4 << 20
+"""Longest configuration file."""
+
 PAGE_ITEMS_MAX = 1000
 """Keys in one answer of a paged command."""
 

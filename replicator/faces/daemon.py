@@ -11,7 +11,7 @@ import trio
 
 from replicator.config import RESP_CONNECTIONS_MAX, RESP_READ_BYTES
 from replicator.faces import unixsocket
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.control import answer
 from replicator.faces.handle import Replica
 from replicator.faces.library import open_replica
