@@ -180,10 +180,10 @@ RESP_REPLY_BYTES = 1 << 20
 RESP_CONNECTIONS_MAX = 64
 """Clients of the daemon's socket at a time; each may occupy one worker thread."""
 
-RESP_CLIENTS_DEFAULT = 10_000
+RESP_CLIENTS_MAX = 10_000
 """Clients of the daemon on all its sockets at a time, unless somebody says otherwise."""
 
-RESP_CLIENTS_MAX = 1_000_000
+RESP_CLIENTS_MOST = 1_000_000
 """Most clients that somebody may allow."""
 
 LISTEN_BACKLOG = 1024

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from replicator.config import RESP_CLIENTS_MAX
+from replicator.config import RESP_CLIENTS_MOST
 from replicator.core.resolvers import by_name
 from replicator.errors import ConfigError, UsageError
 from replicator.faces.access import SECRETS
@@ -135,8 +135,8 @@ def _unfit_socket(section: RespSection) -> Iterator[tuple[str, str]]:
         yield "resp.socket_mode", f'{section.socket_mode!r}: write a mode as chmod, such as "0660"'
     if section.socket_group == "":
         yield "resp.socket_group", "'': write the name of a group, or leave it out"
-    if not 1 <= section.clients_max <= RESP_CLIENTS_MAX:
+    if not 1 <= section.clients_max <= RESP_CLIENTS_MOST:
         yield (
             "resp.clients_max",
-            f"{section.clients_max}: write a whole number from 1 to {RESP_CLIENTS_MAX}",
+            f"{section.clients_max}: write a whole number from 1 to {RESP_CLIENTS_MOST}",
         )

@@ -16,7 +16,7 @@ from replicator.config import (
     DISCOVERY_INTERVAL,
     HOST_DEFAULT,
     PORT_DEFAULT,
-    RESP_CLIENTS_DEFAULT,
+    RESP_CLIENTS_MAX,
     Settings,
 )
 from replicator.core.resolve import ResolverMode
@@ -116,7 +116,7 @@ class RespSection(Struct, frozen=True):
     socket: Path | None = None
     socket_mode: str = "0660"
     socket_group: str | None = None
-    clients_max: int = RESP_CLIENTS_DEFAULT
+    clients_max: int = RESP_CLIENTS_MAX
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
