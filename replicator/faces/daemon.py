@@ -7,13 +7,13 @@ from pathlib import Path
 
 import trio
 
-from replicator.config import RESP_BACKLOG
 from replicator.faces import unixsocket
 from replicator.faces.access import Role
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.handle import Replica
 from replicator.faces.library import open_replica
 from replicator.faces.redis.clients import Entrance
+from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
 
 logger = logging.getLogger("replicator")
