@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replicator.config import HOST_DEFAULT
+from replicator.config import HOST_DEFAULT, LISTEN_BACKLOG
 from replicator.errors import ConfigError, StorageError, UsageError
-from replicator.faces.redis.limits import LISTEN_BACKLOG
 from replicator.net.address import Address, parse_address
 from replicator.net.listen import refusal
 

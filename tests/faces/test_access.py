@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from replicator.config import SECRET_BYTES_MAX
 from replicator.errors import ConfigError
 from replicator.faces.access import (
     OPEN_ACCESS,
@@ -17,7 +18,6 @@ from replicator.faces.access import (
     read_access,
     read_secret,
 )
-from replicator.faces.redis.limits import SECRET_BYTES_MAX
 
 ALL = Access(
     {Role.READONLY: b"looks", Role.APPLICATION: b"writes", Role.ADMIN: b"\xffrules"}, b"t0ken"

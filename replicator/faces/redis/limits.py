@@ -16,10 +16,11 @@ RESP_REPLY_BYTES = 1 << 20
 """Replies gathered before they are given to a client that asks one request at a time."""
 
 RESP_CLIENTS_MAX = 10_000
-"""Clients of the daemon at a time, as far as there are file descriptors."""
+"""Clients of the daemon on all its sockets at a time, unless somebody says otherwise, and as far as
+there are file descriptors."""
 
-RESP_BACKLOG = 1024
-"""Clients that the kernel keeps until they are let in."""
+RESP_CLIENTS_MOST = 1_000_000
+"""Most clients that somebody may allow."""
 
 RESP_DESCRIPTORS_LEFT = 256
 """File descriptors that clients leave to LevelDB, to peers and to HTTP."""
@@ -67,18 +68,3 @@ RESP_THREADS_MAX = 64
 
 RESP_DRAIN_SECONDS = 5.0
 """How long a daemon that closes lets running commands end and replies be read."""
-
-RESP_CLIENTS_MAX = 10_000
-"""Clients of the daemon on all its sockets at a time, unless somebody says otherwise."""
-
-RESP_CLIENTS_MOST = 1_000_000
-"""Most clients that somebody may allow."""
-
-LISTEN_BACKLOG = 1024
-"""Connections to the daemon that the kernel holds until they are taken in."""
-
-SECRET_BYTES_MAX = 1024
-"""Longest password or token."""
-
-CONFIG_BYTES_MAX = 4 << 20
-"""Longest configuration file."""
