@@ -9,7 +9,7 @@ from replicator.config import (
     ADDRESSES_PER_MEMBER_MAX,
     CONNECTIONS_PER_HOST_MAX,
     RESP_ARGUMENTS_MAX,
-    RESP_CONNECTIONS_MAX,
+    RESP_CLIENTS_MAX,
     RESP_REQUEST_BYTES_MAX,
     Settings,
 )
@@ -46,7 +46,7 @@ def test_every_command_of_the_socket() -> None:
 
 def test_limits() -> None:
     assert f"{RESP_ARGUMENTS_MAX:,} arguments and {RESP_REQUEST_BYTES_MAX >> 20} MiB" in DOCS
-    assert f"At most {RESP_CONNECTIONS_MAX} clients" in DOCS
+    assert f"At most {RESP_CLIENTS_MAX:,} clients" in DOCS
 
 
 def test_the_page_on_networks_names_defaults_and_intervals() -> None:
