@@ -180,9 +180,6 @@ RESP_REPLY_BYTES = 1 << 20
 RESP_CLIENTS_MAX = 10_000
 """Clients of the daemon at a time, as far as there are file descriptors."""
 
-RESP_CLIENTS_MOST = 1_000_000
-"""Most that somebody may allow."""
-
 RESP_BACKLOG = 1024
 """Clients that the kernel keeps until they are let in."""
 
@@ -230,18 +227,8 @@ RESP_STALL_SECONDS = 60.0
 RESP_THREADS_MAX = 64
 """Commands at a time that wait for the disk or for peers; further ones queue."""
 
-CLOSE_SECONDS_MAX = 25.0
-"""How long a daemon that was told to end may take for all of it: less than the 30 s after which
-Kubernetes kills."""
-
 RESP_DRAIN_SECONDS = 5.0
 """How long a daemon that closes lets running commands end and replies be read."""
-
-SECRET_BYTES_MAX = 1024
-"""Longest password or token."""
-
-CONFIG_BYTES_MAX = 4 << 20
-"""Longest configuration file."""
 
 PAGE_ITEMS_MAX = 1000
 """Keys in one answer of a paged command."""

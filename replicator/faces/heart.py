@@ -7,15 +7,10 @@ from collections.abc import Callable
 
 import trio
 
+from replicator.faces.limits import STARTING_PATIENCE_SECONDS, STARTING_SECONDS
 from replicator.faces.notify import WATCHDOG, Notifier
 
 logger = logging.getLogger("replicator")
-
-STARTING_SECONDS = 5.0
-"""How often the manager is asked for more time while the store is opened."""
-
-STARTING_PATIENCE_SECONDS = 30.0
-"""How much time."""
 
 BEATS = 3
 """Signs of life in the time after which the manager gives up: two may be late."""

@@ -10,10 +10,9 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-logger = logging.getLogger("replicator")
+from replicator.faces.limits import NOTIFY_SECONDS
 
-SEND_SECONDS = 1.0
-"""How long a manager that is busy may take to take a message."""
+logger = logging.getLogger("replicator")
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -50,7 +49,7 @@ class Notifier:
         """Whether there is a manager."""
         return self._address is not None
 
-    def tell(self, *lines: str, patience: float = SEND_SECONDS) -> None:
+    def tell(self, *lines: str, patience: float = NOTIFY_SECONDS) -> None:
         """Send one message.
 
         Args:

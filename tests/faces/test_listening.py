@@ -212,6 +212,7 @@ def test_tls_and_new_files_for_new_connections(site: Site) -> None:
         shaken(context, client, "old.example")
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_old_tls_is_refused(site: Site) -> None:
     context = ServerContext(site.issue("a.example"))
     client = client_of(site)

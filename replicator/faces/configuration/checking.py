@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from replicator.config import RESP_CLIENTS_MOST
 from replicator.core.resolvers import by_name
 from replicator.errors import ConfigError, UsageError
 from replicator.faces.access import SECRETS
@@ -21,6 +20,7 @@ from replicator.faces.configuration.sections import (
     RespSection,
 )
 from replicator.faces.keywords import SECONDS_MAX, make_settings
+from replicator.faces.limits import CLIENTS_MOST
 from replicator.faces.listening import parse_listen
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
@@ -135,8 +135,8 @@ def _unfit_socket(section: RespSection) -> Iterator[tuple[str, str]]:
         yield "resp.socket_mode", f'{section.socket_mode!r}: write a mode as chmod, such as "0660"'
     if section.socket_group == "":
         yield "resp.socket_group", "'': write the name of a group, or leave it out"
-    if not 1 <= section.clients_max <= RESP_CLIENTS_MOST:
+    if not 1 <= section.clients_max <= CLIENTS_MOST:
         yield (
             "resp.clients_max",
-            f"{section.clients_max}: write a whole number from 1 to {RESP_CLIENTS_MOST}",
+            f"{section.clients_max}: write a whole number from 1 to {CLIENTS_MOST}",
         )

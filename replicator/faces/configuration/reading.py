@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from replicator.config import CONFIG_BYTES_MAX
 from replicator.errors import ConfigError
 from replicator.faces.configuration.checking import misfit, nonsense, unfit
 from replicator.faces.configuration.config import Config, config_of
 from replicator.faces.configuration.environment import NOTHING, Environment
 from replicator.faces.configuration.sections import KEYS, File
 from replicator.faces.configuration.source import DEFAULT_SOURCE, Mistake, Source
+from replicator.faces.limits import CONFIG_BYTES_MAX
 
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _ENTRY = re.compile(r"""\s*["']?([\w.-]+)["']?\s*=""")
