@@ -80,7 +80,7 @@ class Doors:
         self.unix: UnixListener | None = None
         self._resp_at = _addresses(config.resp.listen)
         self._http_at = _addresses(config.http.listen)
-        self.refuse(self.keys)
+        self.refuse(self.keys.access)
         with ExitStack() as on_failure:
             on_failure.callback(self.close)
             self.resp = _bound(config.resp.listen, self._resp_at)
@@ -109,34 +109,16 @@ class Doors:
         """Where operators connect."""
         return listening_on(self.http[0]) if self.http else None
 
-    def refuse(self, keys: Keys) -> None:
-        """Refuse keys with which strangers could come in.
+    def refuse(self, access: Access) -> None:
+        """Refuse passwords and a token, or the lack of them, with which strangers could come in.
 
         Raises:
             UsageError: they could; the message says what is lacking.
         """
-        resp, http, access = self._config.resp, self._config.http, keys.access
-        refuse_strangers(
-            self._resp_at,
-            "resp",
-            has_tls=keys.resp is not None,
-            has_secret=access.has_password,
-            insecure=resp.insecure,
-        )
-        refuse_strangers(
-            self._http_at,
-            "http",
-            has_tls=keys.http is not None,
-            has_secret=access.has_token,
-            insecure=http.insecure,
-        )
-        is_for_all = resp.socket is not None and resp.socket_mode & _OTHERS_MAY_WRITE
-        if is_for_all and not access.has_password and not resp.insecure:
-            raise UsageError(
-                f"[resp] refuses to open {resp.socket} to every user (socket_mode "
-                f"{resp.socket_mode:04o}) without a password: give admin_password_file under "
-                '[access], or a mode such as "0660" and a socket_group; or say insecure = true'
-            )
+        has_password = access.has_password
+        refuse_resp(self._config.resp, self._resp_at, has_password=has_password)
+        refuse_socket(self._config.resp, has_password=has_password)
+        refuse_http(self._config.http, self._http_at, has_token=access.has_token)
 
     def use(self, keys: Keys) -> None:
         """Let in who comes from now on by these keys; who is in stays in.
@@ -172,6 +154,51 @@ class Doors:
             one.close()
         if self.unix is not None:
             self.unix.close()
+
+
+def refuse_resp(config: RespConfig, addresses: list[str], *, has_password: bool) -> None:
+    """Refuse to let programs in by TCP where strangers could come in.
+
+    Raises:
+        UsageError: see `refuse_strangers`.
+    """
+    refuse_strangers(
+        addresses,
+        "resp",
+        has_tls=config.tls is not None,
+        has_secret=has_password,
+        insecure=config.insecure,
+    )
+
+
+def refuse_http(config: HttpConfig, addresses: list[str], *, has_token: bool) -> None:
+    """Refuse to let operators in where strangers could come in.
+
+    Raises:
+        UsageError: see `refuse_strangers`.
+    """
+    refuse_strangers(
+        addresses,
+        "http",
+        has_tls=config.tls is not None,
+        has_secret=has_token,
+        insecure=config.insecure,
+    )
+
+
+def refuse_socket(config: RespConfig, *, has_password: bool) -> None:
+    """Refuse to open the further Unix socket to every user of the machine without a password.
+
+    Raises:
+        UsageError: that was asked for.
+    """
+    is_for_all = config.socket is not None and config.socket_mode & _OTHERS_MAY_WRITE
+    if is_for_all and not has_password and not config.insecure:
+        raise UsageError(
+            f"[resp] refuses to open {config.socket} to every user (socket_mode "
+            f"{config.socket_mode:04o}) without a password: give admin_password_file under "
+            '[access], or a mode such as "0660" and a socket_group; or say insecure = true'
+        )
 
 
 def _has_tls(config: RespConfig | HttpConfig) -> bool:

@@ -1,5 +1,5 @@
-"""The limits of the daemon's life and of its configuration, units in the names; those of the node and
-of the Redis server are in `replicator.config`.
+"""The limits of the daemon's life and of its configuration, units in the names; those of the node
+and of the Redis server are in `replicator.config`.
 """
 
 CONFIG_BYTES_MAX = 4 << 20

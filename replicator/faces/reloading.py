@@ -85,7 +85,7 @@ class Reloading:
         """What is new, checked: nothing fails after this."""
         config = self._given.read()
         keys = read_keys(config)
-        self._doors.refuse(keys)
+        self._doors.refuse(keys.access)
         return config, keys
 
     def _take_peers(self, config: Config) -> list[str]:
