@@ -165,15 +165,6 @@ SWEEP_PAUSE_SECONDS = 0.0005
 SWEEP_BATCHES_MAX = 64
 """Commits of a sweep at a time: a node that stops waits for no more."""
 
-LISTEN_BACKLOG = 1024
-"""Connections to the daemon that the kernel holds until they are taken in."""
-
-SECRET_BYTES_MAX = 1024
-"""Longest password or token."""
-
-CONFIG_BYTES_MAX = 4 << 20
-"""Longest configuration file."""
-
 PAGE_ITEMS_MAX = 1000
 """Keys in one answer of a paged command."""
 
