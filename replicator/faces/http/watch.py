@@ -1,0 +1,162 @@
+"""Looking at a node: once a second, however many ask.
+
+`status` and `members` of a node run in its trio loop and copy its known set, so scrapes and pages
+share one look (`View`), taken at most every `SAMPLE_SECONDS`.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from replicator.config import LOOKED_AT_SECONDS, SAMPLE_SECONDS
+from replicator.faces.http.committimes import CommitCounts, CommitTimes
+from replicator.faces.http.disk import Disk, DiskState
+from replicator.status import MemberStatus, Status
+
+if TYPE_CHECKING:
+    from replicator.faces.handle import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class RespCounts:
+    """What the Redis server has done so far; see `replicator.faces.redis`.
+
+    Attributes:
+        clients: connected now.
+        refused: clients that found no room.
+        reads: keys that clients have read.
+        auth_failures: wrong passwords.
+        by_command: how often each command ran.
+    """
+
+    clients: int = 0
+    refused: int = 0
+    reads: int = 0
+    auth_failures: int = 0
+    by_command: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A node at one moment.
+
+    Attributes:
+        at: seconds of the loop's clock.
+        at_ms: wall clock, milliseconds since the epoch.
+        failed: why LevelDB refuses commits; None where it does not.
+        conflicts_open: None before they were counted.
+        commits: None where nobody measures.
+        resp: None where there is no Redis server.
+        is_closing: whether the daemon is about to end.
+    """
+
+    at: float
+    at_ms: int
+    status: Status
+    members: tuple[MemberStatus, ...]
+    known_gaps: int
+    failed: str | None
+    disk: DiskState
+    conflicts_open: int | None
+    commits: CommitCounts
+    resp: RespCounts | None
+    is_closing: bool
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the node is not ready; empty where it is."""
+        found = []
+        if self.is_closing:
+            found.append("the daemon is closing")
+        if not self.status.running:
+            found.append("the node does not run")
+        if not self.gate_is_open:
+            found.append("the write gate is shut: the node tries to reach its peers first")
+        if self.failed is not None:
+            found.append(self.failed)
+        if self.disk.fault is not None:
+            found.append(self.disk.fault)
+        return found
+
+    @property
+    def gate_is_open(self) -> bool:
+        """Whether own writes are accepted without waiting for peers (R13)."""
+        return self.status.write_gate != "waiting"
+
+    @property
+    def others(self) -> list[MemberStatus]:
+        """All members but this node."""
+        return [member for member in self.members if not member.is_self]
+
+
+class Watch:
+    """Takes views of one node. For its trio loop.
+
+    Args:
+        replica: runs in this loop.
+        disk: of its directory.
+        resp: counters of the Redis server, where there is one.
+        conflicts_open: see `View`.
+
+    Attributes:
+        commits: what commits are measured with.
+        is_closing: set when the daemon begins to end.
+    """
+
+    def __init__(
+        self,
+        replica: "Replica",
+        disk: Disk,
+        resp: Callable[[], RespCounts] | None,
+        conflicts_open: Callable[[], int | None],
+    ) -> None:
+        self.commits = CommitTimes()
+        self.is_closing = False
+        self._replica = replica
+        self._disk = disk
+        self._resp = resp
+        self._conflicts_open = conflicts_open
+        self._view: View | None = None
+        self._asked_at = -LOOKED_AT_SECONDS
+        self._turn = trio.Lock()
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether anybody has asked lately."""
+        return trio.current_time() - self._asked_at < LOOKED_AT_SECONDS
+
+    async def view(self, *, is_asked: bool = True) -> View:
+        """The node as it was at most `SAMPLE_SECONDS` ago.
+
+        Args:
+            is_asked: whether somebody wants to know, beside the history.
+
+        Raises:
+            RuntimeError: the handle is closed.
+        """
+        if is_asked:
+            self._asked_at = trio.current_time()
+        async with self._turn:
+            if self._view is None or trio.current_time() - self._view.at >= SAMPLE_SECONDS:
+                disk = await self._disk.look()
+                self._view = self._look(disk)
+            return self._view
+
+    def _look(self, disk: DiskState) -> View:
+        replica, store = self._replica, self._replica._engine.store
+        return View(
+            at=trio.current_time(),
+            at_ms=time.time_ns() // 1_000_000,
+            status=replica.status(),
+            members=replica.members(),
+            known_gaps=store.known_gaps(),
+            failed=store.level.failed,
+            disk=disk,
+            conflicts_open=self._conflicts_open(),
+            commits=self.commits.counts(),
+            resp=None if self._resp is None else self._resp(),
+            is_closing=self.is_closing,
+        )
