@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 import trio
 
-from replicator.config import (
+from replicator.faces.http.limits import (
     WATCHER_HEARTBEAT_SECONDS,
     WATCHER_MESSAGES_MAX,
     WATCHERS_MAX,

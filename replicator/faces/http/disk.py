@@ -6,7 +6,10 @@ from pathlib import Path
 
 import trio
 
-from replicator.config import DISK_PROBE_BYTES, DISK_PROBE_SECONDS
+from replicator.faces.http.limits import (
+    DISK_PROBE_BYTES,
+    DISK_PROBE_SECONDS,
+)
 from replicator.faces.unixsocket import DIRECTORY_NAME
 
 PROBE_NAME = "disk-probe"

@@ -31,7 +31,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from replicator.config import HTTP_DENIED_SECONDS
 from replicator.core.dots import parse_dot
 from replicator.errors import (
     ClosedError,
@@ -45,6 +44,9 @@ from replicator.faces.cli.output import escaped
 from replicator.faces.handle import Replica
 from replicator.faces.http.broadcast import with_heartbeat
 from replicator.faces.http.guard import BodyTooLarge, Judge, bearer, read_body
+from replicator.faces.http.limits import (
+    HTTP_DENIED_SECONDS,
+)
 from replicator.faces.http.metrics import render
 from replicator.faces.http.pulse import Pulse
 from replicator.faces.http.watch import Watch

@@ -20,7 +20,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from replicator.config import HTTP_BODY_BYTES_MAX, HTTP_BODY_SECONDS
+from replicator.faces.http.limits import (
+    HTTP_BODY_BYTES_MAX,
+    HTTP_BODY_SECONDS,
+)
 
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 

@@ -14,14 +14,14 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
-from replicator.config import (
+from replicator.core.record import Version
+from replicator.events import EVENTS
+from replicator.faces.handle import Replica
+from replicator.faces.http.limits import (
     HAPPENING_MERGE_SECONDS,
     HAPPENINGS_MAX,
     HAPPENINGS_WAITING_MAX,
 )
-from replicator.core.record import Version
-from replicator.events import EVENTS
-from replicator.faces.handle import Replica
 from replicator.faces.http.shown import Shown, shown
 from replicator.peers.journal import printable
 from replicator.status import Round

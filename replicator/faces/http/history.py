@@ -3,7 +3,10 @@
 from collections import deque
 from dataclasses import astuple, dataclass, fields
 
-from replicator.config import HISTORY_SAMPLES, SAMPLE_SECONDS
+from replicator.faces.http.limits import (
+    HISTORY_SAMPLES,
+    SAMPLE_SECONDS,
+)
 
 
 @dataclass(frozen=True, slots=True)

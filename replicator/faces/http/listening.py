@@ -26,7 +26,7 @@ from anyio.streams.tls import TLSAttribute
 from starlette.types import ASGIApp
 from trio.lowlevel import ParkingLot
 
-from replicator.config import (
+from replicator.faces.http.limits import (
     HTTP_CLOSE_SECONDS,
     HTTP_CONNECTIONS_MAX,
     HTTP_HEAD_BYTES_MAX,

@@ -20,8 +20,10 @@ from prometheus_client.metrics_core import (
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from replicator.config import NODES_SHOWN_MAX
 from replicator.faces.http.committimes import BOUNDS_SECONDS, CommitCounts
+from replicator.faces.http.limits import (
+    NODES_SHOWN_MAX,
+)
 from replicator.faces.http.watch import RespCounts, View
 from replicator.peers.journal import printable
 from replicator.release import software_version

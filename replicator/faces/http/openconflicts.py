@@ -14,7 +14,12 @@ from typing import Any
 
 import trio
 
-from replicator.config import (
+from replicator.core.clock import to_ms
+from replicator.core.resolve import is_conflict
+from replicator.errors import StorageError
+from replicator.faces.cli.output import jsonable
+from replicator.faces.handle import Replica
+from replicator.faces.http.limits import (
     CONFLICTS_SCAN_PAUSE_SECONDS,
     CONFLICTS_SCAN_ROWS,
     CONFLICTS_SCAN_SHARE,
@@ -22,11 +27,6 @@ from replicator.config import (
     CONFLICTS_SHOWN_MAX,
     VERSIONS_SHOWN_MAX,
 )
-from replicator.core.clock import to_ms
-from replicator.core.resolve import is_conflict
-from replicator.errors import StorageError
-from replicator.faces.cli.output import jsonable
-from replicator.faces.handle import Replica
 from replicator.faces.http.shown import shown
 from replicator.faces.lease import Lease, leased
 from replicator.peers.journal import printable

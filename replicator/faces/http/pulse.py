@@ -4,11 +4,13 @@ import logging
 
 import trio
 
-from replicator.config import SAMPLE_SECONDS
 from replicator.errors import ReplicatorError
 from replicator.faces.http.broadcast import Broadcast, message
 from replicator.faces.http.happenings import Happening, Happenings
 from replicator.faces.http.history import History, Totals
+from replicator.faces.http.limits import (
+    SAMPLE_SECONDS,
+)
 from replicator.faces.http.openconflicts import OpenConflicts, Told
 from replicator.faces.http.telling import (
     tell_conflicts,

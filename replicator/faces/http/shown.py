@@ -5,8 +5,10 @@ the direction of writing and the like would hide what is there, so they are esca
 line does it.
 """
 
-from replicator.config import SHOWN_BYTES_MAX
 from replicator.faces.cli.output import escaped
+from replicator.faces.http.limits import (
+    SHOWN_BYTES_MAX,
+)
 
 Shown = dict[str, str | int]
 """``text`` or ``hex``, of at most `SHOWN_BYTES_MAX` bytes; ``bytes``, how many there are."""

@@ -7,8 +7,10 @@ Names and errors of peers are strangers' text: control characters are escaped, a
 from collections.abc import Iterable
 from typing import Any
 
-from replicator.config import NODES_SHOWN_MAX
 from replicator.faces.http.happenings import Happening
+from replicator.faces.http.limits import (
+    NODES_SHOWN_MAX,
+)
 from replicator.faces.http.watch import View
 from replicator.peers.journal import printable
 from replicator.release import software_version

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from replicator.config import LOOKED_AT_SECONDS, SAMPLE_SECONDS
 from replicator.faces.http.committimes import CommitCounts, CommitTimes
 from replicator.faces.http.disk import Disk, DiskState
+from replicator.faces.http.limits import (
+    LOOKED_AT_SECONDS,
+    SAMPLE_SECONDS,
+)
 from replicator.status import MemberStatus, Status
 
 if TYPE_CHECKING:
