@@ -150,7 +150,7 @@ class Happenings:
         last.is_full |= found.full
         how = ", all keys compared" if last.is_full else ""
         text = (
-            f"caught up with {printable(found.name)}: {last.records:,} records, "
-            f"{last.changed:,} of them news{how}"
+            f"caught up with {printable(found.name)}: {last.records:,} "
+            f"record{'' if last.records == 1 else 's'}, {last.changed:,} news{how}"
         )
         return Happening(last.id, at_ms, "round", text, times=last.times)

@@ -32,7 +32,7 @@ WATCHER_HEARTBEAT_SECONDS = 15.0
 """Longest silence towards a page."""
 
 SAMPLE_SECONDS = 1.0
-"""How often a node is looked at for its page and for metrics, at most."""
+"""How often a node is looked at for its page and for metrics."""
 
 HISTORY_SAMPLES = 600
 """Samples that are kept for a page: the last ten minutes."""
@@ -70,7 +70,7 @@ CONFLICTS_SCAN_SHARE = 0.05
 CONFLICTS_SCAN_PAUSE_SECONDS = 2.0
 """Least pause between two counts."""
 
-LOOKED_AT_SECONDS = 120.0
+ASKED_SECONDS = 120.0
 """For how long after a page or a scrape conflicts are counted on."""
 
 DISK_PROBE_BYTES = 64 << 10

@@ -1,6 +1,9 @@
 """The beat of a page: once a second the node is looked at, and what is new goes to all pages."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
 
 import trio
 
@@ -26,18 +29,28 @@ logger = logging.getLogger("replicator")
 class Pulse:
     """Keeps the history and the pages of one node. For its trio loop.
 
+    Args:
+        has_token: whether there is a token that changes need.
+
     Attributes:
         broadcast: the pages.
         happenings: recent events.
         history: the last minutes.
     """
 
-    def __init__(self, watch: Watch, happenings: Happenings, conflicts: OpenConflicts) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        happenings: Happenings,
+        conflicts: OpenConflicts,
+        has_token: Callable[[], bool],
+    ) -> None:
         self.broadcast = Broadcast()
         self.happenings = happenings
         self.history = History()
         self._watch = watch
         self._conflicts = conflicts
+        self._has_token = has_token
         self._count: int | None = None
 
     async def beat(self) -> None:
@@ -53,15 +66,19 @@ class Pulse:
             await trio.sleep_until(next_at)
 
     async def _beat(self) -> None:
-        view = await self._watch.view(is_asked=len(self.broadcast) > 0)
+        view = await self._watch.look()
         point = self.history.add(_totals(view), view.at_ms, *worst_lag(view))
         happened = self.happenings.take()
         self._conflicts.add(self._new_conflicts())
         if len(self.broadcast):
-            state = tell_state(view, len(self.broadcast)) | {"point": point}
+            self._watch.asked()
+            state = self._state(view) | {"point": astuple(point)}
             self.broadcast.send(message("tick", state))
             self._tell_happened(happened)
             await self._tell_conflicts()
+
+    def _state(self, view: View) -> dict[str, Any]:
+        return tell_state(view, has_token=self._has_token())
 
     def _new_conflicts(self) -> list[bytes]:
         waiting = self.happenings.conflicting
@@ -94,7 +111,7 @@ class Pulse:
     async def whole(self, sees_data: bool) -> bytes:
         """All that a page needs to begin with."""
         view = await self._watch.view()
-        state = tell_state(view, len(self.broadcast)) | {
+        state = self._state(view) | {
             "history": self.history.told(),
             "happenings": tell_happenings(self.happenings.all(), sees_data),
             "conflicts": await self.tell_conflicts(sees_data),

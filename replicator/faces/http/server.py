@@ -49,7 +49,9 @@ class HttpServer:
         happenings = Happenings()
         self._conflicts = OpenConflicts(replica, lambda: (store.writes, store.counters().applied))
         self._watch = Watch(replica, Disk(data), resp, lambda: self._conflicts.count)
-        self._pulse = Pulse(self._watch, happenings, self._conflicts)
+        self._pulse = Pulse(
+            self._watch, happenings, self._conflicts, lambda: self._endpoints.judge.has_token
+        )
         self._endpoints = Endpoints(replica, access, self._watch, self._pulse)
         app = Guard(self._endpoints.app(), Names(allowed_hosts))
         self._listening = Listening(app, tls)
@@ -78,9 +80,7 @@ class HttpServer:
             with self._pulse.happenings.following(self._replica):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._pulse.beat)
-                    nursery.start_soon(
-                        self._conflicts.keep_counting, lambda: self._watch.is_looked_at
-                    )
+                    nursery.start_soon(self._conflicts.keep_counting, lambda: self._watch.is_asked)
                     await self._listening.serve(
                         listeners, self._pulse.broadcast.end, task_status=task_status
                     )

@@ -10,8 +10,9 @@ from replicator.faces.http.limits import (
     SHOWN_BYTES_MAX,
 )
 
-Shown = dict[str, str | int]
-"""``text`` or ``hex``, of at most `SHOWN_BYTES_MAX` bytes; ``bytes``, how many there are."""
+Shown = dict[str, str | int | bool]
+"""``text`` or ``hex``, of at most `SHOWN_BYTES_MAX` bytes; ``bytes``, how many there are; ``cut``,
+whether some are left out."""
 
 _CHARACTER_BYTES_MAX = 4
 
@@ -19,10 +20,10 @@ _CHARACTER_BYTES_MAX = 4
 def shown(data: bytes) -> Shown:
     """Bytes for people: as text where they are UTF-8, else as hex digits."""
     head = data[:SHOWN_BYTES_MAX]
-    text = _text(head, is_cut=len(data) > len(head))
-    if text is None:
-        return {"hex": head.hex(), "bytes": len(data)}
-    return {"text": escaped(text), "bytes": len(data)}
+    is_cut = len(data) > len(head)
+    text = _text(head, is_cut=is_cut)
+    said = {"hex": head.hex()} if text is None else {"text": escaped(text)}
+    return {**said, "bytes": len(data), "cut": is_cut}
 
 
 def _text(head: bytes, *, is_cut: bool) -> str | None:

@@ -17,14 +17,17 @@ from replicator.release import software_version
 from replicator.status import MemberStatus, PeerStatus
 
 
-def tell_state(view: View, watchers: int) -> dict[str, Any]:
-    """The node, its peers and the cluster at one moment."""
+def tell_state(view: View, *, has_token: bool) -> dict[str, Any]:
+    """The node, its peers and the cluster at one moment.
+
+    Args:
+        has_token: whether conflicts can be settled over HTTP at all.
+    """
     return {
         "at_ms": view.at_ms,
-        "node": _node(view),
+        "node": {**_node(view), "has_token": has_token},
         "peers": tell_peers(view),
         "unmet": _unmet(view),
-        "watchers": watchers,
     }
 
 

@@ -1,7 +1,7 @@
 """Looking at a node: once a second, however many ask.
 
 `status` and `members` of a node run in its trio loop and copy its known set, so scrapes and pages
-share one look (`View`), taken at most every `SAMPLE_SECONDS`.
+share one look (`View`), which the beat of the page takes every `SAMPLE_SECONDS`.
 """
 
 import time
@@ -13,10 +13,7 @@ import trio
 
 from replicator.faces.http.committimes import CommitCounts, CommitTimes
 from replicator.faces.http.disk import Disk, DiskState
-from replicator.faces.http.limits import (
-    LOOKED_AT_SECONDS,
-    SAMPLE_SECONDS,
-)
+from replicator.faces.http.limits import ASKED_SECONDS
 from replicator.status import MemberStatus, Status
 
 if TYPE_CHECKING:
@@ -122,31 +119,34 @@ class Watch:
         self._disk = disk
         self._resp = resp
         self._conflicts_open = conflicts_open
-        self._view: View | None = None
-        self._asked_at = -LOOKED_AT_SECONDS
+        self._last: View | None = None
+        self._asked_at = -ASKED_SECONDS
         self._turn = trio.Lock()
 
     @property
-    def is_looked_at(self) -> bool:
+    def is_asked(self) -> bool:
         """Whether anybody has asked lately."""
-        return trio.current_time() - self._asked_at < LOOKED_AT_SECONDS
+        return trio.current_time() - self._asked_at < ASKED_SECONDS
 
-    async def view(self, *, is_asked: bool = True) -> View:
-        """The node as it was at most `SAMPLE_SECONDS` ago.
-
-        Args:
-            is_asked: whether somebody wants to know, beside the history.
+    async def look(self) -> View:
+        """Take a view.
 
         Raises:
             RuntimeError: the handle is closed.
         """
-        if is_asked:
-            self._asked_at = trio.current_time()
         async with self._turn:
-            if self._view is None or trio.current_time() - self._view.at >= SAMPLE_SECONDS:
-                disk = await self._disk.look()
-                self._view = self._look(disk)
-            return self._view
+            disk = await self._disk.look()
+            self._last = self._look(disk)
+            return self._last
+
+    async def view(self) -> View:
+        """The view that was taken last."""
+        self.asked()
+        return self._last or await self.look()
+
+    def asked(self) -> None:
+        """Somebody wants to know."""
+        self._asked_at = trio.current_time()
 
     def _look(self, disk: DiskState) -> View:
         replica, store = self._replica, self._replica._engine.store
