@@ -81,11 +81,13 @@ class Endpoints:
     """Answers requests about one node. For its trio loop.
 
     Args:
-        judge: may be replaced while the server runs.
+        access: gives who has the token, as that is now.
     """
 
-    def __init__(self, replica: Replica, judge: Judge, watch: Watch, pulse: Pulse) -> None:
-        self.judge = judge
+    def __init__(
+        self, replica: Replica, access: Callable[[], Judge], watch: Watch, pulse: Pulse
+    ) -> None:
+        self._access = access
         self._replica = replica
         self._watch = watch
         self._pulse = pulse
@@ -160,7 +162,7 @@ class Endpoints:
     async def _resolve(self, request: Request) -> Response:
         if not await self._is_admin(request):
             needed = "settling needs the token of the section [access]"
-            return _denied(needed if self.judge.has_token else f"{needed}, and none is set")
+            return _denied(needed if self._access().has_token else f"{needed}, and none is set")
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return _refused(415, "send it as application/json")
         try:
@@ -211,13 +213,13 @@ class Endpoints:
     # Who may
 
     async def _may_see(self, request: Request) -> bool:
-        return not self.judge.has_token or await self._is_admin(request)
+        return not self._access().has_token or await self._is_admin(request)
 
     async def _is_admin(self, request: Request) -> bool:
         token = bearer(request.headers)
         if token is None:
             return False
-        if self.judge.is_token(token):
+        if self._access().is_token(token):
             self._are_tokens_wrong = False
             return True
         if not self._are_tokens_wrong:  # once, until a right one comes: it can be asked for ever

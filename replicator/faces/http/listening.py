@@ -10,8 +10,8 @@ version in pyproject.toml, and `tests/http/test_listening.py`.
 
 import logging
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio.abc
@@ -23,7 +23,7 @@ from anycorn.typing import ConnectionState
 from anycorn.worker_context import WorkerContext
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from trio.lowlevel import ParkingLot
 
 from replicator.faces.http.limits import (
@@ -55,6 +55,10 @@ class Line(anyio.abc.ByteStream):
     Args:
         stream: the connection, or TLS over it.
         raw: its socket.
+
+    Attributes:
+        requests: how many are being answered.
+        scope: all that goes on for this connection.
     """
 
     def __init__(
@@ -65,6 +69,9 @@ class Line(anyio.abc.ByteStream):
         self._stream = stream
         self._raw = raw
         self._is_new = True
+        self._is_over = False
+        self.requests = 0
+        self.scope = trio.CancelScope()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -77,14 +84,36 @@ class Line(anyio.abc.ByteStream):
         try:
             data = bytes(await self._stream.receive_some(max_bytes))
         except trio.BrokenResourceError as error:
+            self._end()
             raise anyio.BrokenResourceError from error
         except trio.ClosedResourceError as error:
+            self._end()
             raise anyio.ClosedResourceError from error
         # HTTP/2 has ways of its own to keep a server busy, and nobody here needs it.
         if not data or (self._is_new and data.startswith(_HTTP_2)):
+            self._end()
             raise anyio.EndOfStream
         self._is_new = False
         return data
+
+    def _end(self) -> None:
+        """The client says no more. anycorn would keep the connection until it had been idle for
+        long; what is being answered is answered."""
+        self._is_over = True
+        self.scope.deadline = trio.current_time() + HTTP_CLOSE_SECONDS
+        if not self.requests:
+            self.scope.cancel()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A request that is answered in the context."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            if self._is_over and not self.requests:
+                self.scope.cancel()
 
     async def send(self, item: bytes) -> None:
         try:
@@ -131,7 +160,7 @@ class Listening:
 
     def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None) -> None:
         self.refused = 0
-        self._app = ASGIWrapper(app)  # type: ignore[arg-type]
+        self._app = app
         self._tls = tls
         self._config = _config()
         self._context = WorkerContext(None)
@@ -192,17 +221,11 @@ class Listening:
         line = Line(safe or stream, stream.socket)
         self._open.add(line)
         try:
-            if safe is not None:
-                with trio.fail_after(HTTP_SEND_SECONDS):
-                    await safe.do_handshake()
-            server = TCPServer(
-                self._app,
-                self._config,
-                self._context,
-                ConnectionState({}),
-                line,  # type: ignore[arg-type]
-            )
-            await server.run()
+            with line.scope:
+                if safe is not None:
+                    with trio.fail_after(HTTP_SEND_SECONDS):
+                        await safe.do_handshake()
+                await self._converse(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
             pass  # it went away, or speaks no TLS
         except Exception:
@@ -211,6 +234,20 @@ class Listening:
             line.abort()
             self._open.discard(line)
             self._parted.unpark_all()
+
+    async def _converse(self, line: Line) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            with line.request():
+                await self._app(scope, receive, send)
+
+        server = TCPServer(
+            ASGIWrapper(app),
+            self._config,
+            self._context,  # type: ignore[arg-type]
+            ConnectionState({}),
+            line,  # type: ignore[arg-type]
+        )
+        await server.run()
 
     async def _turn_away(self, stream: trio.SocketStream) -> None:
         with trio.move_on_after(1), suppress(trio.BrokenResourceError):

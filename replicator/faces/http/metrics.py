@@ -241,6 +241,6 @@ def _resp(resp: RespCounts) -> Iterator[Metric]:
     commands = CounterMetricFamily(
         f"{_PREFIX}resp_commands", "Commands it has run.", labels=["command"]
     )
-    for command, count in resp.by_command.items():
+    for command, count in resp.commands.items():
         commands.add_metric([command], count)
     yield commands

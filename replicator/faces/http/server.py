@@ -1,13 +1,12 @@
 """The HTTP server of a daemon: its parts put together, and its life."""
 
-import logging
+import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import trio
 
-from replicator.errors import ConfigError
 from replicator.faces.http.disk import Disk
 from replicator.faces.http.endpoints import Endpoints
 from replicator.faces.http.guard import Guard, Judge, Names
@@ -18,8 +17,6 @@ from replicator.faces.http.pulse import Pulse
 from replicator.faces.http.watch import RespCounts, Watch
 from replicator.faces.nursery import TrioReplica
 
-logger = logging.getLogger("replicator")
-
 
 class HttpServer:
     """Health, metrics, status and the page of one node. For its trio loop.
@@ -27,17 +24,17 @@ class HttpServer:
     Args:
         replica: runs in this loop.
         data: its directory.
-        access: who has the token; may be replaced by `reload`.
+        access: gives who has the token, as that is now.
         resp: counters of the Redis server, where there is one.
         allowed_hosts: further names that the node is asked for by, see `Names`.
-        tls: makes connections safe ones, see `server_tls`.
+        tls: makes connections safe ones; None talks in the clear.
     """
 
     def __init__(
         self,
         replica: TrioReplica,
         data: Path,
-        access: Judge,
+        access: Callable[[], Judge],
         *,
         resp: Callable[[], RespCounts] | None = None,
         allowed_hosts: Iterable[str] = (),
@@ -49,32 +46,27 @@ class HttpServer:
         happenings = Happenings()
         self._conflicts = OpenConflicts(replica, lambda: (store.writes, store.counters().applied))
         self._watch = Watch(replica, Disk(data), resp, lambda: self._conflicts.count)
-        self._pulse = Pulse(
-            self._watch, happenings, self._conflicts, lambda: self._endpoints.judge.has_token
-        )
+        self._pulse = Pulse(self._watch, happenings, self._conflicts, lambda: access().has_token)
         self._endpoints = Endpoints(replica, access, self._watch, self._pulse)
         app = Guard(self._endpoints.app(), Names(allowed_hosts))
         self._listening = Listening(app, tls)
 
-    def reload(self, access: Judge) -> None:
-        """Judge by this from now on; pages that are open stay so."""
-        self._endpoints.judge = access
-
     def drain(self) -> None:
         """Answer ``/readyz`` with 503 from now on: the daemon is about to end."""
-        self._watch.is_closing = True
+        self._watch.close()
 
     async def run(
         self,
-        listeners: list[trio.SocketListener],
+        sockets: Sequence[socket.socket],
         *,
         task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until cancelled; requests under way get a moment to end.
 
         Args:
-            listeners: see `replicator.net.listen.open_listeners`; closed in the end.
+            sockets: listening, not blocking; closed in the end.
         """
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one)) for one in sockets]
         self._level.on_commit = self._watch.commits.observe
         try:
             with self._pulse.happenings.following(self._replica):
@@ -86,31 +78,3 @@ class HttpServer:
                     )
         finally:
             self._level.on_commit = None
-
-
-def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What makes HTTP's connections safe ones.
-
-    Raises:
-        ConfigError: the files cannot be read or do not belong together.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, certificate, key)
-    return context
-
-
-def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Read the files again; connections from now on use them.
-
-    Raises:
-        ConfigError: they cannot be read or do not belong together; the former stay in force.
-    """
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"the certificate {certificate} and the key {key} cannot be used: {error}; name a PEM "
-            "certificate and the key that belongs to it"
-        ) from error

@@ -6,8 +6,8 @@ share one look (`View`), which the beat of the page takes every `SAMPLE_SECONDS`
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -20,23 +20,28 @@ if TYPE_CHECKING:
     from replicator.faces.handle import Replica
 
 
-@dataclass(frozen=True, slots=True)
-class RespCounts:
-    """What the Redis server has done so far; see `replicator.faces.redis`.
+class RespCounts(Protocol):
+    """What the Redis server has done so far: `replicator.faces.redis.server.ServerStatus`."""
 
-    Attributes:
-        clients: connected now.
-        refused: clients that found no room.
-        reads: keys that clients have read.
-        auth_failures: wrong passwords.
-        by_command: how often each command ran.
-    """
+    @property
+    def clients(self) -> int:
+        """Connected now."""
 
-    clients: int = 0
-    refused: int = 0
-    reads: int = 0
-    auth_failures: int = 0
-    by_command: Mapping[str, int] = field(default_factory=dict)
+    @property
+    def refused(self) -> int:
+        """Clients that found no room."""
+
+    @property
+    def reads(self) -> int:
+        """Keys that clients have read."""
+
+    @property
+    def auth_failures(self) -> int:
+        """Wrong passwords shown."""
+
+    @property
+    def commands(self) -> Mapping[str, int]:
+        """How often each command ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,6 @@ class Watch:
 
     Attributes:
         commits: what commits are measured with.
-        is_closing: set when the daemon begins to end.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class Watch:
         conflicts_open: Callable[[], int | None],
     ) -> None:
         self.commits = CommitTimes()
-        self.is_closing = False
+        self._is_closing = False
         self._replica = replica
         self._disk = disk
         self._resp = resp
@@ -135,14 +139,25 @@ class Watch:
             RuntimeError: the handle is closed.
         """
         async with self._turn:
-            disk = await self._disk.look()
-            self._last = self._look(disk)
-            return self._last
+            return await self._take()
 
     async def view(self) -> View:
         """The view that was taken last."""
         self.asked()
-        return self._last or await self.look()
+        if self._last is None:
+            async with self._turn:
+                return self._last or await self._take()
+        return self._last
+
+    async def _take(self) -> View:
+        self._last = self._look(await self._disk.look())
+        return self._last
+
+    def close(self) -> None:
+        """The daemon begins to end."""
+        self._is_closing = True
+        if self._last is not None:
+            self._last = replace(self._last, is_closing=True)
 
     def asked(self) -> None:
         """Somebody wants to know."""
@@ -161,5 +176,5 @@ class Watch:
             conflicts_open=self._conflicts_open(),
             commits=self.commits.counts(),
             resp=None if self._resp is None else self._resp(),
-            is_closing=self.is_closing,
+            is_closing=self._is_closing,
         )
