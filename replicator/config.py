@@ -1,7 +1,8 @@
 """Every limit, interval and default in one place, units in the names.
 
 These are the numbers in force when nobody says otherwise; what a user may set is a field of
-`Settings`, everything else a constant.
+`Settings`, everything else a constant. Those of the HTTP server are in
+`replicator.faces.http.limits`.
 """
 
 from collections.abc import Mapping
