@@ -13,8 +13,8 @@ import plyvel
 import pytest
 
 from replicator.config import RESP_CONNECTIONS_MAX
+from replicator.errors import UnreachableError
 from replicator.faces.cli import door
-from replicator.faces.cli.codes import UnreachableError
 from replicator.faces.configfile import DEFAULT
 from replicator.faces.resp import encode_request
 from replicator.faces.unixsocket import DIRECTORY_NAME, SOCKET_NAME, connect
