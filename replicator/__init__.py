@@ -6,7 +6,8 @@
     db.put(b"key", b"value")
 
 `replicate` wraps an open LevelDB for any program, `open_replica` for a trio program; `connect` and
-`connect_trio` give a handle on a daemon. All have plyvel's shape. `resolvers` has ready-made ones.
+`connect_trio` give a handle on a daemon. All have plyvel's shape; `resolvers` has ready-made ways
+to settle conflicts.
 """
 
 from importlib import import_module
