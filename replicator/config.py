@@ -162,23 +162,14 @@ SWEEP_PAUSE_SECONDS = 0.0005
 SWEEP_BATCHES_MAX = 64
 """Commits of a sweep at a time: a node that stops waits for no more."""
 
-RESP_ARGUMENTS_MAX = 1 << 20
-"""Arguments of one request to the daemon."""
+LISTEN_BACKLOG = 1024
+"""Connections to the daemon that the kernel holds until they are taken in."""
 
-RESP_REQUEST_BYTES_MAX = 64 << 20
-"""All arguments of one request together: four of the largest values."""
+SECRET_BYTES_MAX = 1024
+"""Longest password or token."""
 
-RESP_INLINE_BYTES_MAX = 64 << 10
-"""Longest line of a request that a person types."""
-
-RESP_READ_BYTES = 64 << 10
-"""What is read from a client at once; its requests are answered before the next read."""
-
-RESP_REPLY_BYTES = 1 << 20
-"""Replies gathered before they are sent to a client."""
-
-RESP_CONNECTIONS_MAX = 64
-"""Clients of the daemon's socket at a time; each may occupy one worker thread."""
+CONFIG_BYTES_MAX = 4 << 20
+"""Longest configuration file."""
 
 PAGE_ITEMS_MAX = 1000
 """Keys in one answer of a paged command."""
@@ -190,43 +181,6 @@ LOAD_BATCH_RECORDS = 500
 """Records that a load writes in one commit."""
 
 LOAD_BATCH_BYTES = 1 << 20
-
-CLIENT_SECONDS = 10.0
-"""How long a call of a client looks for a daemon, or for a free connection."""
-
-CLIENT_CATCH_UP_SECONDS = 5.0
-"""How long a daemon that is new to a client may take to get what that has written elsewhere."""
-
-CLIENT_CONNECTIONS_MAX = 16
-"""Connections that a client has at a time."""
-
-CLIENT_DIAL_SECONDS = 3.0
-"""How long a daemon may take to connect and greet, each."""
-
-CLIENT_HOME_SECONDS = 0.5
-"""The same for one that is only looked at because it is liked better."""
-
-CLIENT_ANSWER_SECONDS = 30.0
-"""How long it may take to answer, beyond what it was asked to wait."""
-
-CLIENT_SLICE_SECONDS = 10.0
-"""How long a daemon is asked to wait at a time by a client that waits for longer."""
-
-CLIENT_LOSSES_MAX = 4
-"""How often the answer to one command may be lost."""
-
-CLIENT_HOLDOFF_MIN = 0.1
-CLIENT_HOLDOFF_MAX = 10.0
-"""Shortest and longest pause after which a client tries a daemon again that has failed, seconds."""
-
-CLIENT_TOKENS_MAX = 64
-"""Tokens that a client keeps before it makes one of them."""
-
-CLIENT_UPDATES_MAX = 200
-"""How often a client reads and writes one key again because others wrote it in between."""
-
-CLIENT_UPDATE_PAUSE_MAX = 0.05
-"""Longest pause between two of them, in seconds."""
 
 REVISIT_ROWS_MAX = 2000
 """Index rows that are read for one commit when conflicts are looked at again."""

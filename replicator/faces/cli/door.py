@@ -13,7 +13,7 @@ from typing import Any
 
 from replicator.errors import RefusedError, UnreachableError
 from replicator.faces.client.lines import Line, LostError
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.resp import encode_request
 from replicator.faces.unixsocket import connect
 

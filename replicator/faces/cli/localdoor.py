@@ -1,11 +1,10 @@
 """A store whose directory no daemon has open: the command line opens it itself."""
 
-from collections import deque
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
 from replicator.faces.client.replies import ReplyReader
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
 from replicator.faces.library import visit
@@ -41,5 +40,5 @@ class LocalDoor(Door):
         self._replica.close()
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
-        self._replies.feed(answer(self._replica, self._session, deque([list(arguments)])))
+        self._replies.feed(answer(self._replica, self._session, list(arguments)))
         return self._replies.next()

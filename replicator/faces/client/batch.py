@@ -3,10 +3,10 @@
 from types import TracebackType
 from typing import Any, Self
 
-from replicator.config import RESP_ARGUMENTS_MAX, RESP_REQUEST_BYTES_MAX
 from replicator.errors import UsageError
 from replicator.faces.client.calling import Caller, call_of
 from replicator.faces.client.words import key_of, lifetime_of, promises_of, value_of
+from replicator.faces.redis.limits import RESP_ARGUMENTS_MAX, RESP_REQUEST_BYTES_MAX
 
 REQUEST_BYTES_SPARE = 1024
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic
 
-from replicator.config import CLIENT_ANSWER_SECONDS, CLIENT_LOSSES_MAX
 from replicator.errors import (
     AccessError,
     ClosedError,
@@ -18,6 +17,7 @@ from replicator.errors import (
 )
 from replicator.faces.client.choosing import OWN_TOKEN, Chooser
 from replicator.faces.client.endpoints import Endpoint
+from replicator.faces.client.limits import CLIENT_ANSWER_SECONDS, CLIENT_LOSSES_MAX
 from replicator.faces.client.lines import LostError
 from replicator.faces.client.places import L, Place
 from replicator.faces.client.replies import CLOSING, error_of

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Generic
 
-from replicator.config import CLIENT_ANSWER_SECONDS, CLIENT_DIAL_SECONDS, CLIENT_HOME_SECONDS
 from replicator.errors import (
     AccessError,
     ClosedError,
@@ -23,6 +22,11 @@ from replicator.errors import (
     UnreachableError,
 )
 from replicator.faces.client.endpoints import Endpoint
+from replicator.faces.client.limits import (
+    CLIENT_ANSWER_SECONDS,
+    CLIENT_DIAL_SECONDS,
+    CLIENT_HOME_SECONDS,
+)
 from replicator.faces.client.lines import LostError
 from replicator.faces.client.places import L, Place
 from replicator.faces.client.replies import error_of

@@ -4,10 +4,10 @@ from collections.abc import Collection
 from math import inf
 from typing import Any, Self
 
-from replicator.config import CLIENT_SLICE_SECONDS
 from replicator.errors import UsageError
 from replicator.faces.client.answers import Change, change_of, text_of
 from replicator.faces.client.calling import Caller, call_of
+from replicator.faces.client.limits import CLIENT_SLICE_SECONDS
 from replicator.faces.client.scanning import Pages
 from replicator.faces.client.words import milliseconds
 

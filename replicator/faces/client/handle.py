@@ -4,13 +4,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from replicator.config import CLIENT_SLICE_SECONDS
 from replicator.core.dots import Dot, parse_dot
 from replicator.core.record import Version
 from replicator.errors import NotLiveError, UsageError
 from replicator.faces.client.answers import Facts, facts_of, text_of, versions_of
 from replicator.faces.client.calling import Call, Caller, call_of
 from replicator.faces.client.following import AsyncChanges, Following, Origins
+from replicator.faces.client.limits import CLIENT_SLICE_SECONDS
 from replicator.faces.client.optimistic import change
 from replicator.faces.client.retries import READS, Retry
 from replicator.faces.client.scanning import AsyncIterator, Pages

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from replicator.config import (
+from replicator.errors import ConfigError, MissingExtraError
+from replicator.faces.client.endpoints import Tls, endpoints_of
+from replicator.faces.client.limits import (
     CLIENT_CATCH_UP_SECONDS,
     CLIENT_CONNECTIONS_MAX,
     CLIENT_SECONDS,
 )
-from replicator.errors import ConfigError, MissingExtraError
-from replicator.faces.client.endpoints import Tls, endpoints_of
 
 try:
     from replicator.faces.client.blocking import Client, finished

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from replicator import chance
-from replicator.config import CLIENT_UPDATE_PAUSE_MAX, CLIENT_UPDATES_MAX
 from replicator.core.record import Version
 from replicator.errors import ContendedError, RefusedError, UsageError
 from replicator.faces.client.answers import without_expired
 from replicator.faces.client.calling import Call, Caller, call_of
+from replicator.faces.client.limits import CLIENT_UPDATE_PAUSE_MAX, CLIENT_UPDATES_MAX
 from replicator.faces.client.replies import CHANGED
 from replicator.faces.client.retries import Retry
 from replicator.faces.client.words import value_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from replicator import chance
-from replicator.config import CLIENT_HOLDOFF_MAX, CLIENT_HOLDOFF_MIN
 from replicator.faces.client.endpoints import Endpoint
+from replicator.faces.client.limits import CLIENT_HOLDOFF_MAX, CLIENT_HOLDOFF_MIN
 
 
 class HasEnd(Protocol):

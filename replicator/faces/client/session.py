@@ -7,9 +7,9 @@ known to hold all that the session had by then. Thread-safe.
 
 import threading
 
-from replicator.config import CLIENT_TOKENS_MAX
 from replicator.core.known import KnownSet
 from replicator.core.token import read_token, write_token
+from replicator.faces.client.limits import CLIENT_TOKENS_MAX
 
 
 class Written:
