@@ -68,7 +68,7 @@ from replicator.faces.promises import (
 from replicator.faces.redis.connection import CONNECTION
 from replicator.faces.redis.expiries import EXPIRIES
 from replicator.faces.redis.strings import STRINGS
-from replicator.faces.redis.table import OK, Table, waiting
+from replicator.faces.redis.table import OK, Command, Table, waiting
 from replicator.faces.resp import Reply
 from replicator.faces.scanning import bounded, successor
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
@@ -195,7 +195,7 @@ OWN: Final[Table] = {
     b"REPL.PUT": waiting(put_with, 3, needs=Role.APPLICATION),
     b"REPL.DELETE": waiting(delete_with, 2, needs=Role.APPLICATION),
     b"REPL.BATCH": waiting(batch, 3, needs=Role.APPLICATION),
-    b"REPL.TOKEN": waiting(token, 1, 2),
+    b"REPL.TOKEN": Command(Role.READONLY, 1, 2, token),
     b"REPL.WAITFOR": waiting(wait_for, 3, 3),
     b"REPL.CHANGES": waiting(changes, 1, 9),
     b"REPL.VERSIONS": waiting(_versions, 2, 2),

@@ -10,7 +10,9 @@ from replicator.config import PAGE_BYTES
 from replicator.core.dots import Dot, parse_dot
 from replicator.core.record import Version
 from replicator.faces.handle import Replica
-from replicator.faces.resp import Reply, Status
+from replicator.faces.redis.table import Command, Slices, Work, waiting
+from replicator.faces.redis.turn import Turn
+from replicator.faces.resp import Reply, Request, Status, encode
 from replicator.faces.stepwise import CommandError, Session
 from replicator.faces.words import count, flag, number, options, text
 
@@ -66,11 +68,22 @@ def batch(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     return len(keys)
 
 
-def token(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    """``REPL.TOKEN``"""
-    if arguments and arguments[0].upper() != b"OWN":
+def token(turn: Turn, session: Session, request: Request) -> Work | Command:
+    """``REPL.TOKEN``. That of the own writes alone is short, and asked for behind many a write."""
+    if len(request) == 1:
+        return waiting(_whole_token, 1)
+    if request[1].upper() != b"OWN":
         raise CommandError("ERR syntax error")
-    return replica.token(own=bool(arguments))
+    return Work(_own_token(turn.replica, session.protocol))
+
+
+def _whole_token(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
+    return replica.token()
+
+
+def _own_token(replica: Replica, protocol: int) -> Slices:
+    """Behind the turn's commit, so that it covers what was written in it."""
+    yield encode(replica.token(own=True), protocol)
 
 
 def wait_for(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
