@@ -1,10 +1,6 @@
 """The commands of the daemon's socket: a table of plain functions over one handle.
 
 =====================================  ===========================================================
-HELLO [2|3], PING, ECHO, QUIT          as Redis
-GET, MGET, SET, DEL                    as Redis; SET with EX or PX and no other option; DEL writes
-                                       nothing for a key that is not there
-EXPIRE, PEXPIRE, PERSIST, TTL, PTTL    as Redis, without options
 REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; keys and values in
 [STOP k] [AFTER k] [COUNT n]           turn. Pages are bounded; each is a snapshot of its own
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
@@ -48,13 +44,14 @@ They run in worker threads and may block, for the disk or for a peer. What takes
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Final, TypeVar
 
 from replicator.config import PAGE_BYTES
 from replicator.core.clock import to_ms
 from replicator.core.dots import format_origin, parse_dot
-from replicator.faces import checking, expiring
+from replicator.faces import checking
+from replicator.faces.access import Role
 from replicator.faces.handle import Replica
 from replicator.faces.promises import (
     changes,
@@ -63,81 +60,20 @@ from replicator.faces.promises import (
     token,
     wait_for,
 )
-from replicator.faces.resp import Reply, Status
+from replicator.faces.redis.connection import CONNECTION
+from replicator.faces.redis.expiries import EXPIRIES
+from replicator.faces.redis.strings import STRINGS
+from replicator.faces.redis.table import OK, Table, waiting
+from replicator.faces.resp import Reply
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
 from replicator.faces.words import count as _count
 from replicator.faces.words import number as _number
 from replicator.faces.words import options as _options
 from replicator.faces.words import text as _text
-from replicator.release import software_version
 from replicator.store.conflicts import Choice, Standing
 from replicator.store.listing import Listed
 
-OK: Final = Status("OK")
-
 Item = TypeVar("Item")
-
-
-Run = Callable[[Replica, Session, list[bytes]], Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command of the table.
-
-    Attributes:
-        run: given the arguments behind the name; raises, or returns the reply.
-        arguments_min, arguments_max: how many; None is any number.
-    """
-
-    run: Run
-    arguments_min: int = 0
-    arguments_max: int | None = None
-
-
-def _hello(_replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
-    if arguments:
-        if arguments[0] not in (b"2", b"3"):
-            raise CommandError("NOPROTO unsupported protocol version")
-        session.protocol = int(arguments[0])
-    return {
-        "server": "replicator",
-        "version": software_version(),
-        "proto": session.protocol,
-        "mode": "standalone",
-        "role": "master",
-        "modules": [],
-    }
-
-
-def _ping(_replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    return arguments[0] if arguments else Status("PONG")
-
-
-def _echo(_replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    return arguments[0]
-
-
-def _quit(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply:
-    session.closing = True
-    return OK
-
-
-def _get(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    value: bytes | None = replica.get(arguments[0])
-    return value
-
-
-def _mget(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    return [replica.get(key) for key in arguments]
-
-
-def _del(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    present = [key for key in dict.fromkeys(arguments) if replica.get(key) is not None]
-    with replica.write_batch(transaction=True) as batch:
-        for key in present:
-            batch.delete(key)
-    return len(present)
 
 
 def _scan(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -263,43 +199,33 @@ def _more(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply
     return session.step()
 
 
-COMMANDS: Final[Mapping[bytes, Command]] = {
-    b"HELLO": Command(_hello, 0, 1),
-    b"PING": Command(_ping, 0, 1),
-    b"ECHO": Command(_echo, 1, 1),
-    b"QUIT": Command(_quit, 0, 0),
-    b"GET": Command(_get, 1, 1),
-    b"MGET": Command(_mget, 1),
-    b"SET": Command(expiring.set_, 2),
-    b"DEL": Command(_del, 1),
-    b"EXPIRE": Command(expiring.expire, 2, 2),
-    b"PEXPIRE": Command(expiring.pexpire, 2, 2),
-    b"PERSIST": Command(expiring.persist, 1, 1),
-    b"TTL": Command(expiring.ttl, 1, 1),
-    b"PTTL": Command(expiring.pttl, 1, 1),
-    b"REPL.SCAN": Command(_scan),
-    b"REPL.LOAD": Command(_load, 2),
-    b"REPL.PUT": Command(put_with, 2),
-    b"REPL.DELETE": Command(delete_with, 1),
-    b"REPL.TOKEN": Command(token, 0, 1),
-    b"REPL.WAITFOR": Command(wait_for, 2, 2),
-    b"REPL.CHANGES": Command(changes, 0, 8),
-    b"REPL.VERSIONS": Command(_versions, 1, 1),
-    b"REPL.RESOLVE": Command(_resolve, 2),
-    b"REPL.REEVALUATE": Command(_reevaluate, 0, 1),
-    b"REPL.CONFLICTS": Command(_conflicts),
-    b"REPL.DIGEST": Command(_digest, 0, 0),
-    b"REPL.SYNC": Command(_sync, 0, 1),
-    b"REPL.MEMBERS": Command(_members, 0, 0),
-    b"REPL.JOIN": Command(_join, 1, 2),
-    b"REPL.FORGET": Command(_forget, 1, 1),
-    b"REPL.STATUS": Command(_status, 0, 0),
-    b"REPL.BACKUP": Command(_backup, 1, 5),
-    b"REPL.EXPORT": Command(_export, 0, 8),
-    b"REPL.VERIFY": Command(checking.verify, 0, 0),
-    b"REPL.RECORDS": Command(checking.records, 1, 1),
-    b"REPL.MORE": Command(_more, 0, 0),
+OWN: Final[Table] = {
+    b"REPL.SCAN": waiting(_scan, 1),
+    b"REPL.LOAD": waiting(_load, 3, needs=Role.APPLICATION),
+    b"REPL.PUT": waiting(put_with, 3, needs=Role.APPLICATION),
+    b"REPL.DELETE": waiting(delete_with, 2, needs=Role.APPLICATION),
+    b"REPL.TOKEN": waiting(token, 1, 2),
+    b"REPL.WAITFOR": waiting(wait_for, 3, 3),
+    b"REPL.CHANGES": waiting(changes, 1, 9),
+    b"REPL.VERSIONS": waiting(_versions, 2, 2),
+    b"REPL.RESOLVE": waiting(_resolve, 3, needs=Role.ADMIN),
+    b"REPL.REEVALUATE": waiting(_reevaluate, 1, 2, needs=Role.ADMIN),
+    b"REPL.CONFLICTS": waiting(_conflicts, 1),
+    b"REPL.DIGEST": waiting(_digest, 1, 1),
+    b"REPL.SYNC": waiting(_sync, 1, 2, needs=Role.APPLICATION),
+    b"REPL.MEMBERS": waiting(_members, 1, 1),
+    b"REPL.JOIN": waiting(_join, 2, 3, needs=Role.ADMIN),
+    b"REPL.FORGET": waiting(_forget, 2, 2, needs=Role.ADMIN),
+    b"REPL.STATUS": waiting(_status, 1, 1),
+    b"REPL.BACKUP": waiting(_backup, 2, 6, needs=Role.ADMIN),
+    b"REPL.EXPORT": waiting(_export, 1, 9),
+    b"REPL.VERIFY": waiting(checking.verify, 1, 1),
+    b"REPL.RECORDS": waiting(checking.records, 2, 2),
+    b"REPL.MORE": waiting(_more, 1, 1),
 }
+
+COMMANDS: Final[Table] = {**CONNECTION, **STRINGS, **EXPIRIES, **OWN}
+"""All commands, by their names in capitals."""
 
 
 def successor(prefix: bytes) -> bytes | None:

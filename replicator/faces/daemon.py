@@ -2,27 +2,23 @@
 
 import logging
 import signal
-from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import trio
 
-from replicator.config import RESP_CONNECTIONS_MAX, RESP_READ_BYTES
+from replicator.config import RESP_BACKLOG
 from replicator.faces import unixsocket
+from replicator.faces.access import Role
 from replicator.faces.configfile import Config
-from replicator.faces.control import answer
 from replicator.faces.handle import Replica
 from replicator.faces.library import open_replica
-from replicator.faces.resp import Failure, Request, RequestReader, encode
-from replicator.faces.stepwise import Session
+from replicator.faces.redis.clients import Entrance
+from replicator.faces.redis.server import Server
 
 logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
-
-_TOO_MANY = encode(Failure("ERR", "max number of clients reached"), 2)
 
 
 async def run_daemon(data: Path, config: Config, on_ready: Callable[[Replica], object]) -> None:
@@ -50,74 +46,15 @@ def _log_adoption(keys: int) -> None:
 async def _serve_until_signal(
     data: Path, replica: Replica, on_ready: Callable[[Replica], object]
 ) -> None:
-    listener = trio.socket.from_stdlib_socket(unixsocket.listen(data, RESP_CONNECTIONS_MAX))
-    clients = Clients(replica)
+    listener = unixsocket.listen(data, RESP_BACKLOG)
+    server = Server(replica, [Entrance(listener, Role.ADMIN, admits=unixsocket.peer_is_allowed)])
     try:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                listeners = [trio.SocketListener(listener)]
-                nursery.start_soon(trio.serve_listeners, clients.serve, listeners)
+                await nursery.start(server.run)
                 on_ready(replica)
                 number = await anext(signals)
                 logger.info("closing: %s", signal.Signals(number).name)
-                nursery.cancel_scope.cancel()
+                await server.drain()
     finally:
         unixsocket.remove(data)
-
-
-class Clients:
-    """Serves the programs that connect to the socket.
-
-    At most `RESP_CONNECTIONS_MAX` at a time; what a client sends while its requests run waits in
-    the kernel.
-    """
-
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-        self._threads = trio.CapacityLimiter(RESP_CONNECTIONS_MAX)
-        self._count = 0
-
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one client until it leaves. What goes wrong ends this client alone."""
-        self._count += 1
-        try:
-            async with stream:
-                if not unixsocket.peer_is_allowed(stream.socket):
-                    logger.warning("a client of another user was refused")
-                elif self._count > RESP_CONNECTIONS_MAX:
-                    await stream.send_all(_TOO_MANY)
-                else:
-                    await self._converse(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it went away
-        except Exception:
-            logger.exception("a client of the socket was dropped")
-        finally:
-            self._count -= 1
-
-    async def _converse(self, stream: trio.SocketStream) -> None:
-        with closing(Session()) as session:
-            await self._converse_in(session, stream)
-
-    async def _converse_in(self, session: Session, stream: trio.SocketStream) -> None:
-        reader = RequestReader()
-        while data := await stream.receive_some(RESP_READ_BYTES):
-            requests = deque(reader.feed(data))
-            while requests and not session.closing:
-                await stream.send_all(await self._answer(session, requests))
-            if session.closing:
-                return
-            if reader.error is not None:
-                text = Failure("ERR", f"Protocol error: {reader.error}")
-                await stream.send_all(encode(text, session.protocol))
-                return
-
-    async def _answer(self, session: Session, requests: deque[Request]) -> bytes:
-        """The replies to some of the requests, as much as is gathered at once.
-
-        Where the daemon closes meanwhile, the thread is left to finish: closing the store waits
-        for what is inside of it.
-        """
-        return await trio.to_thread.run_sync(
-            answer, self._replica, session, requests, limiter=self._threads, abandon_on_cancel=True
-        )

@@ -73,9 +73,9 @@ class RequestReader:
         self._taken = 0
 
     @property
-    def midway(self) -> bool:
-        """Whether a request has begun and not ended."""
-        return self._held > 0 or self._missing > 0
+    def held(self) -> int:
+        """How many bytes of a request that has not ended are kept."""
+        return self._held + self._taken
 
     def feed(self, data: bytes) -> list[Request]:
         """The requests that end in `data`, in order. See `error`.
@@ -118,6 +118,7 @@ class RequestReader:
             if self._arguments and not self._missing:
                 requests.append(self._arguments)
                 self._arguments = []
+                self._taken = 0
         return position
 
     def _array(self, data: bytes, position: int) -> int:

@@ -10,7 +10,7 @@ from replicator.config import (
     ADDRESSES_PER_MEMBER_MAX,
     CONNECTIONS_PER_HOST_MAX,
     RESP_ARGUMENTS_MAX,
-    RESP_CONNECTIONS_MAX,
+    RESP_CLIENTS_MAX,
     RESP_REQUEST_BYTES_MAX,
     Settings,
 )
@@ -61,7 +61,7 @@ def test_every_key_of_the_configuration_with_its_default() -> None:
 
 def test_limits_and_resolvers() -> None:
     assert f"{RESP_ARGUMENTS_MAX:,} arguments and {RESP_REQUEST_BYTES_MAX >> 20} MiB" in DOCS
-    assert f"At most {RESP_CONNECTIONS_MAX} clients" in DOCS
+    assert f"At most {RESP_CLIENTS_MAX:,} clients" in DOCS
     for name in READY_MADE:
         assert name in DOCS
 

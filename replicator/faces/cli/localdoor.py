@@ -1,6 +1,5 @@
 """A store whose directory no daemon has open: the command line opens it itself."""
 
-from collections import deque
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
@@ -40,5 +39,5 @@ class LocalDoor(Door):
         self._replica.close()
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
-        self._reader.feed(answer(self._replica, self._session, deque([list(arguments)])))
+        self._reader.feed(answer(self._replica, self._session, list(arguments)))
         return self._reader.gets()
