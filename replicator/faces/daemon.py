@@ -7,10 +7,10 @@ from pathlib import Path
 
 import trio
 
-from replicator.config import RESP_BACKLOG
+from replicator.config import LISTEN_BACKLOG
 from replicator.faces import unixsocket
 from replicator.faces.access import Role
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.handle import Replica
 from replicator.faces.library import open_replica
 from replicator.faces.redis.clients import Entrance
@@ -46,7 +46,7 @@ def _log_adoption(keys: int) -> None:
 async def _serve_until_signal(
     data: Path, replica: Replica, on_ready: Callable[[Replica], object]
 ) -> None:
-    listener = unixsocket.listen(data, RESP_BACKLOG)
+    listener = unixsocket.listen(data, LISTEN_BACKLOG)
     server = Server(replica, [Entrance(listener, Role.ADMIN, admits=unixsocket.peer_is_allowed)])
     try:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

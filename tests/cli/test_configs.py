@@ -18,7 +18,7 @@ from uuid import uuid4
 import dns.message
 import pytest
 
-from replicator.faces.configfile import read_config
+from replicator.faces.configuration import read_config
 from tests.cli.daemons import Daemon, documents, replicator, until
 from tests.discovery.nameserver import NameServer
 

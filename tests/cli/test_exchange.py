@@ -140,7 +140,7 @@ def test_a_part_of_it(tmp_path: Path) -> None:
 def test_an_export_is_of_one_moment(tmp_path: Path) -> None:
     """Beside a daemon, whatever is written meanwhile."""
     from replicator.faces.cli import door
-    from replicator.faces.configfile import DEFAULT
+    from replicator.faces.configuration import DEFAULT
 
     data = tmp_path / "a"
     count = 2 * PAGE_ITEMS_MAX

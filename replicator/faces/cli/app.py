@@ -1,6 +1,5 @@
 """The command ``replicator``: its commands, and how each ends."""
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -130,5 +129,5 @@ for _command in (
 
 def run() -> NoReturn:
     """Run the command line of this process, and end it."""
-    log_to_stderr(logging.WARNING)
+    log_to_stderr("warning")
     cli.main(prog_name="replicator")

@@ -14,7 +14,7 @@ from typing import Any
 import hiredis
 
 from replicator.faces.cli.codes import RefusedError, UnreachableError
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.resp import encode_request
 from replicator.faces.unixsocket import connect
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
-from replicator.faces.configfile import Config
+from replicator.faces.configuration import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
 from replicator.faces.library import visit

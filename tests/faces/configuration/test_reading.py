@@ -11,24 +11,29 @@ from hypothesis import strategies as st
 from replicator.config import Settings
 from replicator.core.resolvers import latest_timestamp
 from replicator.errors import ConfigError
-from replicator.faces.configfile import (
-    DEFAULT,
-    File,
-    ReplicationSection,
-    parse_config,
-    read_config,
-)
+from replicator.faces.configuration import DEFAULT, Config, File, Given, read_config
+from replicator.faces.configuration.sections import ReplicationSection
 from replicator.faces.keywords import make_settings
+
+FILE = Path("/base/node.toml")
 
 
 def mistakes(text: str) -> list[str]:
-    found, config = parse_config(text, Path("/base"))
+    """What is wrong with a file, without its name."""
+    found, config = Given(FILE).examine(text)
     assert (config is None) == bool(found)
-    return [str(mistake) for mistake in found]
+    return [str(mistake).removeprefix(f"{FILE}: ") for mistake in found]
+
+
+def in_force(text: str) -> Config:
+    found, config = Given(FILE).examine(text)
+    assert found == []
+    assert config is not None
+    return config
 
 
 def test_nothing_at_all_is_the_default() -> None:
-    assert parse_config("", Path("/base")) == ([], DEFAULT)
+    assert in_force("") == DEFAULT
     assert DEFAULT.settings == Settings()
 
 
@@ -71,7 +76,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_tls_files_lie_beside_the_configuration() -> None:
-    found, config = parse_config(
+    config = in_force(
         """
         [listen]
         insecure = true
@@ -79,18 +84,14 @@ def test_tls_files_lie_beside_the_configuration() -> None:
         ca = "tls/ca.crt"
         certificate = "/etc/a.crt"
         key = "a.key"
-        """,
-        Path("/base"),
+        """
     )
-    assert found == []
-    assert config is not None
     assert config.settings.insecure
     assert config.settings.tls == {
         "ca": "/base/tls/ca.crt",
         "certificate": "/etc/a.crt",
         "key": "/base/a.key",
     }
-    assert config.override(name="b").settings.tls == config.settings.tls
     assert make_settings(tls={"ca": Path("c"), "certificate": "a", "key": "k"}).tls == {
         "ca": "c",
         "certificate": "a",
@@ -138,23 +139,26 @@ timeout = 0
         "line 3: listen.port: port=70000: write a number up to 65535, 0 for a free one, or None "
         "not to listen",
         "line 5: peers.static: peers: 'b' is no address: the port is missing: b:9000",
-        "line 12: resolver.timeout: resolver_timeout=0.0: write seconds, from 0.001 to 86400",
         "line 7: replication.interval_min: interval_min=-1.0: write seconds, from 0.001 to 86400",
         "line 8: replication.linger: linger=inf: write seconds, from 0 to 86400",
         "line 9: replication.connections_max: connections_max=0: write a whole number from 1 to "
         "65535",
         "line 11: resolver.name: there is no resolver 'latest_timestmp': did you mean "
         "latest_timestamp?",
+        "line 12: resolver.timeout: resolver_timeout=0.0: write seconds, from 0.001 to 86400",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("zzz = 1", "line 1: zzz: unknown section: there are discovery, listen, node, "),
+        (
+            "zzz = 1",
+            "line 1: zzz: unknown section: there are access, discovery, http, listen, log, ",
+        ),
         ("node = 1", "line 1: node: is a section: write [node] on a line of its own"),
         ("node.nmae = 'a'", "line 1: node.nmae: unknown key: did you mean name?"),
-        ("node = {nmae = 'a'}", "node.nmae: unknown key: did you mean name?"),
+        ("node = {nmae = 'a'}", "line 1: node.nmae: unknown key: did you mean name?"),
         ("[node]\nqqqq = 1", "line 2: node.qqqq: unknown key: there are cluster, data, name"),
         ("[node]\nname = ''", "line 2: node.name: name='': write text of 1 to 255 bytes"),
         ("[node]\ncluster = '" + "ü" * 128 + "'", "line 2: node.cluster: cluster='ü"),
@@ -198,8 +202,8 @@ timeout = 0
             "line 2: tls.certificat: unknown key: did you mean certificate?",
         ),
         ("[listen]\ninsecure = 1", "line 2: listen.insecure: 1: Expected bool"),
-        ("[node\n", "Expected ']' at the end of a table declaration (at line 1"),
-        ("[node]\nname = 'a'\nname = 'b'\n", "Cannot overwrite a value (at line 3"),
+        ("[node\n", "line 1: Expected ']' at the end of a table declaration (column 6)"),
+        ("[node]\nname = 'a'\nname = 'b'\n", "line 3: Cannot overwrite a value (column 11)"),
     ],
 )
 def test_mistakes(text: str, expected: str) -> None:
