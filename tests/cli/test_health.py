@@ -28,7 +28,7 @@ def test_writes_wait_for_news_of_the_peers(tmp_path: Path) -> None:
     """Of one that neither refuses nor greets."""
     data = tmp_path / "a"
     config = tmp_path / "a.toml"
-    config.write_text("[replication]\njoin_timeout = 2.0\nconnect_timeout = 30.0\n")
+    config.write_text("[replication]\njoin_timeout = 3.0\nconnect_timeout = 30.0\n")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         peer = f"127.0.0.1:{silent.getsockname()[1]}"
         with serving(data, "--config", str(config), "--peer", peer):

@@ -152,6 +152,12 @@ CASES = {
         5,
         "a has no room for further clients",
     ),
+    "ReplicatorDescriptorsShort": Case(
+        {"process_open_fds": "95x20", "process_max_fds": "100x20"},
+        {"process_open_fds": "85x20", "process_max_fds": "100x20"},
+        10,
+        "a uses 95% of its file descriptors",
+    ),
     "ReplicatorPasswordsWrong": Case(
         {"resp_auth_failures_total": "0+120x20"},
         {"resp_auth_failures_total": "0+30x20"},

@@ -70,7 +70,7 @@ def test_every_expression_is_one(tmp_path: Path) -> None:
 def test_metrics_and_labels_are_those_that_nodes_tell() -> None:
     used = set()
     for expr in expressions():
-        names = set(re.findall(r"\breplicator_\w+", expr))
+        names = set(re.findall(r"\b(?:replicator|process)_\w+", expr))
         used |= names
         assert names <= METRICS.keys(), expr
         known = OF_PROMETHEUS.union(*[METRICS[name] for name in names])
@@ -115,7 +115,7 @@ def series(values: dict[str, str]) -> list[dict[str, str]]:
     made = []
     for name, told in values.items():
         bare, _, labels = name.rstrip("}").partition("{")
-        metric = bare if bare == "up" else f"replicator_{bare}"
+        metric = bare if bare == "up" or bare.startswith("process_") else f"replicator_{bare}"
         node = [] if "instance=" in labels else ['instance="a"']
         text = ",".join(filter(None, ['job="replicator"', *node, labels]))
         made.append({"series": f"{metric}{{{text}}}", "values": told})
