@@ -1,7 +1,8 @@
 """Every limit, interval and default in one place, units in the names.
 
 These are the numbers in force when nobody says otherwise; what a user may set is a field of
-`Settings`, everything else a constant.
+`Settings`, everything else a constant. Those of the HTTP server are in
+`replicator.faces.http.limits`.
 """
 
 from collections.abc import Mapping
@@ -164,24 +165,6 @@ SWEEP_PAUSE_SECONDS = 0.0005
 
 SWEEP_BATCHES_MAX = 64
 """Commits of a sweep at a time: a node that stops waits for no more."""
-
-RESP_ARGUMENTS_MAX = 1 << 20
-"""Arguments of one request to the daemon."""
-
-RESP_REQUEST_BYTES_MAX = 64 << 20
-"""All arguments of one request together: four of the largest values."""
-
-RESP_INLINE_BYTES_MAX = 64 << 10
-"""Longest line of a request that a person types."""
-
-RESP_READ_BYTES = 64 << 10
-"""What is read from a client at once; its requests are answered before the next read."""
-
-RESP_REPLY_BYTES = 1 << 20
-"""Replies gathered before they are sent to a client."""
-
-RESP_CONNECTIONS_MAX = 64
-"""Clients of the daemon's socket at a time; each may occupy one worker thread."""
 
 PAGE_ITEMS_MAX = 1000
 """Keys in one answer of a paged command."""

@@ -8,10 +8,9 @@ from replicator.config import (
     GREETING_BYTES_MAX,
     INBOX_BYTES_MAX,
     INBOX_MESSAGES_MAX,
-    RESP_CONNECTIONS_MAX,
-    RESP_REQUEST_BYTES_MAX,
     Settings,
 )
+from replicator.faces.redis.limits import RESP_CLIENTS_MAX, RESP_REQUEST_BYTES_MAX
 from replicator.net.credentials import EXPIRY_WARNING_DAYS
 from replicator.net.tls import LOOK_SECONDS
 from replicator.protocol.timing import SILENCES_MAX
@@ -28,7 +27,7 @@ def test_limits() -> None:
         f"| the first frame | {GREETING_BYTES_MAX >> 10} KiB |",
         f"| {FRAME_BYTES_MAX >> 20} MiB |",
         f"{INBOX_MESSAGES_MAX} messages or {INBOX_BYTES_MAX >> 10} KiB",
-        f"{RESP_CONNECTIONS_MAX}, a request of at most {RESP_REQUEST_BYTES_MAX >> 20} MiB",
+        f"{RESP_CLIENTS_MAX:,}, a request of at most {RESP_REQUEST_BYTES_MAX >> 20} MiB",
         f"can fill the {SETTINGS.connections_max} connections",
     ):
         assert told in TEXT, told

@@ -1,99 +1,59 @@
-"""Runs the requests of the daemon's clients, whoever sends them.
+"""Runs one request after the other, for the command line on a directory that no daemon has open.
 
-The command line uses this on a directory that no daemon has open, too, so both ways answer alike.
-
-Error replies begin with a code: ``ERR`` for what was asked wrongly, ``STORAGE`` for LevelDB and
-the disk, ``PEER``, ``TIMEOUT`` and ``NOREPLICAS`` for other nodes, ``CLOSING``, ``INTERNAL``.
+The daemon's server runs the same commands (`replicator.faces.redis.running`), so both answer alike.
 """
 
-import logging
-from collections import deque
-from itertools import islice
-from typing import Final
-
-import plyvel
-
-from replicator.config import RESP_REPLY_BYTES
-from replicator.errors import (
-    ClosedError,
-    GateClosedError,
-    NotReplicated,
-    PeerError,
-    ReplicatorError,
-    StorageError,
-)
 from replicator.faces.commands import COMMANDS
+from replicator.faces.failures import failure, unknown, wrong_count
 from replicator.faces.handle import Replica
-from replicator.faces.leveldb import words_of
-from replicator.faces.resp import Failure, Reply, Request, encode
-from replicator.faces.stepwise import CommandError, Session
-
-logger = logging.getLogger("replicator")
-
-_CODES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
-    ((ClosedError, GateClosedError), "CLOSING"),
-    ((StorageError,), "STORAGE"),
-    ((NotReplicated,), "NOREPLICAS"),
-    ((TimeoutError,), "TIMEOUT"),
-    ((PeerError,), "PEER"),
-    ((ReplicatorError,), "ERR"),
-)
+from replicator.faces.redis.table import Command, Work
+from replicator.faces.redis.turn import Turn
+from replicator.faces.resp import Reply, Request, encode
+from replicator.faces.stepwise import Session
 
 
-def answer(replica: Replica, session: Session, requests: deque[Request]) -> bytes:
-    """Run requests in order until there are no more, the client quits, or enough is gathered.
+def answer(replica: Replica, session: Session, request: Request) -> bytes:
+    """Run one request, and wait for all that it takes; its encoded reply.
 
-    Runs in any thread; calls for one session come one after the other.
-
-    Args:
-        requests: what is run is taken from the left.
-
-    Returns:
-        The replies.
+    Never raises: what goes wrong is the reply. Runs in any thread; calls for one session come one
+    after the other.
     """
-    parts: list[bytes] = []
-    size = 0
-    while requests and size < RESP_REPLY_BYTES and not session.closing:
-        part = encode(execute(replica, session, requests.popleft()), session.protocol)
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
+    reply = execute(replica, session, request)
+    if isinstance(reply, Work):
+        try:
+            return b"".join(reply.slices)
+        except Exception as error:
+            reply = failure(error)
+    return encode(reply, session.protocol)
 
 
-def execute(replica: Replica, session: Session, request: Request) -> Reply:
-    """Run one request. Never raises: what goes wrong is the reply."""
-    name, *arguments = request
-    command = COMMANDS.get(name.upper())
+def execute(replica: Replica, session: Session, request: Request) -> "Reply | Work":
+    """The same, not encoded; what goes on in slices is not begun."""
+    command = COMMANDS.get(request[0].upper())
     if command is None:
-        return _unknown(name, arguments)
-    most = len(arguments) if command.arguments_max is None else command.arguments_max
-    if not command.arguments_min <= len(arguments) <= most:
-        return Failure("ERR", f"wrong number of arguments for '{_text(name).lower()}' command")
+        return unknown(request)
+    if len(request) < command.least or (command.most is not None and len(request) > command.most):
+        return wrong_count(request)
     try:
-        return command.run(replica, session, arguments)
+        return _run(replica, session, command, request)
     except Exception as error:
         return failure(error)
 
 
-def failure(error: Exception) -> Failure:
-    """The error reply for what a command raised; what should not happen is logged."""
-    if isinstance(error, CommandError):
-        code, _, text = str(error).partition(" ")
-        return Failure(code, text)
-    if isinstance(error, plyvel.Error):
-        return Failure("STORAGE", words_of(error))
-    for kinds, code in _CODES:
-        if isinstance(error, kinds):
-            return Failure(code, str(error))
-    logger.error("a command failed", exc_info=error)
-    return Failure("INTERNAL", f"{type(error).__name__}: {error}; the log says where")
+def _run(replica: Replica, session: Session, command: Command, request: Request) -> "Reply | Work":
+    if command.run is None:
+        return _wait(replica, session, command, request)
+    if command.writes:
+        replica._engine.store.admit()
+    turn = Turn(replica)
+    try:
+        reply = command.run(turn, session, request)
+        turn.commit()
+    finally:
+        turn.abandon()
+    return _wait(replica, session, reply, request) if isinstance(reply, Command) else reply
 
 
-def _unknown(name: bytes, arguments: list[bytes]) -> Failure:
-    """Redis's own words, which some clients look for."""
-    begin = " ".join(f"'{_text(argument)}'" for argument in islice(arguments, 8))
-    return Failure("ERR", f"unknown command '{_text(name)}', with args beginning with: {begin}")
-
-
-def _text(argument: bytes) -> str:
-    return argument[:128].decode(errors="backslashreplace")
+def _wait(replica: Replica, session: Session, command: Command, request: Request) -> Reply:
+    assert command.wait is not None
+    return command.wait(replica, session, request[1:])

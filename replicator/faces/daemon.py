@@ -1,45 +1,64 @@
-"""The daemon: one directory, its node, and the socket for the programs of this machine."""
+"""The daemon: one directory, its node, and all by which programs and operators reach it."""
 
 import logging
+import os
 import signal
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
 import trio
 
-from replicator.config import RESP_CONNECTIONS_MAX, RESP_READ_BYTES
-from replicator.faces import unixsocket
-from replicator.faces.configfile import Config
-from replicator.faces.control import answer
+from replicator.faces import ending, unixsocket
+from replicator.faces.access import Role
+from replicator.faces.configuration import Config, Given
+from replicator.faces.doors import Doors
 from replicator.faces.handle import Replica
+from replicator.faces.heart import Heart
 from replicator.faces.library import open_replica
-from replicator.faces.resp import Failure, Request, RequestReader, encode
-from replicator.faces.stepwise import Session
+from replicator.faces.limits import CLOSE_SECONDS_MAX
+from replicator.faces.notify import READY, STOPPING, Notifier
+from replicator.faces.redis.clients import Entrance
+from replicator.faces.redis.limits import RESP_BACKLOG
+from replicator.faces.redis.server import Server
+from replicator.faces.reloading import Reloading
 
 logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
-_TOO_MANY = encode(Failure("ERR", "max number of clients reached"), 2)
+OnReady = Callable[[Replica, Doors], object]
 
 
-async def run_daemon(data: Path, config: Config, on_ready: Callable[[Replica], object]) -> None:
-    """Run a node until SIGTERM or SIGINT comes; then close it.
+async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady) -> None:
+    """Run a node until SIGTERM or SIGINT comes; then close it, within `CLOSE_SECONDS_MAX`.
 
     A second signal ends the process at once, as it does while the store is being opened: nothing
-    that was acknowledged is lost by it.
+    that was acknowledged is lost by it. SIGHUP reloads.
 
     Args:
-        on_ready: called once the node listens and the socket is there.
+        given: read again by a reload.
+        config: what came of it.
+        on_ready: called once the node listens and all sockets are there.
 
     Raises:
-        UsageError, ConfigError: the node cannot run like this.
+        UsageError, ConfigError: the node cannot run like this, or refuses to.
         StorageError: the directory cannot be opened.
     """
-    async with open_replica(data, adoption_progress=_log_adoption, **config.keywords) as replica:
-        await _serve_until_signal(data, replica, on_ready)
+    notifier = Notifier.take(os.environ)
+    heart = Heart(notifier)
+    ending.end_at_once_when_told()
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        heart.start()
+        with closing(await trio.to_thread.run_sync(Doors, config)) as doors:
+            doors.warn()
+            opened = open_replica(data, adoption_progress=_log_adoption, **config.keywords)
+            async with opened as replica:
+                level = replica._engine.store.level
+                heart.fault = lambda: level.failed
+                reloading = Reloading(given, config, replica, doors)
+                daemon = _Daemon(data, config, replica, doors, notifier)
+                await daemon.serve(lambda: reloading.keep(hangups, notifier), on_ready)
 
 
 def _log_adoption(keys: int) -> None:
@@ -47,77 +66,46 @@ def _log_adoption(keys: int) -> None:
         logger.info("taking over the data that is there: %s keys so far", f"{keys:,}")
 
 
-async def _serve_until_signal(
-    data: Path, replica: Replica, on_ready: Callable[[Replica], object]
-) -> None:
-    listener = trio.socket.from_stdlib_socket(unixsocket.listen(data, RESP_CONNECTIONS_MAX))
-    clients = Clients(replica)
-    try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as nursery:
-                listeners = [trio.SocketListener(listener)]
-                nursery.start_soon(trio.serve_listeners, clients.serve, listeners)
-                on_ready(replica)
-                number = await anext(signals)
-                logger.info("closing: %s", signal.Signals(number).name)
-                nursery.cancel_scope.cancel()
-    finally:
-        unixsocket.remove(data)
+class _Daemon:
+    """An open store and its servers."""
 
-
-class Clients:
-    """Serves the programs that connect to the socket.
-
-    At most `RESP_CONNECTIONS_MAX` at a time; what a client sends while its requests run waits in
-    the kernel.
-    """
-
-    def __init__(self, replica: Replica) -> None:
+    def __init__(
+        self, data: Path, config: Config, replica: Replica, doors: Doors, notifier: Notifier
+    ) -> None:
+        self._data = data
+        self._config = config
         self._replica = replica
-        self._threads = trio.CapacityLimiter(RESP_CONNECTIONS_MAX)
-        self._count = 0
+        self._doors = doors
+        self._notifier = notifier
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one client until it leaves. What goes wrong ends this client alone."""
-        self._count += 1
+    async def serve(self, keep_reloading: Callable[[], Awaitable[None]], on_ready: OnReady) -> None:
+        """Serve until told to end, and let what runs then come to an end."""
+        self._doors.open()
+        server = Server(self._replica, self._entrances(), self._config.resp.clients_max)
         try:
-            async with stream:
-                if not unixsocket.peer_is_allowed(stream.socket):
-                    logger.warning("a client of another user was refused")
-                elif self._count > RESP_CONNECTIONS_MAX:
-                    await stream.send_all(_TOO_MANY)
-                else:
-                    await self._converse(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it went away
-        except Exception:
-            logger.exception("a client of the socket was dropped")
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.run)
+                nursery.start_soon(keep_reloading)
+                on_ready(self._replica, self._doors)
+                self._notifier.tell(READY)
+                number = await ending.told_to_end()
+                ending.end_hard_after(CLOSE_SECONDS_MAX)
+                self._notifier.tell(STOPPING)
+                logger.info("closing: %s", number.name)
+                await server.drain()
+                nursery.cancel_scope.cancel()
         finally:
-            self._count -= 1
+            unixsocket.remove(self._data)
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
-        with closing(Session()) as session:
-            await self._converse_in(session, stream)
+    def _entrances(self) -> list[Entrance]:
+        """Where clients of the Redis server come in."""
+        doors = self._doors
+        own = unixsocket.listen(self._data, RESP_BACKLOG)
+        entrances = [Entrance(own, lambda: Role.ADMIN, admits=unixsocket.peer_is_allowed)]
+        entrances += [Entrance(one, self._role, doors.keys.resp) for one in doors.resp]
+        if doors.unix is not None:
+            entrances.append(Entrance(doors.unix.socket, self._role))
+        return entrances
 
-    async def _converse_in(self, session: Session, stream: trio.SocketStream) -> None:
-        reader = RequestReader()
-        while data := await stream.receive_some(RESP_READ_BYTES):
-            requests = deque(reader.feed(data))
-            while requests and not session.closing:
-                await stream.send_all(await self._answer(session, requests))
-            if session.closing:
-                return
-            if reader.error is not None:
-                text = Failure("ERR", f"Protocol error: {reader.error}")
-                await stream.send_all(encode(text, session.protocol))
-                return
-
-    async def _answer(self, session: Session, requests: deque[Request]) -> bytes:
-        """The replies to some of the requests, as much as is gathered at once.
-
-        Where the daemon closes meanwhile, the thread is left to finish: closing the store waits
-        for what is inside of it.
-        """
-        return await trio.to_thread.run_sync(
-            answer, self._replica, session, requests, limiter=self._threads, abandon_on_cancel=True
-        )
+    def _role(self) -> Role | None:
+        return self._doors.keys.access.default_role

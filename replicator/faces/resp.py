@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from replicator.config import (
+from replicator.errors import ProtocolError
+from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
     RESP_REQUEST_BYTES_MAX,
 )
-from replicator.errors import ProtocolError
 
 Request = list[bytes]
 """The command's name and its arguments, at least one item."""
@@ -73,9 +73,9 @@ class RequestReader:
         self._taken = 0
 
     @property
-    def midway(self) -> bool:
-        """Whether a request has begun and not ended."""
-        return self._held > 0 or self._missing > 0
+    def held(self) -> int:
+        """How many bytes of a request that has not ended are kept."""
+        return self._held + self._taken
 
     def feed(self, data: bytes) -> list[Request]:
         """The requests that end in `data`, in order. See `error`.
@@ -118,6 +118,7 @@ class RequestReader:
             if self._arguments and not self._missing:
                 requests.append(self._arguments)
                 self._arguments = []
+                self._taken = 0
         return position
 
     def _array(self, data: bytes, position: int) -> int:

@@ -52,7 +52,7 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
                 port = listening_on(listeners[0]).port
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
-                    raise _refusal(Address(numeric, port), error) from error
+                    raise refusal(Address(numeric, port), error) from error
                 missing = error
     except BaseException:
         for listener in listeners:
@@ -205,7 +205,8 @@ async def _addresses_of(host: str) -> list[str]:
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
-def _refusal(address: Address, error: OSError) -> UsageError:
+def refusal(address: Address, error: OSError) -> UsageError:
+    """What to say of an address on which this process cannot listen."""
     if error.errno == errno.EADDRINUSE:
         advice = (
             "the port is in use: stop the program that has it, choose another port, or take port "

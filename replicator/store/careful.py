@@ -196,6 +196,30 @@ class CarefulWrites(LocalWrites):
         expiry_ms = expiry_of(shown)
         return None if expiry_ms is None else max(0, expiry_ms - self.wall_ms())
 
+    def expiry_ms(self, key: bytes) -> int | None:
+        """When what a key shows expires, wall clock in milliseconds; None for never.
+
+        Needs no lock, and takes none where nothing was merged.
+        """
+        row = self.db.get(INDEX + key)
+        if row is None or row[0] == rows.SINGLE:
+            return None
+        record, visible = rows.unpack(row, key, self.origins.by_number)
+        if visible != rows.MERGED:
+            return expiry_of(record.versions[visible])
+        left_ms = self.remaining_ms(key)
+        return None if left_ms is None else self.wall_ms() + left_ms
+
+    def has_expired(self, key: bytes) -> bool:
+        """Whether what a key shows has expired, and is only not yet swept."""
+        expiry_ms = self.expiry_ms(key)
+        return expiry_ms is not None and expiry_ms <= self.wall_ms()
+
+    def row(self, key: bytes) -> bytes | None:
+        """The index row of a key. Every write of the key changes it, whoever's it is."""
+        row: bytes | None = self.db.get(INDEX + key)
+        return row
+
     def _shown(self, record: Record, visible: int) -> Version | None:
         """The version that a key shows, expired or not; what the resolver merges where it does."""
         if not record.versions:

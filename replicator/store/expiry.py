@@ -95,11 +95,13 @@ class Due:
     Attributes:
         first: no row of a value that is shown lies before this row key.
         swept_ms: no row of a swept value has a later expiry.
+        was_any: whether there was any row since opening; a sweep forgets the others for a moment.
     """
 
-    __slots__ = ("_lock", "first", "swept_ms")
+    __slots__ = ("_lock", "first", "swept_ms", "was_any")
 
     def __init__(self) -> None:
+        self.was_any = False
         self.first = NOTHING_DUE
         self.swept_ms = 0
         self._lock = threading.Lock()
@@ -115,6 +117,8 @@ class Due:
 
     def note_row(self, row_key: bytes) -> None:
         """There is, or is about to be, this row of a value that is shown."""
+        if EXPIRY < row_key < NOTHING_DUE:
+            self.was_any = True
         if row_key < self.first:
             with self._lock:
                 self.first = min(row_key, self.first)

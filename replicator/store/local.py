@@ -128,18 +128,21 @@ class LocalWrites(State):
 
     def write(
         self,
-        operations: Sequence[Operation],
+        operations: Sequence[Operation] | Mapping[bytes, bytes | None],
         *,
         sync: bool | None = None,
         expiries: Mapping[bytes, int] = NO_EXPIRIES,
+        is_held: bool = False,
     ) -> KnownSet:
         """Write several keys in one commit: all of it or nothing, here and at every reader.
 
         Folded to the last operation per key; each key takes one dot. See `put`.
 
         Args:
+            operations: or a mapping of the same.
             expiries: of keys whose last operation is a put, when its value expires: wall clock in
                 milliseconds since the epoch, within `check_expiry`.
+            is_held: whether the caller has called `hold`.
 
         Returns:
             The dots.
@@ -152,9 +155,9 @@ class LocalWrites(State):
                 check_value(key, value)
         if not folded:
             return KnownSet()
-        if self._slow:
-            self._admit()
-        with self._lock:
+        if not is_held:
+            self.hold()
+        try:
             self.refuse_closed()
             batch = self._batch
             try:
@@ -166,9 +169,35 @@ class LocalWrites(State):
                 batch.clear()
             stop = self.seq + 1
             dots = KnownSet({self.origin: [stop - len(folded), stop]})
+        finally:
+            if not is_held:
+                self.let_go()
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return dots
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a write has not to wait for the gate, or to found a cluster, first."""
+        return not self._slow
+
+    def admit(self) -> None:
+        """Return when `is_admitted`: once, after opening. Raises as a write."""
+        if self._slow:
+            self._admit()
+
+    def hold(self) -> None:
+        """Let nobody else write, peers included, until `let_go` in the same thread.
+
+        What the thread reads in between stays so; it writes by `write` alone, and must not call
+        what takes the lock. Keep it short.
+        """
+        self.admit()
+        self._lock.acquire()
+
+    def let_go(self) -> None:
+        """The end of `hold`."""
+        self._lock.release()
 
     def _issue(self, batch: WriteBatch, count: int) -> None:
         """Commit a batch with the next `count` own seqs. The caller holds the lock.

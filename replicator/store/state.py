@@ -132,6 +132,12 @@ class State:
         known.add_range(self.origin, 1, self.seq + 1)
         return known
 
+    def written(self) -> KnownSet:
+        """What was written here, under the present origin."""
+        self.level.refuse_in_update()
+        with self.level.lock:
+            return KnownSet({self.origin: [1, self.seq + 1]} if self.seq else {})
+
     def unexplained_after(self, dropped_for: KnownSet | None, claim: KnownSet | None) -> KnownSet:
         """`unexplained` as it is after a commit.
 

@@ -12,7 +12,7 @@ import pytest
 
 from replicator.faces.cli import door
 from replicator.faces.cli.codes import Exit
-from replicator.faces.configfile import DEFAULT
+from replicator.faces.configuration import DEFAULT
 from tests.cli.daemons import (
     REPLICATOR,
     documents,

@@ -17,7 +17,7 @@ from cryptography import x509
 from replicator.errors import StorageError, UsageError
 from replicator.faces import certificates
 from replicator.faces.certificates import NAME_CHARACTERS_MAX, Authority, check_name
-from replicator.faces.configfile import parse_config
+from replicator.faces.configuration import Given
 from replicator.net.tls import Tls, TlsFiles
 from tests.cli.daemons import REPLICATOR, replicator
 
@@ -67,7 +67,7 @@ def test_from_nothing_to_a_configuration_that_loads(tmp_path: Path) -> None:
     assert "CA of cluster orders made in" in made.stdout
     issued = certs("issue", "a", "--dir", str(ca))
     text = issued.stdout.split("\n\n")[1]
-    found, config = parse_config(text, Path("/base"))
+    found, config = Given(Path("/base/node.toml")).examine(text)
     assert config is not None, found
     assert config.settings.tls is not None
     Tls(TlsFiles.from_mapping(config.settings.tls))

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX, RESP_REPLY_BYTES
+from replicator.config import PAGE_BYTES, PAGE_ITEMS_MAX
 from replicator.errors import (
     ClosedError,
     CommitError,
@@ -22,11 +21,13 @@ from replicator.errors import (
     ReservedKeyError,
     StoreFailedError,
 )
-from replicator.faces.commands import COMMANDS, successor
-from replicator.faces.control import answer, execute, failure
+from replicator.faces.commands import COMMANDS
+from replicator.faces.control import answer, execute
+from replicator.faces.failures import failure
 from replicator.faces.handle import Replica
 from replicator.faces.library import replicate
-from replicator.faces.resp import Failure, Request, Status
+from replicator.faces.resp import Failure, Status
+from replicator.faces.scanning import successor
 from replicator.faces.stepwise import CommandError, Session
 
 
@@ -243,6 +244,7 @@ def test_status_and_sync(replica: Replica) -> None:
 def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
     run(replica, b"SET", b"k", b"v")
     arguments = {
+        b"REPL.BATCH": [b"PUT", b"k", b"v"],
         b"REPL.LOAD": [b"k", b"v"],
         b"REPL.RECORDS": [b"0"],
         b"REPL.RESOLVE": [b"k", b"VALUE", b"v"],
@@ -254,32 +256,15 @@ def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
         b"PEXPIRE": [b"k", b"100"],
     }
     for name, command in COMMANDS.items():
-        request = [name, *arguments.get(name, [b"k"] * command.arguments_min)]
+        request = [name, *arguments.get(name, [b"k"] * (command.least - 1))]
         reader = hiredis.Reader()
-        reader.feed(answer(replica, Session(protocol), deque([request])))
+        reader.feed(answer(replica, Session(protocol), request))
         reply = reader.gets()
         assert reply is not False
         is_error = isinstance(reply, hiredis.ReplyError)
         refused = (b"REPL.JOIN", b"REPL.FORGET", b"REPL.BACKUP", b"REPL.MORE")
         assert is_error == (name in refused), (name, reply)
         assert not reader.has_data()
-
-
-def test_answers_come_in_order_and_stop_at_a_quit(replica: Replica) -> None:
-    session = Session()
-    requests: deque[Request] = deque([[b"ECHO", b"1"], [b"FLY"], [b"QUIT"], [b"ECHO", b"2"]])
-    replies = answer(replica, session, requests)
-    assert replies.startswith(b"$1\r\n1\r\n-ERR unknown command")
-    assert replies.endswith(b"+OK\r\n")
-    assert session.closing
-    assert requests == deque([[b"ECHO", b"2"]])
-
-
-def test_no_more_is_gathered_than_is_sent_at_once(replica: Replica) -> None:
-    run(replica, b"SET", b"k", bytes(RESP_REPLY_BYTES // 2))
-    requests = deque([[b"GET", b"k"]] * 10)
-    assert len(answer(replica, Session(), requests)) < 2 * RESP_REPLY_BYTES
-    assert len(requests) == 8
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections import deque
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +18,6 @@ from replicator.faces.cli.exchange import LINE_BYTES_MAX, parse
 from replicator.faces.cli.output import jsonable
 from replicator.faces.control import answer
 from replicator.faces.library import replicate
-from replicator.faces.resp import Request
 from replicator.faces.stepwise import Session
 from tests.cli.daemons import documents, replicator, serving, until
 
@@ -120,8 +118,7 @@ def test_deleted_keys_are_told_with_versions(tmp_path: Path) -> None:
         (version,) = record.standing.versions
         assert version.is_delete and version.clock == 1
         assert dict(record.context) == {version.dot.origin: 2}
-        requests: deque[Request] = deque([[b"REPL.EXPORT", b"VERSIONS", b"1"]])
-        reply = answer(replica, Session(), requests)
+        reply = answer(replica, Session(), [b"REPL.EXPORT", b"VERSIONS", b"1"])
     assert b"delete" in reply and str(version.dot).encode() in reply
 
 
@@ -143,7 +140,7 @@ def test_a_part_of_it(tmp_path: Path) -> None:
 def test_an_export_is_of_one_moment(tmp_path: Path) -> None:
     """Beside a daemon, whatever is written meanwhile."""
     from replicator.faces.cli import door
-    from replicator.faces.configfile import DEFAULT
+    from replicator.faces.configuration import DEFAULT
 
     data = tmp_path / "a"
     count = 2 * PAGE_ITEMS_MAX

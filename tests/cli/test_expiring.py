@@ -72,7 +72,7 @@ def test_a_time_that_is_over_deletes(replica: Replica, command: bytes, time: byt
         ((b"SET", b"k", b"v", b"PX", b"-3"), "ERR invalid expire time in 'set' command"),
         ((b"SET", b"k", b"v", b"EX", b"1.5"), "ERR value is not an integer or out of range"),
         ((b"SET", b"k", b"v", b"EX", b"9" * 40), "ERR value is not an integer or out of range"),
-        ((b"SET", b"k", b"v", b"EX", b"9" * 15), "must be above 0 and at most"),
+        ((b"SET", b"k", b"v", b"EX", b"9" * 15), "ERR invalid expire time in 'set' command"),
         ((b"EXPIRE", b"k", b"soon"), "ERR value is not an integer or out of range"),
         ((b"EXPIRE", b"k", b"--1"), "ERR value is not an integer or out of range"),
         ((b"EXPIRE", b"k"), "wrong number of arguments"),

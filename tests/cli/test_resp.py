@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.config import (
+from replicator.errors import ProtocolError
+from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
     RESP_REQUEST_BYTES_MAX,
 )
-from replicator.errors import ProtocolError
 from replicator.faces.resp import (
     Failure,
     Reply,
@@ -140,15 +140,15 @@ def test_a_large_value_in_small_pieces_is_not_looked_at_again_and_again() -> Non
     assert reader.looked_at < 2 * len(stream)
 
 
-def test_a_request_that_has_begun_is_known() -> None:
+def test_what_a_request_that_has_begun_takes_is_known() -> None:
     reader = RequestReader()
-    assert not reader.midway
-    reader.feed(b"*1\r\n")
-    assert reader.midway
+    assert reader.held == 0
+    reader.feed(b"*2\r\n$4\r\nECHO\r\n")
+    assert reader.held == 4
     reader.feed(b"$4\r\nPI")
-    assert reader.midway
-    assert reader.feed(b"NG\r\n") == [[b"PING"]]
-    assert not reader.midway
+    assert reader.held == 4 + 6
+    assert reader.feed(b"NG\r\n") == [[b"ECHO", b"PING"]]
+    assert reader.held == 0
 
 
 def test_inline_and_array_requests_may_alternate_in_one_read() -> None:

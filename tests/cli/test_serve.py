@@ -1,6 +1,7 @@
 """The daemon as a process: served through its socket, stopped, killed, started again."""
 
 import json
+import resource
 import signal
 import socket
 import stat
@@ -12,10 +13,10 @@ import hiredis
 import plyvel
 import pytest
 
-from replicator.config import RESP_CONNECTIONS_MAX
+from replicator.errors import UnreachableError
 from replicator.faces.cli import door
-from replicator.faces.cli.codes import UnreachableError
-from replicator.faces.configfile import DEFAULT
+from replicator.faces.configuration import DEFAULT
+from replicator.faces.redis.limits import RESP_DESCRIPTORS_LEFT
 from replicator.faces.resp import encode_request
 from replicator.faces.unixsocket import DIRECTORY_NAME, SOCKET_NAME, connect
 from tests.cli.daemons import (
@@ -266,9 +267,12 @@ def test_clients_that_leave_in_the_middle_do_no_harm(tmp_path: Path) -> None:
 
 def test_more_clients_than_there_is_room_for_are_told(tmp_path: Path) -> None:
     data = tmp_path / "store"
-    with serving(data):
+    room = 20
+    with serving(data) as daemon:
+        limit = RESP_DESCRIPTORS_LEFT + room
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
         with ExitStack() as clients:
-            for _ in range(RESP_CONNECTIONS_MAX):
+            for _ in range(room):
                 client = clients.enter_context(joined(data))
                 client.sendall(encode_request(b"PING"))
                 assert client.recv(7) == b"+PONG\r\n"

@@ -12,7 +12,7 @@ import pytest
 
 from replicator.config import Settings
 from replicator.faces.cli.door import open_door
-from replicator.faces.configfile import DEFAULT
+from replicator.faces.configuration import DEFAULT
 from replicator.store.store import Store
 from tests.store.checker import check_shown, check_store
 

@@ -13,9 +13,8 @@ from replicator.core.dots import parse_origin
 from replicator.core.known import KnownSet
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door, open_door
-from replicator.faces.cli.options import DIRECTORY, FILE, json_option
+from replicator.faces.cli.options import DIRECTORY, config_option, given_to, json_option
 from replicator.faces.cli.output import escaped, print_json
-from replicator.faces.configfile import DEFAULT, read_config
 
 ONLY_A, ONLY_B = "only-in-a", "only-in-b"
 CONFLICT_A, CONFLICT_B = "conflict-in-a", "conflict-in-b"
@@ -89,7 +88,7 @@ class Side:
 @click.argument("b", metavar="B", type=DIRECTORY)
 @click.option("--values", is_flag=True, help="Print the values, too, as they are by then.")
 @click.option("--limit", type=click.IntRange(min=0), help="Print that many keys, at most.")
-@click.option("--config", "config_file", type=FILE, metavar="FILE", help="Of the nodes.")
+@config_option("Of the nodes.")
 @json_option
 def diff(
     a: Path, b: Path, values: bool, limit: int | None, config_file: Path | None, as_json: bool
@@ -105,7 +104,7 @@ def diff(
         replicator diff ./a ./b
         replicator diff ./a ./b --values --limit 10
     """
-    config = read_config(config_file) if config_file else DEFAULT
+    config = given_to(config_file, {}).read()
     counts: Counter[str] = Counter()
     moment_ms = time.time_ns() // 1_000_000
     with open_door(a, config) as door_a, open_door(b, config) as door_b:

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 from replicator.errors import UsageError
 from replicator.faces.cli.door import Door, open_door
 from replicator.faces.cli.output import unescaped
-from replicator.faces.configfile import DEFAULT, Config, read_config
+from replicator.faces.configuration import Config, Environment, Given
 
 Function = Callable[..., int]
 
@@ -26,11 +26,9 @@ class Where:
     """Which store a command works on.
 
     Attributes:
-        data: its directory, where the command line or the environment names one.
-        config: what the configuration file says; without one the defaults.
+        config: what is in force for it.
     """
 
-    data: Path | None
     config: Config
 
     @property
@@ -40,12 +38,11 @@ class Where:
         Raises:
             UsageError: neither the command nor the configuration names one.
         """
-        chosen = self.data or self.config.data
-        if chosen is None:
+        if self.config.data is None:
             raise UsageError(
                 "which store? name its directory with --data DIR, or set REPLICATOR_DATA"
             )
-        return chosen
+        return self.config.data
 
     @contextmanager
     def open(self, *, create: bool = False) -> Iterator[Door]:
@@ -60,26 +57,34 @@ ASKED_OR_OPENED = (
 )
 
 
+def given_to(config_file: Path | None, flags: Mapping[str, object]) -> Given:
+    """What a command was given, this process's environment variables included.
+
+    Args:
+        flags: values by dotted key; None stands for an option that was not given.
+    """
+    values = {key: value for key, value in flags.items() if value is not None}
+    return Given(config_file, Environment.take(os.environ), values)
+
+
+def config_option(help: str) -> Callable[[Function], Function]:
+    """Give a command ``--config``; it gets a `Path`, or None, as ``config_file``."""
+    return click.option("--config", "config_file", type=FILE, metavar="FILE", help=help)
+
+
 def store_options(data_help: str = ASKED_OR_OPENED) -> Callable[[Function], Function]:
     """Give a command ``--data`` and ``--config``; it gets a `Where` as ``where``."""
 
     def decorate(command: Function) -> Function:
-        @click.option(
-            "--data", type=DIRECTORY, metavar="DIR", envvar="REPLICATOR_DATA", help=data_help
-        )
-        @click.option(
-            "--config",
-            "config_file",
-            type=FILE,
-            metavar="FILE",
-            help="Configuration file of the node.",
-        )
+        @click.option("--data", type=DIRECTORY, metavar="DIR", help=data_help)
+        @config_option("Configuration file of the node.")
         @functools.wraps(command)
         def with_where(
             *args: Any, data: Path | None, config_file: Path | None, **options: Any
         ) -> int:
-            config = read_config(config_file) if config_file else DEFAULT
-            return command(*args, where=Where(data, config), **options)
+            flags = {"node.data": None if data is None else str(data)}
+            config = given_to(config_file, flags).read()
+            return command(*args, where=Where(config), **options)
 
         return with_where
 

@@ -9,54 +9,28 @@ from typing import TYPE_CHECKING
 import click
 
 from replicator.faces.cli.codes import Exit
-from replicator.faces.cli.options import Where, json_option, store_options
+from replicator.faces.cli.nodeoptions import node_options
+from replicator.faces.cli.options import Where, json_option
 from replicator.faces.cli.output import escaped, print_json
-from replicator.faces.configfile import Config
-from replicator.net.address import parse_address
+from replicator.faces.configuration import Config, Given
+from replicator.faces.logs import log_to_stderr
 
 if TYPE_CHECKING:
+    from replicator.faces.doors import Doors
     from replicator.faces.handle import Replica
 
 logger = logging.getLogger("replicator")
 
 
 @click.command()
-@store_options("Directory of the store; made where it is not there.  [env: REPLICATOR_DATA]")
-@click.option(
-    "--listen",
-    metavar="HOST:PORT",
-    help="Where peers reach this node; port 0 takes a free one.  [default: 127.0.0.1:9000]",
-)
-@click.option(
-    "--peer",
-    "peers",
-    metavar="HOST:PORT",
-    multiple=True,
-    help="A node to exchange data with; may be given several times.",
-)
-@click.option(
-    "--no-multicast", is_flag=True, help="Do not look for nodes on the network by multicast."
-)
-@click.option("--name", help="What people call this node.  [default: where it listens]")
-@click.option(
-    "--insecure",
-    is_flag=True,
-    help="Listen without TLS on more than loopback: nobody else can reach that network.",
-)
+@node_options
 @json_option
-def serve(
-    where: Where,
-    listen: str | None,
-    peers: tuple[str, ...],
-    no_multicast: bool,
-    name: str | None,
-    insecure: bool,
-    as_json: bool,
-) -> int:
+def serve(given: Given, as_json: bool) -> int:
     """Run a node on a directory until SIGTERM or Ctrl-C.
 
     The directory is made, closed to other users, where it is not there; a LevelDB that is there
-    is taken over with its data. Options override what the configuration file says. One line on
+    is taken over with its data. Options override environment variables, which override the
+    configuration file; docs/CONFIG.md tells all three. One line on
     standard output tells that the node is ready; the log goes to standard error.
 
     \b
@@ -69,38 +43,16 @@ def serve(
 
     from replicator.faces.daemon import run_daemon
 
-    logger.setLevel(logging.INFO)
-    config = overridden(where.config, listen, peers, name, insecure)
-    if no_multicast:
-        config = config.without_multicast()
-    data = where.directory
+    config = given.read()
+    data = Where(config).directory
+    log_to_stderr(config.log.level, config.log.format)
     _warn_of_strangers(config)
-    trio.run(run_daemon, data, config, lambda replica: _tell_ready(replica, data, as_json))
+
+    def on_ready(replica: "Replica", doors: "Doors") -> None:
+        _tell_ready(replica, doors, data, as_json)
+
+    trio.run(run_daemon, data, given, config, on_ready)
     return Exit.OK
-
-
-def overridden(
-    config: Config,
-    listen: str | None,
-    peers: tuple[str, ...],
-    name: str | None,
-    insecure: bool = False,
-) -> Config:
-    """The configuration with what the command line says instead.
-
-    Raises:
-        ConfigError: an address or the name is malformed.
-    """
-    changes: dict[str, object] = {}
-    if listen is not None:
-        changes["host"], changes["port"] = parse_address(listen, listening=True)
-    if peers:
-        changes["peers"] = peers
-    if name is not None:
-        changes["name"] = name
-    if insecure:
-        changes["insecure"] = True
-    return config.override(**changes)
 
 
 def _warn_of_strangers(config: Config) -> None:
@@ -120,8 +72,9 @@ def _warn_of_strangers(config: Config) -> None:
         )
 
 
-def _tell_ready(replica: "Replica", data: Path, as_json: bool) -> None:
+def _tell_ready(replica: "Replica", doors: "Doors", data: Path, as_json: bool) -> None:
     status = replica.status()
+    resp, http = doors.resp_address, doors.http_address
     if as_json:
         print_json(
             {
@@ -130,10 +83,17 @@ def _tell_ready(replica: "Replica", data: Path, as_json: bool) -> None:
                 "origin": status.origin,
                 "address": status.address,
                 "data": str(data),
+                "resp": None if resp is None else str(resp),
+                "http": None if http is None else str(http),
             }
         )
     else:
+        more = "".join(
+            f", {what} at {address}"
+            for what, address in (("Redis protocol", resp), ("HTTP", http))
+            if address is not None
+        )
         click.echo(
-            f"ready: {escaped(status.name)} at {status.address}, data in {escaped(str(data))}"
+            f"ready: {escaped(status.name)} at {status.address}, data in {escaped(str(data))}{more}"
         )
     sys.stdout.flush()

@@ -12,9 +12,9 @@ import click
 from replicator.errors import UsageError
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door, daemon_door
-from replicator.faces.cli.options import DIRECTORY, FILE, json_option
+from replicator.faces.cli.options import DIRECTORY, FILE, config_option, given_to, json_option
 from replicator.faces.cli.output import escaped, print_json
-from replicator.faces.configfile import DEFAULT, Config, read_config
+from replicator.faces.configuration import Config
 from replicator.faces.unixsocket import DIRECTORY_NAME
 from replicator.store.verify.directory import Directory, stopped
 from replicator.store.verify.faults import ABOUT, Fault, Kind
@@ -46,7 +46,7 @@ SHOWN_MAX = 20
     "[default: DIR/replicator/repair-TIME.jsonl]",
 )
 @click.option("--all", "show_all", is_flag=True, help="Print every fault, however many there are.")
-@click.option("--config", "config_file", type=FILE, metavar="FILE", help="Of the node.")
+@config_option("Of the node.")
 @json_option
 def verify(
     directory: Path,
@@ -70,7 +70,7 @@ def verify(
         replicator verify ./a
         replicator verify ./a --repair
     """
-    config = read_config(config_file) if config_file else DEFAULT
+    config = given_to(config_file, {}).read()
     report = Report(directory, as_json, show_all)
     door = daemon_door(directory)
     if door is not None:

@@ -1,0 +1,239 @@
+"""The server: every client's socket in one epoll set, read, run and answered in turns.
+
+One trio task owns it all. A task for each client would cost several times what a small command
+does, and would leave no moment at which the writes of many are at hand for one commit. Between two
+turns the loop belongs to the node and to HTTP.
+
+What takes long does not hold a turn up: it goes on in slices of about a millisecond between turns
+(`Work`), or in a worker thread where it waits for the disk or for peers. Then its client waits, and
+what that sends meanwhile waits in the kernel; so it does where it does not read its replies.
+"""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+import trio
+
+from replicator.errors import ClosedError, StorageError
+from replicator.faces.commands import COMMANDS
+from replicator.faces.failures import failure
+from replicator.faces.handle import Replica
+from replicator.faces.redis.client import Client
+from replicator.faces.redis.clients import Clients, Entrance
+from replicator.faces.redis.limits import (
+    RESP_CLIENTS_MAX,
+    RESP_DRAIN_SECONDS,
+    RESP_SLICE_SECONDS,
+    RESP_THREADS_MAX,
+    RESP_TURN_SECONDS,
+)
+from replicator.faces.redis.running import Running
+from replicator.faces.redis.table import Command, Work
+from replicator.faces.resp import Reply, Request, encode
+
+logger = logging.getLogger("replicator")
+
+TICK_SECONDS = 1.0
+DRAIN_POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What the server did since it was started.
+
+    Attributes:
+        clients: how many there are now.
+        accepted, refused: how many were let in, and sent away because there were too many.
+        commands: how often each command was run, by its name in capitals.
+        reads, writes: keys read, and written.
+        commits, commit_failures: how many commits the writes took; those that failed.
+        bytes_in, bytes_out: read from clients and sent.
+        waiting_bytes: what clients have not yet read.
+    """
+
+    clients: int
+    accepted: int
+    refused: int
+    commands: dict[str, int]
+    reads: int
+    writes: int
+    commits: int
+    commit_failures: int
+    bytes_in: int
+    bytes_out: int
+    waiting_bytes: int
+
+
+class Server:
+    """Serves clients on some listening sockets. For one trio thread.
+
+    Args:
+        replica: the handle; it stays open until `run` has returned.
+        entrances: where clients come in; they are the server's from now on.
+        clients_max: how many there may be.
+    """
+
+    def __init__(
+        self, replica: Replica, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX
+    ) -> None:
+        self._replica = replica
+        self._store = replica._engine.store
+        self._clients = Clients(entrances, clients_max)
+        self._running = Running(replica, COMMANDS, self._go_on, self._wait_for_gate)
+        self._threads = trio.CapacityLimiter(RESP_THREADS_MAX)
+        self._nursery: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled, or `drain` has ended; then every client is disconnected.
+
+        A command that waits in a thread is left to end there: closing the handle waits for it.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._tick)
+                task_status.started()
+                with suppress(ClosedError):
+                    while True:
+                        await self._step()
+        finally:
+            self._clients.close()
+
+    async def drain(self, seconds: float = RESP_DRAIN_SECONDS) -> None:
+        """Let nobody in, read no more requests, let those that were read end and their replies be
+        taken, for so many seconds at most; then `run` returns."""
+        self._clients.begin_drain()
+        with trio.move_on_after(seconds):
+            while self._clients.are_occupied:
+                await trio.sleep(DRAIN_POLL_SECONDS)
+        self._nursery.cancel_scope.cancel()
+
+    def status(self) -> ServerStatus:
+        """What was counted so far."""
+        clients, counts = self._clients, self._running.counts
+        return ServerStatus(
+            clients=len(clients),
+            accepted=clients.accepted,
+            refused=clients.refused,
+            commands={name.decode(): count for name, count in counts.commands.items()},
+            reads=counts.reads,
+            writes=counts.writes,
+            commits=counts.commits,
+            commit_failures=counts.failures,
+            bytes_in=clients.bytes_in,
+            bytes_out=clients.bytes_out,
+            waiting_bytes=clients.waiting_bytes,
+        )
+
+    async def _step(self) -> None:
+        """One turn, and some of what takes long; or wait until there is something to do."""
+        clients = self._clients
+        if not clients.look() and not clients.ready and not clients.sliced:
+            await trio.lowlevel.wait_readable(clients.descriptor)
+            clients.look()
+        if clients.ready:
+            await self._turn()
+        if clients.sliced:
+            self._slices()
+        await trio.lowlevel.checkpoint()
+
+    async def _turn(self) -> None:
+        running, clients = self._running, self._clients
+        served = running.turn(clients.ready, RESP_TURN_SECONDS)
+        if running.has_written and self._store.settings.sync:
+            try:
+                await trio.to_thread.run_sync(self._store.level.sync)
+            except StorageError as error:
+                running.fail(error)
+        running.go_on()
+        for client in served:
+            if not client.is_gone:
+                clients.flush(client)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            self._clients.drop_idle()
+
+    # What takes longer than a turn
+
+    def _go_on(self, client: Client, what: Work | Command, request: Request) -> None:
+        if isinstance(what, Work):
+            client.slices = what.slices
+            self._clients.make_ready(client)
+        else:
+            self._nursery.start_soon(self._wait, client, what, request)
+
+    def _wait_for_gate(self, client: Client) -> None:
+        self._nursery.start_soon(self._admit, client)
+
+    async def _admit(self, client: Client) -> None:
+        with suppress(Exception):  # the command itself finds out what is wrong
+            await trio.to_thread.run_sync(
+                self._store.admit, limiter=self._threads, abandon_on_cancel=True
+            )
+        self._resume(client)
+
+    async def _wait(self, client: Client, command: Command, request: Request) -> None:
+        parts = await trio.to_thread.run_sync(
+            partial(waited_for, self._replica, client, command, request),
+            limiter=self._threads,
+            abandon_on_cancel=True,
+        )
+        if not client.is_gone:
+            client.parts.append(parts)
+            self._resume(client)
+
+    def _resume(self, client: Client) -> None:
+        """A client's command has ended: the next one may begin."""
+        client.is_busy = False
+        if not client.is_gone:
+            self._clients.flush(client)
+            self._clients.ring()
+
+    def _slices(self) -> None:
+        """Go on with what goes on in slices: each client for its share of the time."""
+        clients = self._clients
+        share = RESP_SLICE_SECONDS / len(clients.sliced)
+        for _ in range(len(clients.sliced)):
+            client = clients.sliced.popleft()
+            client.is_ready = False
+            if client.is_gone:
+                continue
+            if self._has_more(client, perf_counter() + share):
+                clients.flush(client)
+            else:
+                client.slices = None
+                self._resume(client)
+
+    def _has_more(self, client: Client, until: float) -> bool:
+        """Step a client's work until then; whether there is more."""
+        assert client.slices is not None
+        try:
+            for piece in client.slices:
+                if piece:
+                    client.parts.append(piece)
+                    client.has_begun = True
+                if perf_counter() > until:
+                    return True
+        except Exception as error:
+            if client.has_begun:  # half a reply: nothing that follows would be understood
+                logger.error("a command failed in the middle of its reply", exc_info=error)
+                client.closing = True
+            else:
+                client.parts.append(encode(failure(error), client.protocol))
+        client.has_begun = False
+        return False
+
+
+def waited_for(replica: Replica, client: Client, command: Command, request: Request) -> bytes:
+    """Run a command that waits; its encoded reply. In a worker thread."""
+    assert command.wait is not None
+    try:
+        reply: Reply = command.wait(replica, client, request[1:])
+    except Exception as error:
+        reply = failure(error)
+    return encode(reply, client.protocol)
