@@ -59,10 +59,11 @@ class Synchronizing:
         if link is None:
             return session is not None and await session.in_step(fresh=False)
         for _ in range(SYNC_ATTEMPTS):
-            session = self._dialling.session_at(link)
-            is_fresh = session is None
+            session, is_fresh = self._dialling.session_at(link), False
             if session is None:
+                is_under_way = link.is_attempting
                 session = await self._dialling.dial_now(link)
+                is_fresh = session is not None and session.dialled and not is_under_way
             if session is None:  # where the two talk already, that conversation stays
                 session, is_fresh = self._dialling.session_at(link), False
             if session is None and not link.is_put_off:
