@@ -56,7 +56,9 @@ from replicator.faces.handle import Replica
 from replicator.faces.promises import (
     changes,
     delete_with,
+    follow,
     put_with,
+    reach,
     token,
     wait_for,
 )
@@ -205,8 +207,8 @@ OWN: Final[Table] = {
     b"REPL.PUT": waiting(put_with, 3, needs=Role.APPLICATION),
     b"REPL.DELETE": waiting(delete_with, 2, needs=Role.APPLICATION),
     b"REPL.TOKEN": waiting(token, 1, 2),
-    b"REPL.WAITFOR": waiting(wait_for, 3, 3),
-    b"REPL.CHANGES": waiting(changes, 1, 9),
+    b"REPL.WAITFOR": waiting(wait_for, 3, 3, run=reach),
+    b"REPL.CHANGES": waiting(changes, 1, 9, run=follow),
     b"REPL.VERSIONS": waiting(_versions, 2, 2),
     b"REPL.RESOLVE": waiting(_resolve, 3, needs=Role.ADMIN),
     b"REPL.REEVALUATE": waiting(_reevaluate, 1, 2, needs=Role.ADMIN),

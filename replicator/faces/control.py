@@ -6,10 +6,10 @@ The daemon's server runs the same commands (`replicator.faces.redis.running`), s
 from replicator.faces.commands import COMMANDS
 from replicator.faces.failures import failure, unknown, wrong_count
 from replicator.faces.handle import Replica
-from replicator.faces.redis.table import Command, Work
+from replicator.faces.redis.table import Awaited, Command, Work
 from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Reply, Request, encode
-from replicator.faces.stepwise import Session
+from replicator.faces.stepwise import CommandError, Session
 
 
 def answer(replica: Replica, session: Session, request: Request) -> bytes:
@@ -41,9 +41,9 @@ def execute(replica: Replica, session: Session, request: Request) -> "Reply | Wo
 
 
 def _run(replica: Replica, session: Session, command: Command, request: Request) -> "Reply | Work":
-    if command.run is None:
-        assert command.wait is not None
+    if command.wait is not None:
         return command.wait(replica, session, request[1:])
+    assert command.run is not None
     if command.writes:
         replica._engine.store.admit()
     turn = Turn(replica)
@@ -52,4 +52,6 @@ def _run(replica: Replica, session: Session, command: Command, request: Request)
         turn.commit()
     finally:
         turn.abandon()
+    if isinstance(reply, Awaited):
+        raise CommandError("ERR only a running daemon does that: start one with: replicator serve")
     return reply

@@ -1,8 +1,10 @@
 """The daemon: one directory, its node, and the socket for the programs of this machine."""
 
 import logging
+import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -13,7 +15,8 @@ from replicator.faces.access import Role
 from replicator.faces.configuration import Config
 from replicator.faces.handle import Replica
 from replicator.faces.library import open_replica
-from replicator.faces.redis.clients import Entrance
+from replicator.faces.nursery import TrioReplica
+from replicator.faces.redis.entrances import Entrance
 from replicator.faces.redis.server import Server
 
 logger = logging.getLogger("replicator")
@@ -34,8 +37,18 @@ async def run_daemon(data: Path, config: Config, on_ready: Callable[[Replica], o
         UsageError, ConfigError: the node cannot run like this.
         StorageError: the directory cannot be opened.
     """
+    raise_descriptor_limit()
     async with open_replica(data, adoption_progress=_log_adoption, **config.keywords) as replica:
         await _serve_until_signal(data, replica, on_ready)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many file descriptors as it may: a client takes one. Before LevelDB
+    is opened, which looks how many tables it may keep open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # a kernel that has no such number
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _log_adoption(keys: int) -> None:
@@ -44,7 +57,7 @@ def _log_adoption(keys: int) -> None:
 
 
 async def _serve_until_signal(
-    data: Path, replica: Replica, on_ready: Callable[[Replica], object]
+    data: Path, replica: TrioReplica, on_ready: Callable[[Replica], object]
 ) -> None:
     listener = unixsocket.listen(data, LISTEN_BACKLOG)
     server = Server(replica, [Entrance(listener, Role.ADMIN, admits=unixsocket.peer_is_allowed)])

@@ -1,6 +1,6 @@
 """What a command of the server is, and the replies that only a server gives."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,15 @@ class Work:
     slices: Slices
 
 
-Run = Callable[["Turn", Session, Request], "Reply | Work"]
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What a command returns whose reply comes later, without a thread: it is awaited in the loop
+    once the turn is committed, and cancelled where its client leaves."""
+
+    reply: Callable[[], Awaitable[Reply]]
+
+
+Run = Callable[["Turn", Session, Request], "Reply | Work | Awaited"]
 """Runs a command in the turn, given the whole request. What it raises is the reply."""
 
 Wait = Callable[[Replica, Session, list[bytes]], Reply]
@@ -37,7 +45,8 @@ behind the name."""
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of a table. Either `run` or `wait` is given.
+    """A command of a table. Either `run` or `wait` is given; where both are, `wait` is for a
+    directory that no daemon has open.
 
     Attributes:
         needs: what a client must be to run it; None is anybody, also without a password.
@@ -79,7 +88,12 @@ def writing(
 
 
 def waiting(
-    wait: Wait, least: int, most: int | None = None, *, needs: Role = Role.READONLY
+    wait: Wait,
+    least: int,
+    most: int | None = None,
+    *,
+    needs: Role = Role.READONLY,
+    run: Run | None = None,
 ) -> Command:
     """A command that may wait for the disk or for peers."""
-    return Command(needs, least, most, wait=wait)
+    return Command(needs, least, most, run, wait)
