@@ -10,7 +10,7 @@ from contextlib import suppress
 import trio
 
 from replicator.faces.access import Role
-from replicator.faces.redis.limits import RESP_READ_BYTES
+from replicator.faces.redis.limits import RESP_READ_BYTES, RESP_SENT_BYTES_MAX
 from replicator.faces.redis.table import Slices
 from replicator.faces.resp import Request, RequestReader
 from replicator.faces.stepwise import Session
@@ -111,7 +111,8 @@ class Client(Session):
         return bool(self.mode & STRANGER) or (self._tls is not None and self._tls.version() is None)
 
     def send(self) -> int:
-        """Give the kernel what waits, and what was added to `parts`, as far as it takes it.
+        """Give the kernel what waits, and what was added to `parts`, as far as it takes it, up to
+        some `RESP_SENT_BYTES_MAX` of what has waited.
 
         Returns:
             How many bytes that were.
@@ -132,7 +133,7 @@ class Client(Session):
                 self.moved = time.monotonic()
             self.waiting.append(memoryview(data)[total:])
             self.waiting_bytes += len(data) - total
-        while self.waiting:
+        while self.waiting and total < RESP_SENT_BYTES_MAX:
             first = self.waiting[0]
             sent = self._sent(first if self._tls is None else first[:_TLS_RECORD_BYTES])
             if sent == 0:
@@ -140,10 +141,12 @@ class Client(Session):
             self.moved = time.monotonic()
             total += sent
             self.waiting_bytes -= sent
-            if sent < len(first):
-                self.waiting[0] = first[sent:]
-            else:
+            if sent == len(first):
                 self.waiting.popleft()
+            else:
+                self.waiting[0] = first[sent:]
+                if self._tls is None:  # the kernel has no room for more
+                    break
         return total
 
     def _sent(self, data: bytes | memoryview) -> int:

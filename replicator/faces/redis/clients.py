@@ -224,6 +224,7 @@ class Clients:
         try:
             self.bytes_out += client.send()
         except (OSError, ValueError):
+            self.waiting_bytes += client.waiting_bytes - before
             self.drop(client)
             return
         self.waiting_bytes += client.waiting_bytes - before

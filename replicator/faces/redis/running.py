@@ -120,7 +120,7 @@ class Running:
 
         Args:
             ready: those whose turn has come are taken off; who has more requests than there was
-                time for goes to the end.
+                time for goes to the end. Who is stuffed by now has none.
 
         Returns:
             Those for whom something was run. The caller sends the replies, after `go_on`, where
@@ -137,6 +137,8 @@ class Running:
             while ready:
                 client = ready.popleft()
                 client.is_ready = False
+                if client.is_stuffed:
+                    continue
                 served.append(client)
                 try:
                     self._run(client, until)
@@ -246,6 +248,7 @@ class Running:
             return _LATER
         if command.writes and not self._store.is_admitted:
             client.requests.appendleft(request)
+            self.counts.commands[request[0].upper()] -= 1
             self._put_off(client, lambda: self._admits(client))
             return _LATER
         try:

@@ -274,6 +274,7 @@ class Server:
             if client.has_begun:  # half a reply: nothing that follows would be understood
                 logger.error("a command failed in the middle of its reply", exc_info=error)
                 client.closing = True
+                client.requests.clear()
             else:
                 client.parts.append(encode(failure(error), client.protocol))
         client.has_begun = False
