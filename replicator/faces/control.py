@@ -9,7 +9,7 @@ from replicator.faces.handle import Replica
 from replicator.faces.redis.table import Awaited, Command, Work
 from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Reply, Request, encode
-from replicator.faces.stepwise import CommandError, Session
+from replicator.faces.stepwise import Session
 
 
 def answer(replica: Replica, session: Session, request: Request) -> bytes:
@@ -41,9 +41,8 @@ def execute(replica: Replica, session: Session, request: Request) -> "Reply | Wo
 
 
 def _run(replica: Replica, session: Session, command: Command, request: Request) -> "Reply | Work":
-    if command.wait is not None:
-        return command.wait(replica, session, request[1:])
-    assert command.run is not None
+    if command.run is None:
+        return _wait(replica, session, command, request)
     if command.writes:
         replica._engine.store.admit()
     turn = Turn(replica)
@@ -52,6 +51,10 @@ def _run(replica: Replica, session: Session, command: Command, request: Request)
         turn.commit()
     finally:
         turn.abandon()
-    if isinstance(reply, Awaited):
-        raise CommandError("ERR only a running daemon does that: start one with: replicator serve")
-    return reply
+    assert not isinstance(reply, Awaited), "only a server's handle has a loop"
+    return _wait(replica, session, reply, request) if isinstance(reply, Command) else reply
+
+
+def _wait(replica: Replica, session: Session, command: Command, request: Request) -> Reply:
+    assert command.wait is not None
+    return command.wait(replica, session, request[1:])

@@ -42,7 +42,7 @@ class Echo:
             listener = socket.create_server(("127.0.0.1", 0))
         listener.listen(100)
         self.address = listener.getsockname()
-        self.clients = Clients([Entrance(listener, role, tls)], 100_000)
+        self.clients = Clients([Entrance(listener, lambda: role, tls)], 100_000)
         self.holds: set[int] = set()
 
     def connect(self) -> socket.socket:

@@ -92,7 +92,7 @@ async def serving(directory: Path, **keywords: object) -> AsyncIterator[Served]:
     listener.listen(100)
     keywords = {"port": None, "discovery": [], **keywords}
     async with open_replica(directory / "store", **keywords) as replica:  # type: ignore[arg-type]
-        server = Server(replica, [Entrance(listener, Role.ADMIN)])
+        server = Server(replica, [Entrance(listener, lambda: Role.ADMIN)])
         served = Served(replica, server, directory / "socket")
 
         async def run(*, task_status: trio.TaskStatus[None]) -> None:

@@ -39,7 +39,7 @@ class Clients:
     """The clients. For the thread of the server.
 
     Args:
-        entrances: where they come in; the role and the TLS context of one may be changed.
+        entrances: where they come in.
         clients_max: how many there may be, as far as there are file descriptors.
 
     Attributes:
@@ -162,7 +162,7 @@ class Clients:
             connection.close()
             return
         self.accepted += 1
-        client = Client(self.accepted, connection, _place(address), entrance.role)
+        client = Client(self.accepted, connection, _place(address), entrance.role())
         self._by_descriptor[client.descriptor] = client
         client.events = _IN
         self._epoll.register(client.descriptor, _IN)

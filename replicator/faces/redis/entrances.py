@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import resource
 import select
 import socket
 import ssl
@@ -30,13 +31,13 @@ class Entrance:
 
     Attributes:
         listener: bound and listening; closed by the server.
-        role: what its clients may do from the start; None until they log in.
+        role: tells what a new client may do; None until it logs in.
         tls: where they must speak TLS.
         admits: whether a connection may stay.
     """
 
     listener: socket.socket
-    role: Role | None
+    role: Callable[[], Role | None]
     tls: ssl.SSLContext | None = None
     admits: Callable[[socket.socket], bool] = _anybody
 
@@ -149,6 +150,15 @@ class Entrances:
         waits."""
         self._epoll.unregister(descriptor)
         self._paused.append(descriptor)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many file descriptors as it may: a client takes one. Before LevelDB
+    is opened, which looks how many tables it may keep open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # a kernel that has no such number
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _spare() -> int | None:

@@ -255,7 +255,7 @@ class Running:
             reply = command.run(self._turn, client, request)
         except Exception as error:
             return failure(error)
-        if isinstance(reply, Work | Awaited):
+        if isinstance(reply, Work | Awaited | Command):
             more = reply
             self._put_off(client, lambda: self._goes_on(client, more, request))
             return _LATER

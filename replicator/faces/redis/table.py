@@ -35,8 +35,9 @@ class Awaited:
     reply: Callable[[], Awaitable[Reply]]
 
 
-Run = Callable[["Turn", Session, Request], "Reply | Work | Awaited"]
-"""Runs a command in the turn, given the whole request. What it raises is the reply."""
+Run = Callable[["Turn", Session, Request], "Reply | Work | Awaited | Command"]
+"""Runs a command in the turn, given the whole request. What it raises is the reply. Where the
+request turns out to be one that may block, it gives the command that waits instead."""
 
 Wait = Callable[[Replica, Session, list[bytes]], Reply]
 """Runs a command that may block, for the disk or for peers, in a worker thread, given the arguments
@@ -45,8 +46,7 @@ behind the name."""
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of a table. Either `run` or `wait` is given; where both are, `wait` is for a
-    directory that no daemon has open.
+    """A command of a table. Either `run` or `wait` is given.
 
     Attributes:
         needs: what a client must be to run it; None is anybody, also without a password.
@@ -88,12 +88,7 @@ def writing(
 
 
 def waiting(
-    wait: Wait,
-    least: int,
-    most: int | None = None,
-    *,
-    needs: Role = Role.READONLY,
-    run: Run | None = None,
+    wait: Wait, least: int, most: int | None = None, *, needs: Role = Role.READONLY
 ) -> Command:
     """A command that may wait for the disk or for peers."""
-    return Command(needs, least, most, run, wait)
+    return Command(needs, least, most, wait=wait)
