@@ -8,10 +8,9 @@ from replicator.config import (
     GREETING_BYTES_MAX,
     INBOX_BYTES_MAX,
     INBOX_MESSAGES_MAX,
-    RESP_CLIENTS_MAX,
-    RESP_REQUEST_BYTES_MAX,
     Settings,
 )
+from replicator.faces.redis.limits import RESP_CLIENTS_MAX, RESP_REQUEST_BYTES_MAX
 from replicator.net.credentials import EXPIRY_WARNING_DAYS
 from replicator.net.tls import LOOK_SECONDS
 from replicator.protocol.timing import SILENCES_MAX

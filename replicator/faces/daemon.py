@@ -9,7 +9,6 @@ from pathlib import Path
 
 import trio
 
-from replicator.config import RESP_BACKLOG
 from replicator.faces import ending, unixsocket
 from replicator.faces.access import Role
 from replicator.faces.configuration import Config, Given
@@ -20,6 +19,7 @@ from replicator.faces.library import open_replica
 from replicator.faces.limits import CLOSE_SECONDS_MAX
 from replicator.faces.notify import READY, STOPPING, Notifier
 from replicator.faces.redis.clients import Entrance
+from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
 from replicator.faces.reloading import Reloading
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replicator.config import HOST_DEFAULT, RESP_BACKLOG
+from replicator.config import HOST_DEFAULT
 from replicator.errors import ConfigError, StorageError, UsageError
+from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.net.address import Address, parse_address
 from replicator.net.listen import refusal
 

@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from replicator.config import (
+from replicator.errors import ProtocolError
+from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
     RESP_REQUEST_BYTES_MAX,
 )
-from replicator.errors import ProtocolError
 
 Request = list[bytes]
 """The command's name and its arguments, at least one item."""

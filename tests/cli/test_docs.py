@@ -5,18 +5,16 @@ from pathlib import Path
 
 import msgspec
 
-from replicator.config import (
-    ADDRESSES_PER_MEMBER_MAX,
-    CONNECTIONS_PER_HOST_MAX,
-    RESP_ARGUMENTS_MAX,
-    RESP_CLIENTS_MAX,
-    RESP_REQUEST_BYTES_MAX,
-    Settings,
-)
+from replicator.config import ADDRESSES_PER_MEMBER_MAX, CONNECTIONS_PER_HOST_MAX, Settings
 from replicator.faces.cli.app import cli
 from replicator.faces.cli.codes import Exit
 from replicator.faces.commands import COMMANDS
 from replicator.faces.configuration import File
+from replicator.faces.redis.limits import (
+    RESP_ARGUMENTS_MAX,
+    RESP_CLIENTS_MAX,
+    RESP_REQUEST_BYTES_MAX,
+)
 from replicator.peers import membership, upkeep
 
 DOCS = (Path(__file__).parents[2] / "docs" / "CLI.md").read_text()

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.config import (
+from replicator.errors import ProtocolError
+from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
     RESP_REQUEST_BYTES_MAX,
 )
-from replicator.errors import ProtocolError
 from replicator.faces.resp import (
     Failure,
     Reply,

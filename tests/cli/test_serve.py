@@ -13,10 +13,10 @@ import hiredis
 import plyvel
 import pytest
 
-from replicator.config import RESP_DESCRIPTORS_LEFT
+from replicator.errors import UnreachableError
 from replicator.faces.cli import door
-from replicator.faces.cli.codes import UnreachableError
 from replicator.faces.configuration import DEFAULT
+from replicator.faces.redis.limits import RESP_DESCRIPTORS_LEFT
 from replicator.faces.resp import encode_request
 from replicator.faces.unixsocket import DIRECTORY_NAME, SOCKET_NAME, connect
 from tests.cli.daemons import (

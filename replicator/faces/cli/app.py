@@ -19,6 +19,7 @@ from replicator.faces.cli.data import delete, get, put, scan
 from replicator.faces.cli.diff import diff
 from replicator.faces.cli.exchange import export, import_
 from replicator.faces.cli.feed import changes, token, wait_for
+from replicator.faces.cli.health import health
 from replicator.faces.cli.inspection import digest, status
 from replicator.faces.cli.load import load
 from replicator.faces.cli.output import complain
@@ -106,6 +107,7 @@ for _command in (
     token,
     wait_for,
     status,
+    health,
     digest,
     conflicts,
     versions,

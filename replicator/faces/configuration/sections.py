@@ -16,10 +16,10 @@ from replicator.config import (
     DISCOVERY_INTERVAL,
     HOST_DEFAULT,
     PORT_DEFAULT,
-    RESP_CLIENTS_MAX,
     Settings,
 )
 from replicator.core.resolve import ResolverMode
+from replicator.faces.redis.limits import RESP_CLIENTS_MAX
 
 _DEFAULTS = Settings()
 

@@ -5,8 +5,8 @@ import ssl
 import time
 from collections import deque
 
-from replicator.config import RESP_READ_BYTES
 from replicator.faces.access import Role
+from replicator.faces.redis.limits import RESP_READ_BYTES
 from replicator.faces.redis.table import Slices
 from replicator.faces.resp import Request, RequestReader
 from replicator.faces.stepwise import Session

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from replicator.config import (
+from replicator.faces.access import Role
+from replicator.faces.redis.client import STRANGER, Client
+from replicator.faces.redis.limits import (
     RESP_ACCEPTS_AT_ONCE,
     RESP_CLIENTS_MAX,
     RESP_DESCRIPTORS_LEFT,
@@ -25,8 +27,6 @@ from replicator.config import (
     RESP_STRANGER_BYTES_MAX,
     RESP_STRANGER_SECONDS,
 )
-from replicator.faces.access import Role
-from replicator.faces.redis.client import STRANGER, Client
 from replicator.faces.resp import Failure, encode
 
 logger = logging.getLogger("replicator")

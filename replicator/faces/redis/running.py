@@ -10,10 +10,10 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-from replicator.config import RESP_REQUESTS_AT_ONCE
 from replicator.faces.failures import failure, unknown, wrong_count
 from replicator.faces.handle import Replica
 from replicator.faces.redis.client import GATHERS, LISTENS, STRANGER, Client
+from replicator.faces.redis.limits import RESP_REQUESTS_AT_ONCE
 from replicator.faces.redis.table import OK, Command, Table, Work
 from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Failure, Reply, Request, Status, encode
@@ -187,9 +187,9 @@ class Running:
             reply = command.run(self._turn, client, request)
         except Exception as error:
             return failure(error)
-        if isinstance(reply, Work):
-            work = reply
-            self._put_off(client, lambda: self._goes_on(client, work, request))
+        if isinstance(reply, Work | Command):
+            what = reply
+            self._put_off(client, lambda: self._goes_on(client, what, request))
             return _LATER
         return reply
 

@@ -17,19 +17,19 @@ from time import perf_counter
 
 import trio
 
-from replicator.config import (
-    RESP_CLIENTS_MAX,
-    RESP_DRAIN_SECONDS,
-    RESP_SLICE_SECONDS,
-    RESP_THREADS_MAX,
-    RESP_TURN_SECONDS,
-)
 from replicator.errors import ClosedError, StorageError
 from replicator.faces.commands import COMMANDS
 from replicator.faces.failures import failure
 from replicator.faces.handle import Replica
 from replicator.faces.redis.client import Client
 from replicator.faces.redis.clients import Clients, Entrance
+from replicator.faces.redis.limits import (
+    RESP_CLIENTS_MAX,
+    RESP_DRAIN_SECONDS,
+    RESP_SLICE_SECONDS,
+    RESP_THREADS_MAX,
+    RESP_TURN_SECONDS,
+)
 from replicator.faces.redis.running import Running
 from replicator.faces.redis.table import Command, Work
 from replicator.faces.resp import Reply, Request, encode

@@ -1,0 +1,70 @@
+"""Every limit and interval of the Redis server in one place, units in the names."""
+
+RESP_ARGUMENTS_MAX = 1 << 20
+"""Arguments of one request to the daemon."""
+
+RESP_REQUEST_BYTES_MAX = 64 << 20
+"""All arguments of one request together: four of the largest values."""
+
+RESP_INLINE_BYTES_MAX = 64 << 10
+"""Longest line of a request that a person types."""
+
+RESP_READ_BYTES = 64 << 10
+"""What is read from a client at once; its requests are answered before the next read."""
+
+RESP_REPLY_BYTES = 1 << 20
+"""Replies gathered before they are given to a client that asks one request at a time."""
+
+RESP_CLIENTS_MAX = 10_000
+"""Clients of the daemon on all its sockets at a time, unless somebody says otherwise, and as far as
+there are file descriptors."""
+
+RESP_BACKLOG = 1024
+"""Clients that the kernel keeps until they are let in."""
+
+RESP_DESCRIPTORS_LEFT = 256
+"""File descriptors that clients leave to LevelDB, to peers and to HTTP."""
+
+RESP_ACCEPTS_AT_ONCE = 64
+"""Clients that are let in between two turns."""
+
+RESP_TURN_SECONDS = 0.002
+"""After that a turn ends, though there are more requests: other clients and peers wait."""
+
+RESP_SLICE_SECONDS = 0.001
+"""How long the commands that take long, all clients together, go on between two turns."""
+
+RESP_REQUESTS_AT_ONCE = 64
+"""Requests of one client that are run without a look at the clock."""
+
+RESP_EVENTS_AT_ONCE = 256
+"""Clients whose sockets are looked at for one turn."""
+
+RESP_OUTPUT_BYTES_MAX = 64 << 20
+"""Replies that wait for a client to read them, beyond which nothing more is run for it. A client
+that sends a long pipeline before it reads needs room for all of the replies."""
+
+RESP_OUTPUT_ALL_BYTES_MAX = 512 << 20
+"""The same for all clients together: beyond that, nothing more is run for who does not read."""
+
+RESP_PUSHED_BYTES_MAX = 32 << 20
+"""Messages that wait for a subscriber to read them, beyond which it is disconnected."""
+
+RESP_INPUT_ALL_BYTES_MAX = 256 << 20
+"""Requests that have begun and not ended, all clients together. Beyond that, the client with more
+than its share is disconnected."""
+
+RESP_STRANGER_BYTES_MAX = 16 << 10
+"""The same for a client that has not logged in."""
+
+RESP_STRANGER_SECONDS = 30.0
+"""How long a client may take to log in, or to complete the TLS handshake."""
+
+RESP_STALL_SECONDS = 60.0
+"""How long a client may read nothing of what waits for it."""
+
+RESP_THREADS_MAX = 64
+"""Commands at a time that wait for the disk or for peers; further ones queue."""
+
+RESP_DRAIN_SECONDS = 5.0
+"""How long a daemon that closes lets running commands end and replies be read."""
