@@ -1,6 +1,8 @@
 """A daemon from start to end, as the service manager and signals have it."""
 
 import json
+import os
+import pty
 import resource
 import signal
 import socket
@@ -9,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,7 @@ def test_a_daemon_whose_store_has_failed_gives_no_more_signs_of_life(tmp_path: P
     data = tmp_path / "store"
     with manager.socket, serving(data, environ=environ) as daemon:
         until(lambda: "WATCHDOG=1" in manager.heard())
+        assert replicator("put", "before", "v", "--data", str(data)).exit_code == 0
         # No file takes another byte: neither LevelDB's log nor one that would replace it.
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (0, 0))
         assert replicator("put", "k", "v", "--data", str(data)).exit_code == 3
@@ -126,8 +130,10 @@ def test_replies_of_what_was_read_are_sent_before_the_end(tmp_path: Path) -> Non
             assert client.recv(5) == b"+OK\r\n"
             daemon.process.send_signal(signal.SIGTERM)
             replies = 5
-            while part := client.recv(1 << 16):
-                replies += len(part)
+            # What it had not read by then resets the connection, after the replies.
+            with suppress(ConnectionResetError):
+                while part := client.recv(1 << 16):
+                    replies += len(part)
         assert replies % 5 == 0
         assert daemon.process.wait(WAIT_SECONDS) == 0
     assert documents("status", "--data", str(data))[0]["daemon"] is False
@@ -139,11 +145,15 @@ def test_replies_of_what_was_read_are_sent_before_the_end(tmp_path: Path) -> Non
 def test_a_reload_takes_peers_and_the_log_level(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     config = tmp_path / "b.toml"
-    config.write_text("")
-    with serving(a) as first, serving(b, "--config", str(config)) as second:
+    alone = "[replication]\ndial_members = false\n"
+    config.write_text(alone)
+    with (
+        serving(a, "--config", str(config)) as first,
+        serving(b, "--config", str(config)) as second,
+    ):
         assert replicator("put", "k", "v", "--data", str(a)).exit_code == 0
         static = f'[peers]\nstatic = ["{first.address}"]\n'
-        config.write_text(static + '[log]\nlevel = "debug"\n[replication]\nfanout = 3\n')
+        config.write_text(f'{static}[log]\nlevel = "debug"\n{alone}fanout = 3\n')
         second.process.send_signal(signal.SIGHUP)
         until(lambda: replicator("get", "k", "--data", str(b)).stdout == "v\n")
         until(lambda: any("not in force" in one for one in messages(second, "warning")))
@@ -155,17 +165,11 @@ def test_a_reload_takes_peers_and_the_log_level(tmp_path: Path) -> None:
         assert messages(second, "warning") == [
             "changed, but not in force before a restart: replication.fanout"
         ]
-        config.write_text('[log]\nlevel = "error"\n')
+        config.write_text(f'[log]\nlevel = "error"\n{alone}')
         second.process.send_signal(signal.SIGHUP)
-        until(lambda: documents("status", "--data", str(b))[0]["peers"] == [] or _is_member(b))
+        until(lambda: documents("status", "--data", str(b))[0]["peers"] == [])
         assert len([one for one in messages(second, "info") if one.startswith("reloaded")]) == 1
         assert second.end() == 0
-
-
-def _is_member(data: Path) -> bool:
-    """Whether the only peer is dialled as a member, no longer as one that was named."""
-    (peer,) = documents("status", "--data", str(data))[0]["peers"]
-    return not peer.get("is_static", True)
 
 
 def test_a_bad_file_leaves_everything_as_it_was(tmp_path: Path) -> None:
@@ -296,12 +300,11 @@ def test_a_password_shuts_strangers_out(tmp_path: Path) -> None:
 def test_what_a_daemon_starts_does_not_inherit_its_secrets(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     config = tmp_path / "node.toml"
-    config.write_text(
-        f'[discovery]\ncommand = ["sh", "-c", "env > {seen}.new; mv {seen}.new {seen}"]\n'
-    )
+    script = f"env > {seen}.new; mv {seen}.new {seen}"
+    config.write_text(f'[discovery]\ncommand = ["sh", "-c", "{script}"]\n')
     environ = {
         "REPLICATOR_ACCESS_ADMIN_PASSWORD": "hush",
-        "REPLICATOR_ACCESS_HTTP_TOKEN": "hush",
+        "REPLICATOR_ACCESS_HTTP_TOKEN": "hush-hush",
         "NOTIFY_SOCKET": str(tmp_path / "nobody"),
         "VISIBLE": "1",
     }
@@ -342,8 +345,7 @@ def _config(directory: Path, text: str) -> Path:
 
 
 def test_a_terminal_gets_lines(tmp_path: Path) -> None:
-    """`script` gives the daemon a terminal."""
-    controlling, terminal = __import__("pty").openpty()
+    controlling, terminal = pty.openpty()
     process = subprocess.Popen(
         [REPLICATOR, "serve", "--data", tmp_path / "store", "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
@@ -354,6 +356,6 @@ def test_a_terminal_gets_lines(tmp_path: Path) -> None:
     process.terminate()
     assert process.wait(WAIT_SECONDS) == 0
     process.stdout.close()
-    text = __import__("os").read(controlling, 1 << 16).decode()
+    text = os.read(controlling, 1 << 16).decode()
     assert " INFO closing: SIGTERM" in text
     assert not text.startswith("{")
