@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,7 +14,6 @@ from replicator.faces import ending, unixsocket
 from replicator.faces.access import Role
 from replicator.faces.configuration import Config, Given
 from replicator.faces.doors import Doors
-from replicator.faces.handle import Replica
 from replicator.faces.heart import Heart
 from replicator.faces.library import open_replica
 from replicator.faces.limits import CLOSE_SECONDS_MAX
@@ -24,11 +24,14 @@ from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
 from replicator.faces.reloading import Reloading
 
+if TYPE_CHECKING:
+    from replicator.faces.http.server import HttpServer
+
 logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
-OnReady = Callable[[Replica, Doors], object]
+OnReady = Callable[[TrioReplica, Doors], object]
 
 
 async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady) -> None:
@@ -84,16 +87,22 @@ class _Daemon:
         """Serve until told to end, and let what runs then come to an end."""
         self._doors.open()
         server = Server(self._replica, self._entrances(), self._config.resp.clients_max)
+        http = self._http()
         try:
             async with trio.open_nursery() as nursery:
-                await nursery.start(server.run)
-                nursery.start_soon(keep_reloading)
-                on_ready(self._replica, self._doors)
-                self._notifier.tell(READY)
-                number = await ending.told_to_end()
+                with ending.told_to_end() as first_signal:
+                    await nursery.start(server.run)
+                    if http is not None:
+                        await nursery.start(http.run, self._doors.http)
+                    nursery.start_soon(keep_reloading)
+                    on_ready(self._replica, self._doors)
+                    self._notifier.tell(READY)
+                    number = await first_signal()
                 ending.end_hard_after(CLOSE_SECONDS_MAX)
                 self._notifier.tell(STOPPING)
                 logger.info("closing: %s", number.name)
+                if http is not None:
+                    http.drain()
                 await server.drain()
                 nursery.cancel_scope.cancel()
         finally:
@@ -108,6 +117,21 @@ class _Daemon:
         if doors.unix is not None:
             entrances.append(Entrance(doors.unix.socket, self._role))
         return entrances
+
+    def _http(self) -> "HttpServer | None":
+        """The HTTP server, where one is wanted."""
+        if not self._doors.http:
+            return None
+        # Here, not at the top: it takes long to import, and most daemons need none of it.
+        from replicator.faces.http.server import HttpServer
+
+        return HttpServer(
+            self._replica,
+            self._data,
+            lambda: self._doors.keys.access,
+            allowed_hosts=self._config.http.allowed_hosts,
+            tls=self._doors.keys.http,
+        )
 
     def _role(self) -> Role | None:
         return self._doors.keys.access.default_role
