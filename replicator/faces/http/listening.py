@@ -241,7 +241,7 @@ class Listening:
                 await self._app(scope, receive, send)
 
         server = TCPServer(
-            ASGIWrapper(app),  # type: ignore[arg-type]
+            ASGIWrapper(app),  # type: ignore[arg-type]  # scopes are any mapping to starlette
             self._config,
             self._context,
             ConnectionState({}),
