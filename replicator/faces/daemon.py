@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,6 +23,9 @@ from replicator.faces.redis.clients import Entrance
 from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
 from replicator.faces.reloading import Reloading
+
+if TYPE_CHECKING:
+    from replicator.faces.http.server import HttpServer
 
 logger = logging.getLogger("replicator")
 
@@ -85,6 +89,7 @@ class _Daemon:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.run)
+                http = await self._begin_http(nursery, server)
                 nursery.start_soon(keep_reloading)
                 on_ready(self._replica, self._doors)
                 self._notifier.tell(READY)
@@ -92,10 +97,31 @@ class _Daemon:
                 ending.end_hard_after(CLOSE_SECONDS_MAX)
                 self._notifier.tell(STOPPING)
                 logger.info("closing: %s", number.name)
+                if http is not None:
+                    http.drain()
                 await server.drain()
                 nursery.cancel_scope.cancel()
         finally:
             unixsocket.remove(self._data)
+
+    async def _begin_http(self, nursery: trio.Nursery, server: Server) -> "HttpServer | None":
+        """Answer operators, where that is wanted."""
+        doors = self._doors
+        if not doors.http:
+            return None
+        # Here, not at the top: it takes a fifth of a second to import.
+        from replicator.faces.http.server import HttpServer
+
+        http = HttpServer(
+            self._replica,
+            self._data,
+            lambda: doors.keys.access,
+            resp=server.status,
+            allowed_hosts=self._config.http.allowed_hosts,
+            tls=doors.keys.http,
+        )
+        await nursery.start(http.run, doors.http)
+        return http
 
     def _entrances(self) -> list[Entrance]:
         """Where clients of the Redis server come in."""
