@@ -241,9 +241,9 @@ class Listening:
                 await self._app(scope, receive, send)
 
         server = TCPServer(
-            ASGIWrapper(app),
+            ASGIWrapper(app),  # type: ignore[arg-type]  # scopes are any mapping to starlette
             self._config,
-            self._context,  # type: ignore[arg-type]
+            self._context,
             ConnectionState({}),
             line,  # type: ignore[arg-type]
         )
