@@ -14,6 +14,7 @@ from replicator.faces.cli.backup import backup, restore
 from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
+from replicator.faces.cli.config import config
 from replicator.faces.cli.data import delete, get, put, scan
 from replicator.faces.cli.diff import diff
 from replicator.faces.cli.exchange import export, import_
@@ -123,6 +124,7 @@ for _command in (
     diff,
     strip,
     certs,
+    config,
 ):
     cli.add_command(_command)
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from replicator.faces.cli.codes import Exit, UnreachableError
+from replicator.errors import UnreachableError
+from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import daemon_door
 from replicator.faces.cli.options import Where, json_option, store_options
 from replicator.faces.cli.output import escaped, jsonable, print_json

@@ -19,8 +19,8 @@ RESP_CLIENTS_MAX = 10_000
 """Clients of the daemon on all its sockets at a time, unless somebody says otherwise, and as far as
 there are file descriptors."""
 
-RESP_CLIENTS_MOST = 1_000_000
-"""Most clients that somebody may allow."""
+RESP_BACKLOG = 1024
+"""Clients that the kernel keeps until they are let in."""
 
 RESP_DESCRIPTORS_LEFT = 256
 """File descriptors that clients leave to LevelDB, to peers and to HTTP."""
