@@ -61,7 +61,12 @@ from replicator.faces.promises import (
     wait_for,
 )
 from replicator.faces.redis.connection import CONNECTION
+from replicator.faces.redis.counting import COUNTING
 from replicator.faces.redis.expiries import EXPIRIES
+from replicator.faces.redis.flushing import FLUSHING
+from replicator.faces.redis.keys import KEYS
+from replicator.faces.redis.scanning import SCANNING
+from replicator.faces.redis.several import SEVERAL
 from replicator.faces.redis.strings import STRINGS
 from replicator.faces.redis.table import OK, Table, waiting
 from replicator.faces.resp import Reply
@@ -69,6 +74,7 @@ from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pa
 from replicator.faces.words import count as _count
 from replicator.faces.words import number as _number
 from replicator.faces.words import options as _options
+from replicator.faces.words import successor
 from replicator.faces.words import text as _text
 from replicator.store.conflicts import Choice, Standing
 from replicator.store.listing import Listed
@@ -224,14 +230,18 @@ OWN: Final[Table] = {
     b"REPL.MORE": waiting(_more, 1, 1),
 }
 
-COMMANDS: Final[Table] = {**CONNECTION, **STRINGS, **EXPIRIES, **OWN}
+COMMANDS: Final[Table] = {
+    **CONNECTION,
+    **STRINGS,
+    **COUNTING,
+    **SEVERAL,
+    **KEYS,
+    **EXPIRIES,
+    **SCANNING,
+    **FLUSHING,
+    **OWN,
+}
 """All commands, by their names in capitals."""
-
-
-def successor(prefix: bytes) -> bytes | None:
-    """The first key behind all that begin with `prefix`; None where there is none."""
-    head = prefix.rstrip(b"\xff")
-    return head[:-1] + bytes([head[-1] + 1]) if head else None
 
 
 def _flag(options: Mapping[bytes, bytes], name: bytes) -> bool:

@@ -29,3 +29,9 @@ def number(text: bytes) -> int:
 def text(word: bytes) -> str:
     """What is text, whatever its bytes."""
     return word.decode(errors="backslashreplace")
+
+
+def successor(prefix: bytes) -> bytes | None:
+    """The first key behind all that begin with `prefix`; None where there is none."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else None
