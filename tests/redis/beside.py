@@ -21,6 +21,9 @@ REDIS_SERVER = shutil.which("redis-server")
 
 Words = tuple[bytes, ...]
 
+KEYS: Words = (b"a", b"b", b"c", b"key:1", b"key:2", b"key:10", b"")
+"""What the random requests are about."""
+
 
 class Redis:
     """A connection to a redis-server."""
@@ -83,12 +86,23 @@ class Requests:
         self._chance = random.Random(seed)
 
     def _key(self) -> bytes:
-        return self._chance.choice((b"a", b"b", b"c", b"key:1", b"key:2", b"key:10", b""))
+        return self._chance.choice(KEYS)
 
     def _value(self) -> bytes:
         return self._chance.choice(
-            [b"", b"0", b"1", b"-7", b"10", b"1.5", b"-0.1", b"3.0e3", b"text", b"\xff\0\r\n"]
-            + [b" 1", b"007", b"9223372036854775807", b"-9223372036854775808", b"long" * 20]
+            (
+                b"",
+                b"0",
+                b"1",
+                b"-7",
+                b"10",
+                b"1.5",
+                b"-0.1",
+                b"3.0e3",
+                b"text",
+                b"\xff\0\r\n",
+                *(b" 1", b"007", b"9223372036854775807", b"-9223372036854775808", b"long" * 20),
+            )
         )
 
     def _number(self) -> bytes:
@@ -99,9 +113,8 @@ class Requests:
         return self._chance.choice((b"%d" % self._chance.randint(-3, 30), b"x", b"600000000"))
 
     def _ttl(self) -> bytes:
-        return self._chance.choice(
-            (b"5000", b"9000", b"60000", b"900000", b"0", b"-1", b"x", b"9223372036854775807")
-        )
+        usual = b"%d00000" % self._chance.randint(1, 100_000)  # hardly ever the same twice
+        return self._chance.choice((usual, usual, b"0", b"-1", b"x", b"9223372036854775807"))
 
     def _moment(self, unit: int) -> bytes:
         later = 4_000_000_000 * unit + self._chance.randint(0, 9)

@@ -20,9 +20,12 @@ from replicator.faces.stepwise import CommandError, Session
 
 _DELETED: Final = bytes((rows.SINGLE, rows.DELETE))
 
+_OPTIONS: Final = (b"SYNC", b"ASYNC")
+"""Alike: other clients are served meanwhile in any case."""
+
 
 def _flush(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
-    if len(request) > 1 and request[1].upper() not in (b"SYNC", b"ASYNC"):
+    if len(request) > 2 or (len(request) == 2 and request[1].upper() not in _OPTIONS):
         raise CommandError("ERR syntax error")
     return Work(_flushed(turn.replica))
 
@@ -55,7 +58,7 @@ def _delete_unchanged(turn: Turn, batch: list[tuple[bytes, bytes]]) -> None:
 
 
 def _flushing() -> Command:
-    return Command(Role.ADMIN, 1, 2, _flush, writes=True)
+    return Command(Role.ADMIN, 1, None, _flush, writes=True)
 
 
 FLUSHING: Final[Table] = {b"FLUSHALL": _flushing(), b"FLUSHDB": _flushing()}
