@@ -143,7 +143,7 @@ def main() -> int:
                 ("RANDOMKEY behind it", lambda: reader.ask(b"RANDOMKEY")),
             ]
             print(
-                f"{'':20}  {'took':>8}   the other client waited ({'median':>8} {'99 %':>8} longest)"
+                f"{'':20}  {'took':>8}   another client waits ({'median':>8} {'99 %':>8} longest)"
             )
             worst = 0.0
             for name, run in commands:

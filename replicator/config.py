@@ -1,7 +1,8 @@
 """Every limit, interval and default in one place, units in the names.
 
 These are the numbers in force when nobody says otherwise; what a user may set is a field of
-`Settings`, everything else a constant.
+`Settings`, everything else a constant. Those of the HTTP server are in
+`replicator.faces.http.limits`.
 """
 
 from collections.abc import Mapping
@@ -152,24 +153,18 @@ SWEEP_SECONDS = 0.5
 """How often a node looks at the wall clock, while it holds values that expire: that may be set
 forward or back, which no timer follows."""
 
-SWEEP_BATCH_KEYS = 64
+SWEEP_BATCH_KEYS = 256
 SWEEP_BATCH_BYTES = 256 << 10
 """Keys, and bytes of values, that one commit of a sweep rewrites while local writers wait."""
+
+SWEEP_KEY_BYTES = 4 << 10
+"""As how many bytes more a key counts whose value is read and written again."""
 
 SWEEP_PAUSE_SECONDS = 0.0005
 """What a sweep leaves to local writers behind each commit."""
 
 SWEEP_BATCHES_MAX = 64
 """Commits of a sweep at a time: a node that stops waits for no more."""
-
-LISTEN_BACKLOG = 1024
-"""Connections to the daemon that the kernel holds until they are taken in."""
-
-SECRET_BYTES_MAX = 1024
-"""Longest password or token."""
-
-CONFIG_BYTES_MAX = 4 << 20
-"""Longest configuration file."""
 
 PAGE_ITEMS_MAX = 1000
 """Keys in one answer of a paged command."""

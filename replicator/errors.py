@@ -108,6 +108,57 @@ class NotReplicated(ReplicatorError, TimeoutError):
         self.members = members
 
 
+class RefusedError(ReplicatorError):
+    """A daemon answered a command with an error that has no class of its own.
+
+    Args:
+        reply: ``CODE text``, as it came.
+
+    Attributes:
+        code: the word in capitals that programs look at.
+    """
+
+    def __init__(self, reply: str) -> None:
+        self.code, _, text = reply.partition(" ")
+        super().__init__(text)
+
+
+class UnreachableError(ReplicatorError, ConnectionError):
+    """No daemon answers, or it is none of ours. What was asked has not happened."""
+
+
+class AccessError(UsageError, PermissionError):
+    """A daemon wants a password, another one than was given, or a user who may do more."""
+
+
+class OutcomeUnknown(ReplicatorError, ConnectionError):
+    """A daemon got a command and its answer was lost: it has happened once, or not at all.
+
+    It was not tried again because a second time would not be the same as once. Look at the data
+    before you do.
+
+    Attributes:
+        command: which one.
+        endpoint: where it was sent to.
+    """
+
+    def __init__(self, message: str, *, command: str = "", endpoint: str = "") -> None:
+        super().__init__(message)
+        self.command = command
+        self.endpoint = endpoint
+
+
+class StaleError(ReplicatorError, TimeoutError):
+    """The only daemons that answer have not got, in time, what this client has written elsewhere.
+
+    Nothing was read or written. Call again later, or connect with ``stale=True``.
+    """
+
+
+class ContendedError(ReplicatorError):
+    """Others wrote the key each time between this client's look at it and its write."""
+
+
 class StorageError(ReplicatorError, OSError):
     """LevelDB or the file system failed."""
 

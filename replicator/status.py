@@ -129,6 +129,24 @@ class DigestStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficStatus:
+    """What all conversations with peers have carried since this node started.
+
+    Attributes:
+        rounds: rounds completed here.
+        records_in: records received in them.
+        records_out: records sent in rounds completed.
+        bytes_in, bytes_out: everything that was received and sent, without what TLS adds.
+    """
+
+    rounds: int
+    records_in: int
+    records_out: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One node at one moment.
 
@@ -153,6 +171,7 @@ class Status:
             where that is not under way.
         clock: clocks that are wrong.
         digests: what came of comparing the data with that of peers.
+        traffic: what all conversations have carried.
         connections_refused: connections that found no room.
         events_dropped: events lost because callbacks are too slow.
     """
@@ -175,6 +194,7 @@ class Status:
     revisiting: RevisitStatus | None
     clock: ClockStatus
     digests: DigestStatus
+    traffic: TrafficStatus
     connections_refused: int
     events_dropped: int
 

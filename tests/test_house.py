@@ -38,7 +38,21 @@ PACKAGES: dict[str, frozenset[str]] = {
     "store": frozenset({"msgpack", "plyvel"}),
     "net": frozenset({"cryptography", "dns", "ifaddr", "trio", "zeroconf"}),
     "composition": frozenset({"plyvel", "trio"}),
-    "faces": frozenset({"click", "cryptography", "hiredis", "msgspec", "plyvel", "rich", "trio"}),
+    "faces": frozenset(
+        {
+            "anycorn",
+            "anyio",
+            "click",
+            "cryptography",
+            "hiredis",
+            "msgspec",
+            "plyvel",
+            "prometheus_client",
+            "rich",
+            "starlette",
+            "trio",
+        }
+    ),
 }
 """What each floor may import beyond the standard library."""
 
@@ -68,7 +82,18 @@ WORLD = frozenset(
 
 PURE = ("core", "protocol")
 
-EXTRAS = ("click", "cryptography", "dns", "hiredis", "msgspec", "rich")
+EXTRAS = (
+    "anycorn",
+    "anyio",
+    "click",
+    "cryptography",
+    "dns",
+    "hiredis",
+    "msgspec",
+    "prometheus_client",
+    "rich",
+    "starlette",
+)
 
 
 class Import(NamedTuple):

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from replicator.config import SECRET_BYTES_MAX
 from replicator.errors import ConfigError
+from replicator.faces.limits import SECRET_BYTES_MAX
 
 SECRETS = ("readonly_password", "application_password", "admin_password", "http_token")
 """What secrets there are. The key of a file is ``[access] NAME_file``, the variable of the secret

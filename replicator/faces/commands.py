@@ -2,13 +2,18 @@
 
 =====================================  ===========================================================
 REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; keys and values in
-[STOP k] [AFTER k] [COUNT n]           turn. Pages are bounded; each is a snapshot of its own
+[STOP k] [AFTER k] [COUNT n]           turn, or keys alone. Pages are bounded; each is a snapshot of
+[REVERSE 1] [VALUES 0]                 its own
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
                                        {written, unchanged}
 REPL.PUT key value [PX ms]             OK once it is in, and on the disks of n peers; NOREPLICAS
-[REPLICAS n] [TIMEOUT ms] [SEEN dot …] where it is not in time. Supersedes all, or what was SEEN
-REPL.DELETE key [REPLICAS n]           the same for a delete
-[TIMEOUT ms] [SEEN dot …]
+[SYNC 1] [REPLICAS n] [TIMEOUT ms]     where it is not in time. Supersedes all, or what was SEEN. IF
+[SEEN dot … | IF dot …]                writes only where exactly these are live, else CHANGED
+REPL.DELETE key [SYNC 1] [REPLICAS n]  the same for a delete
+[TIMEOUT ms] [SEEN dot … | IF dot …]
+REPL.BATCH [SYNC 1] [REPLICAS n]       one commit: how many keys. NOREPLICAS as above
+[TIMEOUT ms] (PUT key value | PUTPX
+key value ms | DELETE key) …
 REPL.TOKEN [OWN]                       what this node has now, or has written, to be waited for
 REPL.WAITFOR token timeout-ms          whether this node has it, in that time
 REPL.CHANGES [SINCE token] [COUNT n]   the next token, then items: [kind, key, value, dot, is local,
@@ -43,17 +48,17 @@ They run in worker threads and may block, for the disk or for a peer. What takes
 (REPL.MORE) is a client's own, one thing at a time, and is given up when that one goes away.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Final, TypeVar
+from typing import Final
 
-from replicator.config import PAGE_BYTES
 from replicator.core.clock import to_ms
 from replicator.core.dots import format_origin, parse_dot
-from replicator.faces import checking
+from replicator.faces import checking, scanning
 from replicator.faces.access import Role
 from replicator.faces.handle import Replica
 from replicator.faces.promises import (
+    batch,
     changes,
     delete_with,
     put_with,
@@ -68,33 +73,17 @@ from replicator.faces.redis.keys import KEYS
 from replicator.faces.redis.scanning import SCANNING
 from replicator.faces.redis.several import SEVERAL
 from replicator.faces.redis.strings import STRINGS
-from replicator.faces.redis.table import OK, Table, waiting
+from replicator.faces.redis.table import OK, Command, Table, waiting
 from replicator.faces.resp import Reply
+from replicator.faces.scanning import bounded, successor
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
 from replicator.faces.words import count as _count
+from replicator.faces.words import flag
 from replicator.faces.words import number as _number
 from replicator.faces.words import options as _options
-from replicator.faces.words import successor
 from replicator.faces.words import text as _text
 from replicator.store.conflicts import Choice, Standing
 from replicator.store.listing import Listed
-
-Item = TypeVar("Item")
-
-
-def _scan(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    options = _options(arguments, (b"PREFIX", b"START", b"STOP", b"AFTER", b"COUNT"))
-    prefix, after = options.get(b"PREFIX", b""), options.get(b"AFTER")
-    start = max(prefix, options.get(b"START", b""), after or b"")
-    ends = [end for end in (options.get(b"STOP"), successor(prefix)) if end is not None]
-    items = replica.iterator(
-        start=start, stop=min(ends, default=None), include_start=after is None or start > after
-    )
-    try:
-        page, more = _page(items, _count(options), lambda item: len(item[0]) + len(item[1]))
-    finally:
-        items.close()
-    return [page[-1][0] if more else None, [part for item in page for part in item]]
 
 
 def _load(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -109,7 +98,7 @@ def _load(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
 
 
 def _versions(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
-    return _shown(replica._standing(arguments[0]), replica._names())
+    return _shown(replica._standing(arguments[0]), replica._names(), _now_ms(replica))
 
 
 def _resolve(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -144,9 +133,9 @@ def _reevaluate(replica: Replica, _session: Session, arguments: list[bytes]) -> 
 def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     options = _options(arguments, (b"AFTER", b"COUNT"))
     conflicts = replica._standings(options.get(b"AFTER"))
-    page, more = _page(conflicts, _count(options), _conflict_bytes)
-    names = replica._names()
-    return [page[-1].key if more else None, [[found.key, _shown(found, names)] for found in page]]
+    page, more = bounded(conflicts, _count(options), _conflict_bytes)
+    told = replica._names(), _now_ms(replica)
+    return [page[-1].key if more else None, [[found.key, _shown(found, *told)] for found in page]]
 
 
 def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
@@ -182,7 +171,7 @@ def _backup(replica: Replica, session: Session, arguments: list[bytes]) -> Reply
     since = options.get(b"SINCE")
     steps = replica.backup_steps(
         absolute(arguments[0]),
-        compress=_flag(options, b"COMPRESS"),
+        compress=flag(options, b"COMPRESS"),
         since=None if since is None else absolute(since),
     )
     return session.begin(map(_maps, steps), steps)
@@ -193,10 +182,10 @@ def _export(replica: Replica, session: Session, arguments: list[bytes]) -> Reply
     prefix = options.get(b"PREFIX", b"")
     ends = [end for end in (options.get(b"STOP"), successor(prefix)) if end is not None]
     bounds = max(prefix, options.get(b"START", b"")), min(ends, default=None)
-    if _flag(options, b"VERSIONS"):
+    if flag(options, b"VERSIONS"):
         records = replica.records(*bounds)
-        names = replica._names()
-        return session.begin(pages(_listed(record, names) for record in records), records)
+        told = replica._names(), _now_ms(replica)
+        return session.begin(pages(_listed(record, *told) for record in records), records)
     items = replica.iterator(start=bounds[0], stop=bounds[1])
     return session.begin(pages(map(_item, items)), items)
 
@@ -206,11 +195,12 @@ def _more(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply
 
 
 OWN: Final[Table] = {
-    b"REPL.SCAN": waiting(_scan, 1),
+    b"REPL.SCAN": waiting(scanning.scan, 1),
     b"REPL.LOAD": waiting(_load, 3, needs=Role.APPLICATION),
     b"REPL.PUT": waiting(put_with, 3, needs=Role.APPLICATION),
     b"REPL.DELETE": waiting(delete_with, 2, needs=Role.APPLICATION),
-    b"REPL.TOKEN": waiting(token, 1, 2),
+    b"REPL.BATCH": waiting(batch, 3, needs=Role.APPLICATION),
+    b"REPL.TOKEN": Command(Role.READONLY, 1, 2, token),
     b"REPL.WAITFOR": waiting(wait_for, 3, 3),
     b"REPL.CHANGES": waiting(changes, 1, 9),
     b"REPL.VERSIONS": waiting(_versions, 2, 2),
@@ -244,29 +234,15 @@ COMMANDS: Final[Table] = {
 """All commands, by their names in capitals."""
 
 
-def _flag(options: Mapping[bytes, bytes], name: bytes) -> bool:
-    return _number(options.get(name, b"0")) > 0
-
-
-def _page(
-    items: Iterable[Item], count: int, size_of: Callable[[Item], int]
-) -> tuple[list[Item], bool]:
-    """The first items, within the bounds of a page, and whether there are more."""
-    page: list[Item] = []
-    size = 0
-    for item in items:
-        if len(page) == count or size >= PAGE_BYTES:
-            return page, True
-        page.append(item)
-        size += size_of(item)
-    return page, False
-
-
 def _conflict_bytes(found: Standing) -> int:
     return sum(len(found.key) + len(version.value or b"") for version in found.versions)
 
 
-def _shown(found: Standing, names: Mapping[int, str]) -> list[Reply]:
+def _now_ms(replica: Replica) -> int:
+    return replica._engine.store.wall_ms()
+
+
+def _shown(found: Standing, names: Mapping[int, str], now_ms: int) -> list[Reply]:
     return [
         {
             "dot": str(version.dot),
@@ -278,6 +254,7 @@ def _shown(found: Standing, names: Mapping[int, str]) -> list[Reply]:
             "operation": "delete" if version.is_delete else "put",
             "value": version.value,
             "expiry_ms": version.expiry_ms,
+            "expired": version.expiry_ms is not None and version.expiry_ms <= now_ms,
         }
         for place, version in enumerate(found.versions)
     ]
@@ -288,9 +265,9 @@ def _item(item: tuple[bytes, bytes]) -> Sized:
     return [key, value], len(key) + len(value)
 
 
-def _listed(found: Listed, names: Mapping[int, str]) -> Sized:
+def _listed(found: Listed, names: Mapping[int, str], now_ms: int) -> Sized:
     context = {format_origin(origin): seq for origin, seq in found.context.items()}
-    reply = [found.standing.key, found.value, _shown(found.standing, names), context]
+    reply = [found.standing.key, found.value, _shown(found.standing, names, now_ms), context]
     return reply, _conflict_bytes(found.standing)
 
 

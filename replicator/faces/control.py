@@ -42,8 +42,7 @@ def execute(replica: Replica, session: Session, request: Request) -> "Reply | Wo
 
 def _run(replica: Replica, session: Session, command: Command, request: Request) -> "Reply | Work":
     if command.run is None:
-        assert command.wait is not None
-        return command.wait(replica, session, request[1:])
+        return _wait(replica, session, command, request)
     if command.writes:
         replica._engine.store.admit()
     turn = Turn(replica)
@@ -52,4 +51,9 @@ def _run(replica: Replica, session: Session, command: Command, request: Request)
         turn.commit()
     finally:
         turn.abandon()
-    return reply
+    return _wait(replica, session, reply, request) if isinstance(reply, Command) else reply
+
+
+def _wait(replica: Replica, session: Session, command: Command, request: Request) -> Reply:
+    assert command.wait is not None
+    return command.wait(replica, session, request[1:])

@@ -1,41 +1,64 @@
-"""The daemon: one directory, its node, and the socket for the programs of this machine."""
+"""The daemon: one directory, its node, and all by which programs and operators reach it."""
 
 import logging
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import trio
 
-from replicator.config import LISTEN_BACKLOG
-from replicator.faces import unixsocket
+from replicator.faces import ending, unixsocket
 from replicator.faces.access import Role
-from replicator.faces.configuration import Config
+from replicator.faces.configuration import Config, Given
+from replicator.faces.doors import Doors
 from replicator.faces.handle import Replica
+from replicator.faces.heart import Heart
 from replicator.faces.library import open_replica
+from replicator.faces.limits import CLOSE_SECONDS_MAX
+from replicator.faces.notify import READY, STOPPING, Notifier
 from replicator.faces.redis.clients import Entrance
+from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
+from replicator.faces.reloading import Reloading
 
 logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
+OnReady = Callable[[Replica, Doors], object]
 
-async def run_daemon(data: Path, config: Config, on_ready: Callable[[Replica], object]) -> None:
-    """Run a node until SIGTERM or SIGINT comes; then close it.
+
+async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady) -> None:
+    """Run a node until SIGTERM or SIGINT comes; then close it, within `CLOSE_SECONDS_MAX`.
 
     A second signal ends the process at once, as it does while the store is being opened: nothing
-    that was acknowledged is lost by it.
+    that was acknowledged is lost by it. SIGHUP reloads.
 
     Args:
-        on_ready: called once the node listens and the socket is there.
+        given: read again by a reload.
+        config: what came of it.
+        on_ready: called once the node listens and all sockets are there.
 
     Raises:
-        UsageError, ConfigError: the node cannot run like this.
+        UsageError, ConfigError: the node cannot run like this, or refuses to.
         StorageError: the directory cannot be opened.
     """
-    async with open_replica(data, adoption_progress=_log_adoption, **config.keywords) as replica:
-        await _serve_until_signal(data, replica, on_ready)
+    notifier = Notifier.take(os.environ)
+    heart = Heart(notifier)
+    ending.end_at_once_when_told()
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        heart.start()
+        with closing(await trio.to_thread.run_sync(Doors, config)) as doors:
+            doors.warn()
+            opened = open_replica(data, adoption_progress=_log_adoption, **config.keywords)
+            async with opened as replica:
+                level = replica._engine.store.level
+                heart.fault = lambda: level.failed
+                reloading = Reloading(given, config, replica, doors)
+                daemon = _Daemon(data, config, replica, doors, notifier)
+                await daemon.serve(lambda: reloading.keep(hangups, notifier), on_ready)
 
 
 def _log_adoption(keys: int) -> None:
@@ -43,18 +66,46 @@ def _log_adoption(keys: int) -> None:
         logger.info("taking over the data that is there: %s keys so far", f"{keys:,}")
 
 
-async def _serve_until_signal(
-    data: Path, replica: Replica, on_ready: Callable[[Replica], object]
-) -> None:
-    listener = unixsocket.listen(data, LISTEN_BACKLOG)
-    server = Server(replica, [Entrance(listener, Role.ADMIN, admits=unixsocket.peer_is_allowed)])
-    try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+class _Daemon:
+    """An open store and its servers."""
+
+    def __init__(
+        self, data: Path, config: Config, replica: Replica, doors: Doors, notifier: Notifier
+    ) -> None:
+        self._data = data
+        self._config = config
+        self._replica = replica
+        self._doors = doors
+        self._notifier = notifier
+
+    async def serve(self, keep_reloading: Callable[[], Awaitable[None]], on_ready: OnReady) -> None:
+        """Serve until told to end, and let what runs then come to an end."""
+        self._doors.open()
+        server = Server(self._replica, self._entrances(), self._config.resp.clients_max)
+        try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.run)
-                on_ready(replica)
-                number = await anext(signals)
-                logger.info("closing: %s", signal.Signals(number).name)
+                nursery.start_soon(keep_reloading)
+                on_ready(self._replica, self._doors)
+                self._notifier.tell(READY)
+                number = await ending.told_to_end()
+                ending.end_hard_after(CLOSE_SECONDS_MAX)
+                self._notifier.tell(STOPPING)
+                logger.info("closing: %s", number.name)
                 await server.drain()
-    finally:
-        unixsocket.remove(data)
+                nursery.cancel_scope.cancel()
+        finally:
+            unixsocket.remove(self._data)
+
+    def _entrances(self) -> list[Entrance]:
+        """Where clients of the Redis server come in."""
+        doors = self._doors
+        own = unixsocket.listen(self._data, RESP_BACKLOG)
+        entrances = [Entrance(own, lambda: Role.ADMIN, admits=unixsocket.peer_is_allowed)]
+        entrances += [Entrance(one, self._role, doors.keys.resp) for one in doors.resp]
+        if doors.unix is not None:
+            entrances.append(Entrance(doors.unix.socket, self._role))
+        return entrances
+
+    def _role(self) -> Role | None:
+        return self._doors.keys.access.default_role

@@ -295,11 +295,8 @@ class Replica(Peering):
             RuntimeError: the handle is closed.
         """
         self._check_open()
-        known = self._engine.store.known()
-        if own:
-            origin = self._engine.store.origin
-            known = KnownSet({origin: bounds} if (bounds := known.bounds(origin)) else {})
-        return write_token(known)
+        store = self._engine.store
+        return write_token(store.written() if own else store.known())
 
     def wait_for(self, token: str, timeout: float | None = None) -> bool:
         """Wait until this node has what another one had when it gave `token`: whoever has written

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replicator.config import HOST_DEFAULT, LISTEN_BACKLOG
+from replicator.config import HOST_DEFAULT
 from replicator.errors import ConfigError, StorageError, UsageError
+from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.net.address import Address, parse_address
 from replicator.net.listen import refusal
 
@@ -127,42 +128,11 @@ class ServerContext(ssl.SSLContext):
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
 
     def __init__(self, files: TlsServerFiles) -> None:
-        self._current = self.prepared(files)
+        self._current = _prepared(files)
 
-    @staticmethod
-    def prepared(files: TlsServerFiles) -> ssl.SSLContext:
-        """A context of files as they are now, for `use`.
-
-        Raises:
-            ConfigError: as the class.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-        _check_key(files.key)
-        for path in (files.certificate, files.client_ca):
-            if path is not None:
-                _check_readable(path)
-        try:
-            context.load_cert_chain(files.certificate, files.key, password="")
-        except (OSError, ValueError) as error:  # an SSLError is an OSError
-            raise ConfigError(
-                f"{files.certificate} with {files.key} cannot be used ({error}): name a "
-                "certificate and its key, both PEM, the key without a password"
-            ) from error
-        if files.client_ca is not None:
-            try:
-                context.load_verify_locations(files.client_ca)
-            except (OSError, ValueError) as error:
-                raise ConfigError(
-                    f"{files.client_ca} cannot be used ({error}): name certificates of a CA, PEM"
-                ) from error
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def use(self, context: ssl.SSLContext) -> None:
-        """Serve connections made from now on with this one."""
-        self._current = context
+    def use(self, other: "ServerContext") -> None:
+        """Serve connections made from now on as another one does."""
+        self._current = other._current
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """As `ssl.SSLContext.wrap_bio`, with the files last read."""
@@ -171,6 +141,32 @@ class ServerContext(ssl.SSLContext):
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """As `ssl.SSLContext.wrap_socket`, with the files last read."""
         return self._current.wrap_socket(*args, **kwargs)
+
+
+def _prepared(files: TlsServerFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    _check_key(files.key)
+    for path in (files.certificate, files.client_ca):
+        if path is not None:
+            _check_readable(path)
+    try:
+        context.load_cert_chain(files.certificate, files.key, password="")
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise ConfigError(
+            f"{files.certificate} with {files.key} cannot be used ({error}): name a "
+            "certificate and its key, both PEM, the key without a password"
+        ) from error
+    if files.client_ca is not None:
+        try:
+            context.load_verify_locations(files.client_ca)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{files.client_ca} cannot be used ({error}): name certificates of a CA, PEM"
+            ) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _check_readable(path: Path) -> os.stat_result:
@@ -191,8 +187,9 @@ def _check_key(path: Path) -> None:
         )
 
 
-def listen_tcp(address: Address, addresses: Iterable[str]) -> list[socket.socket]:
-    """Listen on some IP addresses, all on the same port. The sockets do not block.
+def bound_tcp(address: Address, addresses: Iterable[str]) -> list[socket.socket]:
+    """Take some IP addresses, all with the same port; nobody can connect before the sockets listen.
+    They do not block.
 
     Args:
         address: the port; 0 takes a free one. Its host is for messages.
@@ -220,15 +217,23 @@ def listen_tcp(address: Address, addresses: Iterable[str]) -> list[socket.socket
                 f"cannot listen on {address.host!r}: it is no address of this machine; take one of "
                 "its own, 127.0.0.1 for this machine alone, or 0.0.0.0 for all of its networks"
             ) from missing
-        for one in sockets:
-            one.listen(LISTEN_BACKLOG)
-    except BaseException as error:
+    except BaseException:
         for one in sockets:
             one.close()
-        if isinstance(error, OSError):  # somebody was quicker between bind and listen
-            raise refusal(Address(address.host, port), error) from error
         raise
     return sockets
+
+
+def listen(bound: socket.socket) -> None:
+    """Let clients connect.
+
+    Raises:
+        UsageError: another program was quicker.
+    """
+    try:
+        bound.listen(RESP_BACKLOG)
+    except OSError as error:
+        raise refusal(listening_on(bound), error) from error
 
 
 def _bound(numeric: str, port: int) -> socket.socket:
@@ -290,7 +295,7 @@ class UnixListener:
             if number is not None:
                 os.chown(path, -1, number)
             path.chmod(mode)
-            self.socket.listen(LISTEN_BACKLOG)
+            self.socket.listen(RESP_BACKLOG)
             self.socket.setblocking(False)
         except OSError as error:
             self.close()

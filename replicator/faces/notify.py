@@ -10,10 +10,9 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-logger = logging.getLogger("replicator")
+from replicator.faces.limits import NOTIFY_SECONDS
 
-SEND_SECONDS = 1.0
-"""How long a manager that is busy may take to take a message."""
+logger = logging.getLogger("replicator")
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -45,13 +44,22 @@ class Notifier:
         is_watched = microseconds.isdecimal() and process in ("", str(os.getpid()))
         return cls(address, int(microseconds) / 1e6 if is_watched and int(microseconds) else None)
 
-    def tell(self, *lines: str) -> None:
-        """Send one message."""
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a manager."""
+        return self._address is not None
+
+    def tell(self, *lines: str, patience: float = NOTIFY_SECONDS) -> None:
+        """Send one message.
+
+        Args:
+            patience: seconds in which the manager must take it; 0 does not wait.
+        """
         if self._address is None:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-                manager.settimeout(SEND_SECONDS)
+                manager.settimeout(patience)
                 manager.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             logger.warning("the service manager does not hear: %s", error)
@@ -59,7 +67,3 @@ class Notifier:
     def reloading(self) -> None:
         """Say that a reload begins; `READY` ends it."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-    def status(self, text: str) -> str:
-        """The line with what people are to read in ``systemctl status``."""
-        return "STATUS=" + "".join(part if part.isprintable() else "?" for part in text)

@@ -47,19 +47,30 @@ def connect(data: Path, timeout: float) -> socket.socket | None:
         UsageError: the socket belongs to another user.
         OSError: anything else; BlockingIOError where the daemon is overrun.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(timeout)
-        with _short_path(data / DIRECTORY_NAME) as path:
-            connection.connect(path)
+        return connect_to(data / DIRECTORY_NAME / SOCKET_NAME, timeout)
     except PermissionError as error:
-        connection.close()
         raise UsageError(
             f"{data} belongs to another user: run this command as the user of the daemon"
         ) from error
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-        connection.close()
         return None
+
+
+def connect_to(path: Path, timeout: float) -> socket.socket:
+    """Connect to a socket wherever it lies.
+
+    Args:
+        timeout: seconds, for this and every later use of the socket.
+
+    Raises:
+        OSError: it cannot be reached; BlockingIOError where the daemon is overrun.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        with _short_path(path) as short:
+            connection.connect(short)
     except BaseException:
         connection.close()
         raise
@@ -79,7 +90,7 @@ def listen(data: Path, backlog: int) -> socket.socket:
     try:
         directory = _closed_directory(data)
         remove(data)
-        with _short_path(directory) as path:
+        with _short_path(directory / SOCKET_NAME) as path:
             listener.bind(path)
             Path(path).chmod(0o600)
         listener.listen(backlog)
@@ -114,14 +125,14 @@ def _closed_directory(data: Path) -> Path:
 
 
 @contextmanager
-def _short_path(directory: Path) -> Iterator[str]:
-    """A path of the directory's socket that fits an address, while the context is open."""
-    path = directory.absolute() / SOCKET_NAME
+def _short_path(socket_path: Path) -> Iterator[str]:
+    """A path of a socket that fits an address, while the context is open."""
+    path = socket_path.absolute()
     if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
         yield str(path)
         return
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)

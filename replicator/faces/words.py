@@ -26,12 +26,11 @@ def number(text: bytes) -> int:
     return int(text)
 
 
+def flag(given: Mapping[bytes, bytes], name: bytes, default: bytes = b"0") -> bool:
+    """Whether an option that is 0 or 1 is set."""
+    return number(given.get(name, default)) > 0
+
+
 def text(word: bytes) -> str:
     """What is text, whatever its bytes."""
     return word.decode(errors="backslashreplace")
-
-
-def successor(prefix: bytes) -> bytes | None:
-    """The first key behind all that begin with `prefix`; None where there is none."""
-    head = prefix.rstrip(b"\xff")
-    return head[:-1] + bytes([head[-1] + 1]) if head else None

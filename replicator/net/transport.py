@@ -40,6 +40,7 @@ class FramedStream:
 
     Attributes:
         remote, certificate: the same.
+        bytes_in, bytes_out: what has come and gone so far, frames and all, without TLS's own.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class FramedStream:
         self._patience = patience
         self._reader = FrameReader()
         self._is_stalled = False
+        self.bytes_in = 0
+        self.bytes_out = 0
 
     async def send(self, payloads: Sequence[bytes]) -> None:
         """Send one frame for each payload.
@@ -72,6 +75,7 @@ class FramedStream:
                 if limit.cancelled_caught:
                     self._is_stalled = True
                     raise StalledError(f"the peer has read nothing for {self._patience:g} s")
+        self.bytes_out += len(data)
 
     async def receive(self) -> list[bytes] | None:
         """Take in what has come.
@@ -86,6 +90,7 @@ class FramedStream:
         with _lost("receiving"):
             data = await self._stream.receive_some(RECEIVE_BYTES)
         if data:
+            self.bytes_in += len(data)
             return self._reader.feed(data)
         if self._reader.partial_bytes:
             raise ProtocolError("the connection ended in the midst of a frame")

@@ -16,12 +16,16 @@ from replicator.config import (
     COLLECT_SECONDS,
     COLLECT_SHARE,
 )
+from replicator.core.known import KnownSet
 from replicator.core.members import Watermark
 from replicator.peers.forgetting import Forgetting
 from replicator.peers.hosting import Hosting
 from replicator.peers.membership import Membership
 from replicator.store.collect import Step
 from replicator.store.store import Store
+
+NEVER = Watermark({}, KnownSet())
+"""No watermark."""
 
 FRUITFUL = 0.05
 """The part of the rows that a step has to collect for the next one to follow at once."""
@@ -46,7 +50,7 @@ class Collecting:
         self._hosting = hosting
         self._forgetting = forgetting
         self._limiter = hosting.workers.common
-        self._used = Watermark({}, Watermark.of([]).needs)
+        self._used = NEVER
         self._left = 0
         self._expires_ms: int | None = None
 
@@ -90,20 +94,23 @@ class Collecting:
         return False
 
     async def _pass(self, watermark: Watermark, origin: int) -> None:
-        self._used, left, expiries = watermark, 0, list[int]()
+        self._used, self._left = NEVER, 1  # whatever ends it early, another one follows
+        left, expiries = 0, list[int]()
         last = None
         while True:
             started = time.monotonic()
             step = await trio.to_thread.run_sync(
                 partial(self._store.collect, watermark, origin, last), limiter=self._limiter
             )
+            if step.is_void:
+                return
             left += step.tombstones + step.wide
             expiries += [] if step.expires_ms is None else [step.expires_ms]
             last = step.last
             if last is None:
                 break
             await trio.sleep(_rest(step, time.monotonic() - started))
-        self._left, self._expires_ms = left, min(expiries, default=None)
+        self._used, self._left, self._expires_ms = watermark, left, min(expiries, default=None)
 
 
 def _rest(step: Step, seconds: float) -> float:

@@ -26,6 +26,7 @@ from replicator.peers.journal import Journal, printable
 from replicator.peers.membership import Membership
 from replicator.peers.session import Session
 from replicator.peers.syncpoints import SyncPoints
+from replicator.peers.traffic import Traffic
 from replicator.peers.waiting import Waiting
 from replicator.protocol.conversation import Conversation
 from replicator.protocol.effects import Close, MadeDurable, MakeDurable, Report
@@ -59,6 +60,7 @@ class Hosting:
         waiting: who waits until peers hold something.
         nursery: where sync points for peers are made, while the node runs.
         comparisons: of the data with that of peers.
+        traffic: what all conversations have carried.
         on_met, on_parted: called when a conversation with a contact has begun, is over.
         on_dialled: called when one has begun that the peer has dialled.
     """
@@ -89,6 +91,7 @@ class Hosting:
         self._tls = tls
         self._pulls = Pulls(settings.reask_timeout)
         self.comparisons = Comparisons(settings.digest_interval, journal, events)
+        self.traffic = Traffic()
         self._numbers = count(1)
         self._open: dict[Session, Link | None] = {}
         self._ended = ParkingLot()
@@ -122,12 +125,14 @@ class Hosting:
         session = Session(stream, self._store, conversation, self, self.workers, link is not None)
         self._open[session] = link
         self._part_if_revoked(session)
+        self.traffic.met(stream)
         try:
             close = await session.run()
             self._judge(session, close)
             return close
         finally:
             self._pulls.left(conversation.conversation_id)
+            self.traffic.parted(stream)
             self._part(session, link)
             del self._open[session]
             self._ended.unpark_all()
@@ -186,6 +191,7 @@ class Hosting:
             self.comparisons.reported(contact, report)
         else:
             contact.count(report)
+            self.traffic.count(report)
             if report.kind == "round":
                 self._journal.works(self._subject(session))
                 self._events.emit("round", round_of(session, peer, report))

@@ -63,6 +63,7 @@ class Reporting:
             conflicts=store.conflict_counts(),
             revisiting=store.revisiting(),
             digests=self._hosting.comparisons.status(),
+            traffic=self._hosting.traffic.status(),
             clock=self._hosting.clocks.status(),
             connections_refused=self._accepting.admission.refused,
             events_dropped=self._events.dropped,

@@ -60,6 +60,7 @@ class Step:
         wide: other records whose contexts may shrink later.
         expires_ms: wall clock at which the first of the records that were read may go because it
             has expired; None where none does.
+        is_void: whether the watermark could not be used, which ends the pass.
     """
 
     last: bytes | None
@@ -69,6 +70,7 @@ class Step:
     tombstones: int = 0
     wide: int = 0
     expires_ms: int | None = None
+    is_void: bool = False
 
 
 @dataclass(slots=True)
@@ -111,8 +113,9 @@ class Collector:
             after_key: None begins at the first key.
 
         Returns:
-            What was done; nothing, as at the end of a pass, where the watermark may not be used:
-            this store does not know every dot in the acknowledgements it was taken from.
+            What was done. Nothing, and that the step is void, where the watermark may not be used:
+            this store does not know every dot in the acknowledgements it was taken from, or is
+            another one.
 
         Raises:
             ClosedError: the store is closed.
@@ -122,11 +125,10 @@ class Collector:
         with state.apply_mutex:
             state.refuse_closed()
             with state.level.lock:
-                may = state.origin == origin and state.known_now().issuperset(watermark.needs)
-            if not may:
-                return Step(None)
-            if after_key is None:
-                state.is_littered = False
+                if state.origin != origin or not state.known_now().issuperset(watermark.needs):
+                    return Step(None, is_void=True)
+                if after_key is None:  # under the lock: a write marks it first, then commits
+                    state.is_littered = False
             found = self._read(self._by_number(watermark), after_key)
             step = Step(found.last, found.rows, tombstones=found.tombstones)
             if found.singles or found.others:

@@ -6,6 +6,7 @@ reading needs no resolver, and shows what plain readers of the LevelDB see.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from replicator.core import rows
 from replicator.core.dots import Dot, parse_dot
@@ -88,6 +89,34 @@ class Conflicts(CarefulWrites):
                     record = self.load(record, snapshot.get)
                     if is_conflict(record.versions):
                         yield standing_of(key, record, visible)
+
+    def keys_in_conflict(
+        self, after_key: bytes | None, rows_max: int
+    ) -> tuple[list[bytes], bytes | None]:
+        """The keys in conflict among the next rows of the index, without a look at any value.
+
+        Two versions whose values differ and have one checksum count as equal: for counting.
+
+        Args:
+            after_key: only keys behind this one; None begins at the first.
+
+        Returns:
+            The keys, and the last one that was looked at; None there at the end.
+        """
+        self.refuse_closed()
+        start = INDEX if after_key is None else INDEX + after_key + b"\0"
+        found = []
+        row_key = b""
+        with self.db.iterator(start=start, stop=after(INDEX), fill_cache=False) as index:
+            rows_read = 0
+            for row_key, row in islice(index, rows_max):
+                rows_read += 1
+                if row[0] != rows.SINGLE:
+                    key = row_key[len(INDEX) :]
+                    versions = rows.unpack(row, key, self.origins.by_number)[0].versions
+                    if len({(one.is_delete, one.checksum) for one in versions}) > 1:
+                        found.append(key)
+        return found, row_key[len(INDEX) :] if rows_read == rows_max else None
 
     def conflicts(self, after_key: bytes | None = None) -> Iterator[tuple[bytes, list[Version]]]:
         """As `standings`: each key with its versions."""

@@ -90,6 +90,7 @@ class Plan:
         self._fresh: list[bytes] = []
         self._expiries: list[tuple[int, bytes]] = []
         self._own_went = False
+        self._is_mend = False
         self.full_known: KnownSet | None = None
         self.records = 0
         self.changed = 0
@@ -215,6 +216,7 @@ class Plan:
         if not any(version.is_live_put(moment_ms) for version in both):
             return
         if merge(local, nothing, remote, nothing).versions:
+            self._is_mend = True
             self._add_record(key, remote, nothing, nothing, False)
 
     def _local(self, key: bytes) -> Record:
@@ -325,6 +327,7 @@ class Plan:
         for expiry_ms, key in self._expiries:  # again: a sweep may have looked since the plan
             state.due.note(expiry_ms, key, is_swept=False)
             state.due.note(expiry_ms, key, is_swept=True)
+        state.mends += self._is_mend
         state.commit(batch)
         for origin, change in changes.items():
             state.learnt.replace(origin, change.bounds)

@@ -73,6 +73,9 @@ class State:
             not completed since: until it is known, the keys may be ahead of the known set, and
             digests say nothing (R16).
         becoming: what the sync point that was begun last makes durable.
+        mends, mends_durable: how many commits wrote rows of dots that were known before (R16), and
+            how many of them the last sync point has covered: what is behind it may be lost by a
+            power cut although its dots are `durable`.
         closed_dots: the closed set (R10), as it is on the disk; replaced, never changed.
         wants_full: whether this node was forgotten and has had no full-state round since (R10).
         closed: why nothing is accepted any more, or None.
@@ -107,6 +110,7 @@ class State:
         self.cluster_id: bytes | None = None
         self.is_bound = False
         self.durable = self.becoming = KnownSet()
+        self.mends = self.mends_durable = 0
         self.unexplained = KnownSet()
         self.closed_dots = KnownSet()
         self.wants_full = False
@@ -127,6 +131,12 @@ class State:
         known = self.learnt.copy()
         known.add_range(self.origin, 1, self.seq + 1)
         return known
+
+    def written(self) -> KnownSet:
+        """What was written here, under the present origin."""
+        self.level.refuse_in_update()
+        with self.level.lock:
+            return KnownSet({self.origin: [1, self.seq + 1]} if self.seq else {})
 
     def unexplained_after(self, dropped_for: KnownSet | None, claim: KnownSet | None) -> KnownSet:
         """`unexplained` as it is after a commit.

@@ -321,9 +321,10 @@ class Store(Conflicts):
         with self._sync_point_turn:
             with self._lock:
                 self.refuse_closed()
-                known, origin = self.known_now(), self.origin
+                known, origin, mends = self.known_now(), self.origin, self.mends
                 self.becoming = known
             self.level.sync()
+            self.mends_durable = mends
             if known == self.durable:
                 return
             row = pack_known(known)

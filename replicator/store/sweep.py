@@ -5,17 +5,26 @@ those of swept values that expire only later: a clock that was ahead swept them 
 a key shows must depend on nothing but its versions and the wall clock, or nodes would differ for
 good. Both are settled alike: the record is read again and installed as it is, which decides what
 is shown now. A pass holds the write lock for a few keys at a time, with pauses for local writers.
+
+Nearly all that is swept is of one version, whose value has been kept aside since long before the
+last sync point. That value survives a power cut whatever becomes of the sweep's own batch, so it is
+not written again, nor read: the other rows of the key are (R11).
 """
 
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Mapping
 from itertools import islice
 from zlib import crc32
 
 from plyvel._plyvel import WriteBatch
 
-from replicator.config import SWEEP_BATCH_BYTES, SWEEP_BATCH_KEYS, SWEEP_PAUSE_SECONDS
+from replicator.config import (
+    SWEEP_BATCH_BYTES,
+    SWEEP_BATCH_KEYS,
+    SWEEP_KEY_BYTES,
+    SWEEP_PAUSE_SECONDS,
+)
 from replicator.core import rows
 from replicator.core.record import ABSENT, Record, Version
 from replicator.core.resolve import Resolution
@@ -31,6 +40,8 @@ from replicator.store.keyspace import (
     EXPIRY,
     INDEX,
     LOG,
+    NEVER_MS,
+    NUMBER,
     SEQ,
     VALUE,
     after,
@@ -46,13 +57,21 @@ logger = logging.getLogger("replicator")
 _ALONE = bytes([rows.GENERAL, 0, 0, 0, 1])
 _MERGED = bytes([rows.GENERAL, 0xFF, 0xFF])
 _PLACE, _CHECKSUM, _MOMENT = slice(10, 22), slice(38, 42), slice(42, 50)
+_FLAGS, _NUMBER, _SEQ = 9, slice(10, 14), slice(14, 22)
 """How rows begin (`replicator.core.rows`), and what lies where in one of a single version."""
+
+_ROW_MOMENT, _ROW_KEY = slice(len(EXPIRY), len(EXPIRY) + SEQ.size), len(EXPIRY) + SEQ.size
+_SWEPT_BIT = NEVER_MS >> 56
+"""What lies where in the key of an expiry row (keyspace module)."""
 
 KEY_BYTES = 400
 """What settling a key puts into the memtable beside its values, roughly."""
 
 Merged = dict[bytes, tuple[bytes, Resolution]]
 """Keys whose value the resolver has merged: of which index row, and what came of it."""
+
+Asked = dict[bytes, tuple[bytes, bytes, Record]]
+"""Keys whose value the resolver has to merge again: expiry row, index row, record with values."""
 
 
 class Sweeper:
@@ -110,14 +129,17 @@ class Sweeper:
                 if left is not None and (left := self._paused(left)) == 0:
                     return
             first = next(iter(self._rows(first, NOTHING_DUE, 1)), NOTHING_DUE)
-            early = swept_key(state.wall_ms() + 1, b"")
+            now_ms = (
+                state.wall_ms()
+            )  # once: it may be set meanwhile, and then a next pass has to look
+            early = swept_key(now_ms + 1, b"")
             while moment_of(early) <= swept_ms and (
                 some := self._rows(early, after(EXPIRY), SWEEP_BATCH_KEYS)
             ):
                 early = self._settle_all(some)
                 if left is not None and (left := self._paused(left)) == 0:
                     return
-            swept_ms = min(swept_ms, state.wall_ms())
+            swept_ms = min(swept_ms, now_ms)
         finally:
             state.due.note_row(first)
             state.due.note(swept_ms, b"", is_swept=True)
@@ -137,46 +159,102 @@ class Sweeper:
                 return list(islice(found, most))
 
     def _settle_all(self, some: list[bytes]) -> bytes:
-        """Settle the keys of some expiry rows, in one commit. Returns where to go on."""
-        merged = self._merged_among(some)
+        """Settle the keys of some expiry rows, in one commit; in a second one those for which the
+        resolver has to be asked, which is done in between. Returns where to go on."""
+        asked: Asked = {}
         with self._state.level.lock:
-            done = self._settle_locked(some, merged)
+            done = self._settle_locked(some, {}, asked)
+        if asked:
+            merged = {
+                key: (row, self._settler.resolve(record.versions))
+                for key, (_, row, record) in asked.items()
+            }
+            with self._state.level.lock:
+                self._settle_locked([row_key for row_key, _, _ in asked.values()], merged, None)
         return some[done - 1] + b"\0"
 
-    def _settle_locked(self, some: list[bytes], merged: Merged) -> int:
-        """Returns how many of them are done. The caller holds the lock."""
+    def _settle_locked(self, some: list[bytes], merged: Merged, asked: Asked | None) -> int:
+        """Put into one commit what some expiry rows ask for. The caller holds the lock.
+
+        Args:
+            asked: gets the keys for which the resolver has to be asked; where it is None, the next
+                pass looks at those that `merged` does not speak of.
+
+        Returns:
+            How many of them are done: from the first on, until the commit is large enough.
+        """
         state = self._state
         state.refuse_closed()
         batch = state.db.write_batch()
+        on_disk = self._on_disk()
         size = done = 0
-        while done < len(some) and size < SWEEP_BATCH_BYTES:
-            size += self._settle(batch, some[done], merged)
-            done += 1
+        while done < len(some) and (size < SWEEP_BATCH_BYTES or asked is None):
+            taken = self._take_out(batch, some, done, on_disk)
+            done += taken
+            size += taken * KEY_BYTES
+            if done < len(some):
+                size += SWEEP_KEY_BYTES + self._settle(batch, some[done], merged, asked)
+                done += 1
         state.commit_quietly(batch)
-        self._written_bytes += size + done * KEY_BYTES
+        self._written_bytes += size
         return done
 
-    def _merged_among(self, some: list[bytes]) -> Merged:
-        """Let the resolver merge again, without the lock, what it has merged."""
+    def _take_out(
+        self, batch: WriteBatch, some: list[bytes], start: int, on_disk: Mapping[bytes, bytes]
+    ) -> int:
+        """Take values out of the user's rows, by hand: of records of one put that has expired and
+        whose value aside is on the disk. Stops where a record is of another kind.
+
+        Args:
+            start: the place in `some` to begin at.
+            on_disk: see `_on_disk`.
+
+        Returns:
+            How many were taken out.
+        """
         state = self._state
-        found: dict[bytes, tuple[bytes, Record]] = {}
-        with state.level.lock:
-            state.refuse_closed()
-            for key in map(key_of, some):
-                row = state.db.get(INDEX + key)
-                if row is None or row[:3] != _MERGED or self._is_foreign:
-                    continue
-                record, _ = rows.unpack(row, key, state.origins.by_number)
-                if not self._is_over(record):
-                    with suppress(CorruptionError):  # `_settle` comes to it
-                        found[key] = row, state.load(record, state.db.get)
+        get, put, delete = state.db.get, batch.put, batch.delete
+        stop = EXPIRY + SEQ.pack(state.wall_ms() + 1)
+        place = start
+        while place < len(some):
+            row_key = some[place]
+            key = row_key[_ROW_KEY:]
+            if row_key >= stop or (row := get(INDEX + key)) is None:
+                break
+            if (
+                row[:5] != _ALONE
+                or row[_FLAGS] != rows.EXPIRY
+                or row[_MOMENT] != row_key[_ROW_MOMENT]
+                or row[_SEQ] > on_disk.get(row[_NUMBER], b"")
+            ):
+                break
+            first = bytes([row_key[len(EXPIRY)] | _SWEPT_BIT])
+            put(INDEX + key, row)
+            put(EXPIRY + first + row_key[len(EXPIRY) + 1 :], b"")
+            delete(row_key)
+            delete(key)
+            place += 1
+        if place > start:
+            state.due.note(moment_of(some[place - 1]), b"", is_swept=True)
+            self.swept += place - start
+        return place - start
+
+    def _on_disk(self) -> dict[bytes, bytes]:
+        """Up to which seq the values aside survive a power cut as they are, by number of the
+        origin, both as in rows. The caller holds the lock."""
+        state = self._state
+        if state.mends != state.mends_durable:
+            return {}
+        durable, number = state.durable, state.origins.number
         return {
-            key: (row, self._settler.resolve(record.versions))
-            for key, (row, record) in found.items()
+            NUMBER.pack(number(origin)): SEQ.pack(durable.contiguous(origin))
+            for origin in durable.origins()
         }
 
-    def _settle(self, batch: WriteBatch, row_key: bytes, merged: Merged) -> int:
-        """Put into `batch` what the key of an expiry row asks for by now.
+    def _settle(
+        self, batch: WriteBatch, row_key: bytes, merged: Merged, asked: Asked | None
+    ) -> int:
+        """Put into `batch` what the key of an expiry row asks for by now; see `_settle_locked`.
 
         Returns:
             How many bytes of values that is.
@@ -204,8 +282,11 @@ class Sweeper:
             shown = Resolution(_last_to_go(record), merged=True, conflict=False)
         elif self._is_foreign:
             return 0
-        elif key in merged and merged[key][0] == row:
+        elif row is not None and key in merged and merged[key][0] == row:
             shown = merged[key][1]
+        elif row is not None and asked is not None:
+            asked[key] = row_key, row, record
+            return 0
         else:  # written since: the next pass looks
             state.due.note(moment_of(row_key), key, is_swept=row_key >= NOTHING_DUE)
             return 0
@@ -216,7 +297,7 @@ class Sweeper:
     def _settle_alone(
         self, batch: WriteBatch, row_key: bytes, key: bytes, row: bytes
     ) -> int | None:
-        """`_settle` for nearly all there is, by hand: a record of one put that expires.
+        """`_settle` by hand for most of the others: a record of one put that expires.
 
         Returns:
             As `_settle`; None where the record is not as it should be.

@@ -21,12 +21,13 @@ from replicator.errors import (
     ReservedKeyError,
     StoreFailedError,
 )
-from replicator.faces.commands import COMMANDS, successor
+from replicator.faces.commands import COMMANDS
 from replicator.faces.control import answer, execute
 from replicator.faces.failures import failure
 from replicator.faces.handle import Replica
 from replicator.faces.library import replicate
 from replicator.faces.resp import Failure, Status
+from replicator.faces.scanning import successor
 from replicator.faces.stepwise import CommandError, Session
 
 
@@ -243,6 +244,7 @@ def test_status_and_sync(replica: Replica) -> None:
 def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
     run(replica, b"SET", b"k", b"v")
     arguments = {
+        b"REPL.BATCH": [b"PUT", b"k", b"v"],
         b"REPL.LOAD": [b"k", b"v"],
         b"REPL.RECORDS": [b"0"],
         b"REPL.RESOLVE": [b"k", b"VALUE", b"v"],

@@ -5,6 +5,7 @@ cluster's name in a copy where nodes of another run might hear it, and files tha
 first by such files beside the copy.
 """
 
+import os
 import re
 import shutil
 import socket
@@ -25,7 +26,7 @@ from tests.discovery.nameserver import NameServer
 pytestmark = pytest.mark.processes
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.glob("*"))
+FILES = sorted(CONFIGS.rglob("*.toml"))
 
 SERVICE = "orders.default.svc.cluster.local."
 
@@ -57,7 +58,7 @@ class Site:
         text = (CONFIGS / file).read_text()
         text, count = re.subn(r'^cluster = ".*"$', f'cluster = "{self._cluster}"', text, flags=re.M)
         assert count == 1
-        copy = self._directory / beside / file
+        copy = self._directory / beside / Path(file).name
         copy.parent.mkdir()
         copy.write_text(text)
         return copy
@@ -199,10 +200,57 @@ def test_two_regions(site: Site) -> None:
     assert holds(nodes[0], "east-1", "west-1", "west-2")
 
 
+def secrets(directory: Path) -> None:
+    """Passwords and the token, as the heads of the files say."""
+    directory.mkdir()
+    for name in ("application-password", "admin-password", "http-token"):
+        path = directory / name
+        path.write_text(f"secret-of-{name}\n")
+        path.chmod(0o400)
+
+
+def test_docker(site: Site, tmp_path: Path) -> None:
+    """Three containers with one file; their names are looked up anew at every attempt."""
+    config = site.copy("docker/replicator.toml")
+    secrets(tmp_path / "secrets")
+    three = addresses(3)
+    nodes = []
+    for name, address in zip("abc", three, strict=True):
+        within = [f"REPLICATOR_NODE_NAME={name}"]
+        for one in ("application_password", "admin_password", "http_token"):
+            path = tmp_path / "secrets" / one.replace("_", "-")
+            within.append(f"REPLICATOR_ACCESS_{one.upper()}_FILE={path}")
+        host = address.rpartition(":")[0]
+        here = ("--listen", address, "--resp", f"{host}:0", "--http", f"{host}:0")
+        peers = [option for other in three for option in ("--peer", other)]
+        nodes.append(site.start(name, config, *here, *peers, within=("env", *within)))
+    become_equal(*nodes)
+
+
+def test_systemd(site: Site, tmp_path: Path) -> None:
+    """Two services, each with its own certificate, and its socket where systemd makes room."""
+    ca = site.certificates("ca", "a", "b")
+    two = addresses(2)
+    nodes = []
+    for name, address in zip("ab", two, strict=True):
+        config = site.copy("systemd/replicator.toml", beside=f"machine of {name}")
+        deliver(ca, name, config, "tls")
+        within = (
+            "env",
+            f"REPLICATOR_RESP_SOCKET={tmp_path / name}.sock",
+            f"REPLICATOR_RESP_SOCKET_GROUP={os.getgid()}",
+        )
+        here = ("--listen", address, "--http", "127.0.0.1:0")
+        peers = [option for other in two for option in ("--peer", other)]
+        nodes.append(site.start(name, config, *here, *peers, within=within))
+    become_equal(*nodes)
+
+
 def test_kubernetes(site: Site, tmp_path: Path) -> None:
     """Two pods with one Secret, and an address and a name each; the second comes later."""
-    config = site.copy("kubernetes.toml")
-    deliver(site.certificates("ca", "node"), "node", config, ".")
+    config = site.copy("kubernetes/replicator.toml")
+    deliver(site.certificates("ca", "node"), "node", config, "tls")
+    secrets(config.parent / "access")
     pods = addresses(2)
     resolv_conf = tmp_path / "resolv.conf"
     resolv_conf.write_text(
@@ -217,7 +265,8 @@ def test_kubernetes(site: Site, tmp_path: Path) -> None:
             register(server, f"{name}.{SERVICE}", address)
             within = (sys.executable, str(Path(__file__).with_name("asking.py")))
             asking = (*within, str(resolv_conf), str(server.address[1]))
-            nodes.append(site.start(name, config, "--listen", address, within=asking))
+            here = ("--listen", address, "--resp", "127.0.0.1:0", "--http", "127.0.0.1:0")
+            nodes.append(site.start(name, config, *here, within=asking))
         become_equal(*nodes)
     assert (f"_replication._tcp.{SERVICE}", "SRV") in server.asked
 
@@ -257,18 +306,20 @@ def answering() -> Iterator[NameServer]:
 
 CASES = {
     "development.toml": test_development,
-    "kubernetes.toml": test_kubernetes,
+    "docker/replicator.toml": test_docker,
+    "kubernetes/replicator.toml": test_kubernetes,
     "multicast-subnet.toml": test_multicast_subnet,
     "static-vpc.toml": test_static_vpc,
+    "systemd/replicator.toml": test_systemd,
     "two-regions-tls.toml": test_two_regions,
 }
 
 
 def test_every_file_has_a_case() -> None:
-    assert {path.name for path in FILES} == set(CASES)
+    assert {str(path.relative_to(CONFIGS)) for path in FILES} == set(CASES)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_a_file_is_read_and_begins_with_what_to_do(path: Path) -> None:
     config = read_config(path)
     assert config.data is not None and config.data.is_absolute()

@@ -13,8 +13,8 @@ import hiredis
 import plyvel
 import pytest
 
+from replicator.errors import UnreachableError
 from replicator.faces.cli import door
-from replicator.faces.cli.codes import UnreachableError
 from replicator.faces.configuration import DEFAULT
 from replicator.faces.redis.limits import RESP_DESCRIPTORS_LEFT
 from replicator.faces.resp import encode_request

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from replicator.config import SECRET_BYTES_MAX
 from replicator.errors import ConfigError
 from replicator.faces.access import (
     OPEN_ACCESS,
@@ -18,6 +17,7 @@ from replicator.faces.access import (
     read_access,
     read_secret,
 )
+from replicator.faces.limits import SECRET_BYTES_MAX
 
 ALL = Access(
     {Role.READONLY: b"looks", Role.APPLICATION: b"writes", Role.ADMIN: b"\xffrules"}, b"t0ken"

@@ -63,16 +63,19 @@ def test_strangers_are_refused_without_tls_and_a_secret() -> None:
 
 
 def test_tcp_on_several_addresses_with_one_port() -> None:
-    sockets = listening.listen_tcp(Address("localhost", 0), ["127.0.0.1", "::1"])
+    sockets = listening.bound_tcp(Address("localhost", 0), ["127.0.0.1", "::1"])
     try:
         assert len({one.getsockname()[1] for one in sockets}) == 1
         for one in sockets:
             assert not one.getblocking()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(one.getsockname()[:2])
+            listening.listen(one)
             with socket.create_connection(one.getsockname()[:2]):
                 pass
         address = listening.listening_on(sockets[0])
         with pytest.raises(UsageError, match="the port is in use"):
-            listening.listen_tcp(address, ["127.0.0.1"])
+            listening.bound_tcp(address, ["127.0.0.1"])
     finally:
         for one in sockets:
             one.close()
@@ -80,8 +83,8 @@ def test_tcp_on_several_addresses_with_one_port() -> None:
 
 def test_addresses_of_other_machines() -> None:
     with pytest.raises(ConfigError, match=r"'192\.0\.2\.1': it is no address of this machine"):
-        listening.listen_tcp(Address("192.0.2.1", 0), ["192.0.2.1"])
-    (only,) = listening.listen_tcp(Address("x", 0), ["192.0.2.1", "127.0.0.1"])
+        listening.bound_tcp(Address("192.0.2.1", 0), ["192.0.2.1"])
+    (only,) = listening.bound_tcp(Address("x", 0), ["192.0.2.1", "127.0.0.1"])
     with only:
         assert listening.listening_on(only).host == "127.0.0.1"
 
@@ -203,18 +206,23 @@ def test_tls_and_new_files_for_new_connections(site: Site) -> None:
     assert shaken(context, client, "old.example") == "TLSv1.3"
     files = site.issue("new.example")
     assert shaken(context, client, "old.example") == "TLSv1.3"
-    context.use(ServerContext.prepared(files))
+    context.use(ServerContext(files))
     assert shaken(context, client, "new.example") == "TLSv1.3"
     with pytest.raises(ssl.SSLCertVerificationError):
         shaken(context, client, "old.example")
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_old_tls_is_refused(site: Site) -> None:
     context = ServerContext(site.issue("a.example"))
     client = client_of(site)
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     assert shaken(context, client, "a.example") == "TLSv1.2"
-    assert ServerContext.prepared(site.issue("a.example")).minimum_version is ssl.TLSVersion.TLSv1_2
+    client.minimum_version = ssl.TLSVersion.TLSv1_1
+    client.maximum_version = ssl.TLSVersion.TLSv1_1
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError):
+        shaken(context, client, "a.example")
 
 
 def test_clients_show_a_certificate_where_a_ca_is_named(site: Site) -> None:

@@ -8,9 +8,11 @@ import trio
 
 from replicator.config import Settings
 from replicator.core.known import KnownSet
+from replicator.core.members import Watermark
 from replicator.errors import CommitError
 from replicator.peers import collecting as collecting_module
 from replicator.peers import membership as membership_module
+from replicator.store import collect as collect_module
 from replicator.store.collect import Step
 from replicator.store.store import Store
 from tests.store.checker import check_store
@@ -171,6 +173,46 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         await until(lambda: not records(a.store))
         assert a.errors() == ["no space left"]
         await checked(a)
+
+
+async def test_a_disk_that_is_full_amid_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody writes any more, and what was left is collected all the same."""
+    async with running(tmp_path / "a") as a:
+        await a.put(b"l", b"v")
+        commit, failures = collect_module._Changes.commit, list[str]()
+
+        def fail_first(changes: collect_module._Changes) -> None:
+            if changes.dropped and not failures:
+                failures.append("no space left")
+                raise CommitError(failures[0])
+            commit(changes)
+
+        monkeypatch.setattr(collect_module._Changes, "commit", fail_first)
+        await writes(a, (b"k", None))
+        await until(lambda: records(a.store) == {b"l"})
+        assert a.errors() == ["no space left"]
+
+
+async def test_a_watermark_that_became_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken under another origin (R13), amid a pass: the next one is used."""
+    async with running(tmp_path / "a") as a:
+        collect, void = a.store.collect, list[Step]()
+
+        def void_first(watermark: Watermark, origin: int, after_key: bytes | None) -> Step:
+            if a.store.seq and not void:
+                void.append(collect(watermark, origin + 1, after_key))
+                a.store.is_littered = False  # as it is behind the first step
+                return void[0]
+            return collect(watermark, origin, after_key)
+
+        monkeypatch.setattr(a.store, "collect", void_first)
+        await writes(a, (b"k", None))
+        await until(lambda: void and not records(a.store))
+        assert void[0].is_void
 
 
 async def test_nothing_is_looked_at_where_there_is_nothing_to_collect(tmp_path: Path) -> None:

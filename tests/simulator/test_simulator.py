@@ -1,5 +1,6 @@
 """Hundreds of seeds hold every invariant; each planted bug is found; a seed reproduces its run."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,63 +34,64 @@ SEEDS_MAX = 500
 """A planted bug is found within so many seeds, or the simulator is blind to it."""
 
 PLANTED = {
-    "scanned-range": "default",
-    "repair-keeps-known": "damage",
-    "repair-forgets-live-only": "damage",
-    "repair-forgets-collected": "damage",
-    "dropped-contexts": "durability",
-    "known-ignored-in-merge": "default",
-    "eager-discard": "default",
-    "cursor-before-data": "default",
-    "claim-ignores-withheld": "default",
-    "claims-complete-each-other": "collecting",
-    "floor-left-behind": "collecting",
-    "log-only-catch-up": "collecting",
-    "no-watermark": "default",
-    "watermark-at-once": "collecting",
-    "tombstone-beside-put": "default",
-    "expiry-shows-losers": "expiry",
-    "expiry-by-hybrid-clock": "expiry",
-    "swept-for-good": "expiry",
-    "expired-dropped-early": "expiry",
-    "clock-adopted": "default",
-    "clock-stays-ahead": "default",
-    "clock-steps-back": "default",
-    "dot-reused": "default",
-    "copy-keeps-origin": "default",
-    "known-survives-power-cut": "default",
-    "floor-survives-power-cut": "collecting",
-    "older-logs-unsynced": "default",
-    "torn-log-kept": "durability",
-    "no-fork-detection": "default",
-    "fork-by-issued": "default",
-    "acknowledges-known": "default",
-    "watermark-of-neighbours": "default",
-    "last-account-wins": "default",
-    "forgotten-comes-back": "default",
-    "speaks-newest": "versions",
-    "increment-without-absence": "returns",
-    "increment-of-own-writes": "returns",
-    "contexts-not-raised": "returns",
-    "others-during-full-round": "amid",
-    "ranges-without-absence": "returns",
-    "splits-forgotten": "returns",
-    "mending-consults-known": "rot",
-    "counts-only": "returns",
-    "closed-in-merge": "forgets",
-    "closed-not-reissued": "forgets",
-    "fork-keeps-durable-row": "forks",
-    "durable-before-sync": "default",
-    "closed-in-contexts": "forgets",
-    "unseen-own-superseded": "default",
-    "collectable-beside-unseen": "collecting",
-    "feed-skips-gaps": "collecting",
-    "feed-keeps-what-was-lost": "default",
-    "feed-forgets-what-it-showed": "collecting",
-    "feed-below-the-floor": "collecting",
-    "feed-list-under-old-token": "default",
+    "scanned-range": ("default", 6),
+    "repair-keeps-known": ("damage", 0),
+    "repair-forgets-live-only": ("damage", 1),
+    "repair-forgets-collected": ("damage", 155),
+    "dropped-contexts": ("durability", 28),
+    "known-ignored-in-merge": ("default", 14),
+    "eager-discard": ("default", 1),
+    "cursor-before-data": ("default", 0),
+    "claim-ignores-withheld": ("default", 17),
+    "claims-complete-each-other": ("collecting", 43),
+    "floor-left-behind": ("collecting", 80),
+    "log-only-catch-up": ("collecting", 13),
+    "no-watermark": ("default", 4),
+    "watermark-at-once": ("collecting", 255),
+    "tombstone-beside-put": ("default", 5),
+    "expiry-shows-losers": ("expiry", 0),
+    "expiry-by-hybrid-clock": ("expiry", 0),
+    "swept-for-good": ("expiry", 0),
+    "expired-dropped-early": ("expiry", 0),
+    "clock-adopted": ("default", 0),
+    "clock-stays-ahead": ("default", 1),
+    "clock-steps-back": ("default", 1),
+    "dot-reused": ("default", 3),
+    "copy-keeps-origin": ("default", 1),
+    "known-survives-power-cut": ("default", 98),
+    "floor-survives-power-cut": ("collecting", 0),
+    "older-logs-unsynced": ("default", 0),
+    "torn-log-kept": ("durability", 11),
+    "no-fork-detection": ("default", 0),
+    "fork-by-issued": ("default", 19),
+    "acknowledges-known": ("default", 2),
+    "watermark-of-neighbours": ("default", 0),
+    "last-account-wins": ("default", 43),
+    "forgotten-comes-back": ("default", 93),
+    "speaks-newest": ("versions", 0),
+    "increment-without-absence": ("returns", 72),
+    "increment-of-own-writes": ("returns", 0),
+    "contexts-not-raised": ("returns", 9),
+    "others-during-full-round": ("amid", 146),
+    "ranges-without-absence": ("returns", 11),
+    "splits-forgotten": ("returns", 1),
+    "mending-consults-known": ("rot", 10),
+    "counts-only": ("returns", 1),
+    "closed-in-merge": ("forgets", 1),
+    "closed-not-reissued": ("forgets", 1),
+    "fork-keeps-durable-row": ("forks", 0),
+    "durable-before-sync": ("default", 3),
+    "closed-in-contexts": ("forgets", 1),
+    "unseen-own-superseded": ("default", 2),
+    "collectable-beside-unseen": ("collecting", 1),
+    "feed-skips-gaps": ("collecting", 36),
+    "feed-keeps-what-was-lost": ("default", 35),
+    "feed-forgets-what-it-showed": ("collecting", 141),
+    "feed-below-the-floor": ("collecting", 71),
+    "feed-list-under-old-token": ("default", 60),
 }
-"""Each bug with the profile that dwells on it."""
+"""Each bug with the profile that dwells on it, and the first seed that found it when that was last
+looked at: it is tried before the others."""
 
 
 @pytest.mark.parametrize(
@@ -107,9 +109,16 @@ def test_every_invariant_holds(profile: str, first: int) -> None:
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found(bug: str) -> None:
-    parts, profile = BUGS[bug].parts, PLANTED[bug]
-    found = any(run(seed, profile=profile, parts=parts).violation for seed in range(SEEDS_MAX))
+    parts, (profile, likely) = BUGS[bug].parts, PLANTED[bug]
+    seeds = sorted(range(SEEDS_MAX), key=lambda seed: seed != likely)
+    found = any(run(seed, profile=profile, parts=parts).violation for seed in seeds)
     assert found, f"{BUGS[bug].rule}: not found in {SEEDS_MAX} seeds of profile {profile}"
+
+
+def test_the_document_names_all_of_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "SIMULATOR.md").read_text()
+    told = re.findall(r"^\| `([a-z-]+)` \| .+ \| (\d+), (\w+) \|$", text, flags=re.M)
+    assert {bug: (profile, int(count) - 1) for bug, count, profile in told} == PLANTED
 
 
 def test_a_seed_is_the_same_run_every_time() -> None:

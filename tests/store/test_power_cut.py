@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from replicator.errors import StoreFailedError
 from replicator.store.level import Level
 from replicator.store.store import Store
 
-from .checker import check_store
+from .checker import check_shown, check_store
 from .clocks import START_MS, Clocks
 from .history import History
-from .places import Failing, Place, contents, patient
+from .places import Failing, Place, contents, live, patient
 from .power import Power, copy_as_of_now
 from .rounds import FullRound, Round, exchange
 
@@ -144,6 +145,42 @@ def test_a_sweep_outlives_the_write_of_what_it_swept(
             assert values == {b"before"}
         place.close()
     raise AssertionError("never was the sweep in the newer of two logs")
+
+
+@pytest.mark.parametrize("seed", range(WORLDS))
+def test_what_expires(seed: int, tmp_path: Path, power: Power, clocks: Clocks) -> None:
+    """Sweeps of values that are on the disk, and of others; clocks that go back; cuts. Every key is
+    whole, and what a sync point has covered is there, swept or not."""
+    chance = random.Random(seed)
+    place = Place(tmp_path / "a", leveldb=SMALL_MEMTABLE, settings=patient())
+    store = place.open()
+    for _ in range(4):
+        promised: dict[bytes, set[tuple[int, int]]] = {}
+        for _ in range(chance.randint(3, 25)):
+            key, kind = chance.choice(KEYS), chance.randrange(8)
+            if kind < 3:
+                expiry_ms = START_MS + chance.randint(-20, 300)
+                store.put_with(key, _big(chance), expiry_ms=expiry_ms)
+            elif kind == 3:
+                store.write([(key, chance.choice([None, _big(chance)]))])
+            elif kind < 6:
+                clocks.set(chance.randint(-50, 400), store)
+            else:
+                store.sync_point()
+                promised = {key: live(store, key) for key in KEYS}
+        if chance.random() < 0.5:
+            _until_two_logs(place, partial(store.put, b"other", chance.randbytes(20_000)))
+            clocks.set(chance.randint(-50, 400), store)
+        power.cut(place, chance)
+        store = place.open()
+        check_store(store)
+        check_shown(store)
+        for key, dots in promised.items():
+            assert all(seq <= store.record(key).context.get(origin, 0) for origin, seq in dots)
+        clocks.set(-100, store)
+        check_store(store)
+        check_shown(store)
+    place.close()
 
 
 def _some_life(

@@ -22,12 +22,14 @@ from replicator.store import store as store_module
 from replicator.store import sweep as sweep_module
 from replicator.store.plan import Plan
 from replicator.store.store import Store
+from replicator.store.sweep import Sweeper
 
 from .checker import check_shown, check_store
 from .chunks import A, B, chunk_of, version
 from .clocks import START_MS, Clocks, sweep
 from .places import Failing, Place, contents, live, patient
 from .rounds import FullRound, Round, exchange
+from .test_watching import Comparison
 
 
 def put(store: Store, key: bytes, value: bytes, ms: int) -> None:
@@ -177,6 +179,7 @@ class TestOneNode:
         self, store: Store, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sweep_module, "SWEEP_BATCH_BYTES", 1000)
+        monkeypatch.setattr(sweep_module, "SWEEP_KEY_BYTES", 0)
         for index in range(10):
             put(store, b"%d" % index, b"v" * 600, 1)
         commits = []
@@ -185,6 +188,26 @@ class TestOneNode:
         clocks.set(1, store)
         assert len(commits) == 5
         assert contents(store) == {}
+
+    def test_a_commit_of_values_to_be_written_again_holds_fewer(
+        self, store: Store, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each of them takes longer, and local writers wait."""
+        count = SWEEP_BATCH_KEYS * 2
+        commits = []
+        commit = store.level.commit
+        for ms, is_durable, most in ((1, False, 128), (2, True, SWEEP_BATCH_KEYS)):
+            keys = [b"%d %d" % (ms, index) for index in range(count)]
+            store.write([(key, b"v") for key in keys], expiries=dict.fromkeys(keys, START_MS + ms))
+            if is_durable:
+                store.sync_point()
+            commits.clear()
+            monkeypatch.setattr(store.level, "commit", lambda b: (commits.append(1), commit(b))[1])
+            clocks.set(ms, store)
+            monkeypatch.setattr(store.level, "commit", commit)
+            assert contents(store) == {}
+            assert len(commits) >= count / most
+            assert (len(commits) == count / SWEEP_BATCH_KEYS) is is_durable
 
     def test_a_pass_that_stops_early_is_gone_on_with(
         self, store: Store, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
@@ -220,6 +243,26 @@ class TestOneNode:
         assert contents(store) == {}
         check_store(store)
 
+    def test_a_clock_that_is_set_back_amid_a_pass(
+        self, store: Store, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What that pass has not put back is left to the next one, not forgotten."""
+        for index in range(1, 4):
+            put(store, b"%d" % index, b"v", index)
+        clocks.set(3, store)
+        rows_of = Sweeper._rows
+
+        def set_back(sweeper: Sweeper, start: bytes, *rest: Any) -> list[bytes]:
+            found = rows_of(sweeper, start, *rest)
+            if start >= keyspace.swept_key(START_MS + 3, b""):
+                clocks._now[store.level.path] = START_MS + 1
+            return found
+
+        monkeypatch.setattr(Sweeper, "_rows", set_back)
+        clocks.set(2, store)
+        assert sorted(contents(store)) == [b"2", b"3"]
+        check_store(store)
+
     def test_a_closed_store_is_left_alone(self, place: Place, clocks: Clocks) -> None:
         store = place.open()
         put(store, b"k", b"v", 1)
@@ -241,6 +284,93 @@ class TestOneNode:
         assert store.db.get(keyspace.value_key(store.number, 1)) == b"damaged"
         clocks.set(0, store)
         assert contents(store) == {b"l": b"v"}
+
+
+class TestValuesOnTheDisk:
+    """What a sync point has covered is not written again by the sweep that takes it out."""
+
+    @staticmethod
+    def written(store: Store, clocks: Clocks, ms: int) -> int:
+        """Bytes of the batches of a sweep."""
+        sizes = []
+        commit = store.level.commit
+
+        def counted(batch: Any) -> None:
+            sizes.append(batch.approximate_size())
+            commit(batch)
+
+        store.level.commit = counted  # type: ignore[method-assign]
+        try:
+            clocks.set(ms, store)
+        finally:
+            store.level.commit = commit  # type: ignore[method-assign]
+        return sum(sizes)
+
+    def test_it_is_swept_and_comes_back(self, store: Store, clocks: Clocks) -> None:
+        large = b"v" * 5000
+        put(store, b"a", large, 1)
+        put(store, b"b", large, 2)
+        put(store, b"c", large, 3)
+        store.sync_point()
+        put(store, b"d", large, 3)
+        assert self.written(store, clocks, 2) < 1000
+        check_store(store)
+        check_shown(store)
+        assert sorted(contents(store)) == [b"c", b"d"] and store.counters().swept == 2
+        assert 5000 < self.written(store, clocks, 3) < 6000, "d may be lost by a power cut"
+        check_store(store)
+        assert contents(store) == {} and store.counters().swept == 4
+        assert self.written(store, clocks, 0) > 4 * 2 * 5000
+        assert contents(store) == dict.fromkeys([b"a", b"b", b"c", b"d"], large)
+        check_store(store)
+        assert self.written(store, clocks, 1) < 1000, "and goes again"
+        check_store(store)
+
+    def test_a_row_that_does_not_fit_its_record_is_not_taken_at_its_word(
+        self, store: Store, clocks: Clocks
+    ) -> None:
+        """As a power cut may leave it."""
+        put(store, b"k", b"v", 1000)
+        store.sync_point()
+        stale = keyspace.expiry_key(START_MS + 1, b"k")
+        store.db.put(stale, b"")
+        store.due.note_row(stale)
+        clocks.set(1, store)
+        assert contents(store) == {b"k": b"v"} and store.db.get(stale) is None
+        check_store(store)
+
+    def test_of_another_origin(self, store: Store, peer: Store, clocks: Clocks) -> None:
+        """With gaps in what is known of it: what lies behind one is written again."""
+        large = b"v" * 5000
+        for index in range(3):
+            put(peer, b"%d" % index, large, 1)
+        Round(store, peer, KnownSet({peer.origin: [2, 3]})).whole()
+        store.sync_point()
+        assert 5000 < self.written(store, clocks, 1) < 6000
+        assert contents(store) == {} and len(store.versions(b"2")) == 1
+        check_store(store)
+
+    def test_a_mend_is_not_on_the_disk_although_its_dots_are_durable(
+        self, store: Store, peer: Store, clocks: Clocks
+    ) -> None:
+        large = b"v" * 5000
+        put(store, b"k", large, 1)
+        put(store, b"l", large, 1)
+        exchange(store, peer)
+        for one in (store, peer):
+            one.sync_point()
+        record = store.record(b"k")
+        batch = store.db.write_batch()
+        store.remove(batch, b"k", record)
+        batch.write()
+        Comparison(store, peer, mends_ms=START_MS).run()
+        assert store.record(b"k") == record
+        check_store(store)
+        assert self.written(store, clocks, 1) > 2 * 5000
+        clocks.set(0, store)
+        store.sync_point()
+        assert self.written(store, clocks, 1) < 1000, "now it is"
+        check_store(store)
 
 
 class TestOpening:
@@ -535,6 +665,8 @@ def test_random_clocks(seed: int, directory: Path, clocks: Clocks) -> None:
             elif step == 5:
                 with suppress(UsageError):
                     store.set_expiry(key, chance.choice([None, START_MS + chance.randint(0, 300)]))
+                if chance.random() < 0.5:
+                    store.sync_point()
             elif step == 6:
                 clocks.set(chance.randint(-100, 400), store)
                 check_shown(store)

@@ -14,10 +14,12 @@ from replicator.faces.cli.backup import backup, restore
 from replicator.faces.cli.certs import certs
 from replicator.faces.cli.cluster import forget, join, members
 from replicator.faces.cli.codes import Exit, exit_of
+from replicator.faces.cli.config import config
 from replicator.faces.cli.data import delete, get, put, scan
 from replicator.faces.cli.diff import diff
 from replicator.faces.cli.exchange import export, import_
 from replicator.faces.cli.feed import changes, token, wait_for
+from replicator.faces.cli.health import health
 from replicator.faces.cli.inspection import digest, status
 from replicator.faces.cli.load import load
 from replicator.faces.cli.output import complain
@@ -105,6 +107,7 @@ for _command in (
     token,
     wait_for,
     status,
+    health,
     digest,
     conflicts,
     versions,
@@ -121,6 +124,7 @@ for _command in (
     diff,
     strip,
     certs,
+    config,
 ):
     cli.add_command(_command)
 

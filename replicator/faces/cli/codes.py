@@ -2,7 +2,13 @@
 
 from enum import IntEnum
 
-from replicator.errors import PeerError, ReplicatorError, StorageError
+from replicator.errors import (
+    PeerError,
+    RefusedError,
+    ReplicatorError,
+    StorageError,
+    UnreachableError,
+)
 
 
 class Exit(IntEnum):
@@ -16,22 +22,6 @@ class Exit(IntEnum):
     UNREACHABLE = 4
     INTERRUPTED = 130
     PIPE_CLOSED = 141
-
-
-class RefusedError(ReplicatorError):
-    """A command was answered with an error.
-
-    Args:
-        reply: ``CODE text``, as `replicator.faces.control` makes it.
-    """
-
-    def __init__(self, reply: str) -> None:
-        self.code, _, text = reply.partition(" ")
-        super().__init__(text)
-
-
-class UnreachableError(ReplicatorError):
-    """The daemon does not answer, or went away."""
 
 
 _EXIT_OF_CODE = {

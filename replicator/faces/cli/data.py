@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from replicator.config import PAGE_ITEMS_MAX
-from replicator.errors import UsageError
-from replicator.faces.cli.codes import Exit, RefusedError
+from replicator.errors import RefusedError, UsageError
+from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import WAIT_SECONDS_MAX, Door
 from replicator.faces.cli.options import (
     Where,

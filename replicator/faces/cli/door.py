@@ -7,13 +7,12 @@ Python objects: bytes, int, float, bool, None, lists, and dicts with bytes as ke
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hiredis
-
-from replicator.faces.cli.codes import RefusedError, UnreachableError
+from replicator.errors import RefusedError, UnreachableError
+from replicator.faces.client.lines import Line, LostError
 from replicator.faces.configuration import Config
 from replicator.faces.resp import encode_request
 from replicator.faces.unixsocket import connect
@@ -27,11 +26,6 @@ ANSWER_SECONDS = 600.0
 WAIT_SECONDS_MAX = 0.9 * ANSWER_SECONDS
 """How long a daemon is asked to wait for something, at most."""
 
-READ_BYTES = 1 << 16
-
-_MORE = object()
-"""What the reader gives where a reply has not come whole: False is a reply."""
-
 
 class Door(ABC):
     """Runs commands on one store. Not thread-safe.
@@ -41,9 +35,6 @@ class Door(ABC):
     """
 
     running: bool
-
-    def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=RefusedError, notEnoughData=_MORE)
 
     def call(self, *arguments: bytes) -> Any:
         """Run one command.
@@ -83,10 +74,9 @@ class SocketDoor(Door):
     running = True
 
     def __init__(self, connection: socket.socket, data: Path) -> None:
-        super().__init__()
-        self._connection = connection
+        self._line = Line(connection)
         self._daemon = f"the daemon on {data}"
-        connection.settimeout(GREETING_SECONDS)
+        self._seconds = GREETING_SECONDS
         try:
             self.call(b"HELLO", b"3")
         except BaseException as error:
@@ -94,26 +84,16 @@ class SocketDoor(Door):
             if isinstance(error, RefusedError):
                 raise UnreachableError(f"{self._daemon} refuses: {error}") from error
             raise
-        connection.settimeout(ANSWER_SECONDS)
+        self._seconds = ANSWER_SECONDS
 
     def close(self) -> None:
-        self._connection.close()
+        self._line.close()
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
         try:
-            # A daemon that has no room says so and hangs up: its words may be there although
-            # ours do not arrive.
-            with suppress(BrokenPipeError):
-                self._connection.sendall(encode_request(*arguments))
-            while (reply := self._reader.gets()) is _MORE:
-                data = self._connection.recv(READ_BYTES)
-                if not data:
-                    raise UnreachableError(f"{self._daemon} went away")
-                self._reader.feed(data)
-        except TimeoutError as error:
-            raise UnreachableError(f"{self._daemon} does not answer") from error
-        except (OSError, hiredis.ProtocolError) as error:
-            raise UnreachableError(f"{self._daemon} went away: {error}") from error
+            (reply,) = self._line.exchange(encode_request(*arguments), 1, self._seconds)
+        except LostError as error:
+            raise UnreachableError(f"{self._daemon}: {error}") from error
         return reply
 
 

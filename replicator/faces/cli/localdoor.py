@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
+from replicator.faces.client.replies import ReplyReader
 from replicator.faces.configuration import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
@@ -25,7 +26,7 @@ class LocalDoor(Door):
     running = False
 
     def __init__(self, data: Path, config: Config, *, create: bool) -> None:
-        super().__init__()
+        self._replies = ReplyReader()
         db = open_leveldb(data, create=create)
         try:
             self._replica = visit(db, **config.keywords)
@@ -39,5 +40,5 @@ class LocalDoor(Door):
         self._replica.close()
 
     def _reply(self, arguments: tuple[bytes, ...]) -> object:
-        self._reader.feed(answer(self._replica, self._session, list(arguments)))
-        return self._reader.gets()
+        self._replies.feed(answer(self._replica, self._session, list(arguments)))
+        return self._replies.next()

@@ -13,8 +13,10 @@ from replicator.faces.cli.nodeoptions import node_options
 from replicator.faces.cli.options import Where, json_option
 from replicator.faces.cli.output import escaped, print_json
 from replicator.faces.configuration import Config, Given
+from replicator.faces.logs import log_to_stderr
 
 if TYPE_CHECKING:
+    from replicator.faces.doors import Doors
     from replicator.faces.handle import Replica
 
 logger = logging.getLogger("replicator")
@@ -43,9 +45,13 @@ def serve(given: Given, as_json: bool) -> int:
 
     config = given.read()
     data = Where(config).directory
-    logger.setLevel(config.log.level.upper())
+    log_to_stderr(config.log.level, config.log.format)
     _warn_of_strangers(config)
-    trio.run(run_daemon, data, config, lambda replica: _tell_ready(replica, data, as_json))
+
+    def on_ready(replica: "Replica", doors: "Doors") -> None:
+        _tell_ready(replica, doors, data, as_json)
+
+    trio.run(run_daemon, data, given, config, on_ready)
     return Exit.OK
 
 
@@ -66,8 +72,9 @@ def _warn_of_strangers(config: Config) -> None:
         )
 
 
-def _tell_ready(replica: "Replica", data: Path, as_json: bool) -> None:
+def _tell_ready(replica: "Replica", doors: "Doors", data: Path, as_json: bool) -> None:
     status = replica.status()
+    resp, http = doors.resp_address, doors.http_address
     if as_json:
         print_json(
             {
@@ -76,10 +83,17 @@ def _tell_ready(replica: "Replica", data: Path, as_json: bool) -> None:
                 "origin": status.origin,
                 "address": status.address,
                 "data": str(data),
+                "resp": None if resp is None else str(resp),
+                "http": None if http is None else str(http),
             }
         )
     else:
+        more = "".join(
+            f", {what} at {address}"
+            for what, address in (("Redis protocol", resp), ("HTTP", http))
+            if address is not None
+        )
         click.echo(
-            f"ready: {escaped(status.name)} at {status.address}, data in {escaped(str(data))}"
+            f"ready: {escaped(status.name)} at {status.address}, data in {escaped(str(data))}{more}"
         )
     sys.stdout.flush()

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -20,8 +20,8 @@ from replicator.faces.configuration.sections import (
     RespSection,
 )
 from replicator.faces.keywords import SECONDS_MAX, make_settings
+from replicator.faces.limits import CLIENTS_MOST
 from replicator.faces.listening import parse_listen
-from replicator.faces.redis.limits import RESP_CLIENTS_MOST
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
 
@@ -30,6 +30,16 @@ _BESIDE: dict[str, dict[str, float]] = {
     "interval_max": {"interval_min": 0.001},
 }
 """What lets a setting that is compared with another one be looked at alone."""
+
+
+_WORDS = {
+    "text": "text in quotes",
+    "path": "a path in quotes",
+    "list of texts": "a list of texts in quotes",
+    "number": "a number",
+    "whole number": "a whole number",
+}
+"""What to write for a type of `Key.type`; for others its own words."""
 
 
 def unfit(document: dict[str, object]) -> Iterator[tuple[str, str]]:
@@ -60,11 +70,11 @@ def misfit(key: str, value: object) -> str | None:
     """Why a value is of another type than a key's; None where it fits."""
     try:
         msgspec.convert(value, KEYS[key].kind)
-    except msgspec.ValidationError as error:
-        if isinstance(value, str) and "array" in str(error):
+    except msgspec.ValidationError:
+        if isinstance(value, str) and KEYS[key].is_list:
             items = re.split(r"[\s,]+", value.strip())
             return f"{value!r}: write a list: {json.dumps(items, ensure_ascii=False)}"
-        return f"{value!r}: {str(error).replace('`', '')}"
+        return f"{value!r}: write {_WORDS.get(KEYS[key].type, KEYS[key].type)}"
     if KEYS[key].is_path and "\0" in str(value):
         return f"{value!r}: a path holds no zero byte"
     return None
@@ -83,16 +93,26 @@ def _secret(name: str) -> str:
     )
 
 
-def nonsense(file: File) -> Iterator[tuple[str, str]]:
-    """Values of the right type that cannot be meant; which can is for `make_settings` to say."""
+def nonsense(file: File, told: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Values of the right type that cannot be meant; which can is for `make_settings` to say.
+
+    Args:
+        told: keys that are known to be wrong: in the file they have their defaults.
+    """
     for key, (setting, value) in settings_of(file).items():
         try:
             make_settings(**_BESIDE.get(setting, {}), **{setting: value})
         except UsageError as error:
             yield key, str(error)
     yield from undiscoverable(file.discovery)
-    if file.replication.interval_min > file.replication.interval_max:
-        yield "replication.interval_min", "is greater than interval_max"
+    intervals = ("replication.interval_min", "replication.interval_max")
+    are_fit = not any(key in told for key in intervals)
+    if are_fit and file.replication.interval_min > file.replication.interval_max:
+        # One of them was given, and the other may be a default.
+        if file.replication.interval_min == KEYS["replication.interval_min"].default:
+            yield "replication.interval_max", "is less than interval_min, which is a default"
+        else:
+            yield "replication.interval_min", "is greater than interval_max"
     try:
         by_name(file.resolver.name)
     except ConfigError as error:
@@ -124,7 +144,7 @@ def _unservable(name: str, section: RespSection | HttpSection) -> Iterator[tuple
         ("key", "certificate"),
         ("client_ca", "certificate"),
     ):
-        if files[key] is not None and files[other] is None:
+        if files[key] and files[other] is None:
             yield f"{name}.{key}", f"needs {other} beside it: name both"
 
 
@@ -135,8 +155,8 @@ def _unfit_socket(section: RespSection) -> Iterator[tuple[str, str]]:
         yield "resp.socket_mode", f'{section.socket_mode!r}: write a mode as chmod, such as "0660"'
     if section.socket_group == "":
         yield "resp.socket_group", "'': write the name of a group, or leave it out"
-    if not 1 <= section.clients_max <= RESP_CLIENTS_MOST:
+    if not 1 <= section.clients_max <= CLIENTS_MOST:
         yield (
             "resp.clients_max",
-            f"{section.clients_max}: write a whole number from 1 to {RESP_CLIENTS_MOST}",
+            f"{section.clients_max}: write a whole number from 1 to {CLIENTS_MOST}",
         )

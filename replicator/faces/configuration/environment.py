@@ -34,8 +34,10 @@ _SERVICE_LINK = re.compile(
 )
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
-_NEAR = 0.9
-"""How much a variable of no section must look like one of ours to count as misspelt."""
+_ALIKE = 0.6
+_ALIKE_ANYWHERE = 0.9
+"""How much a variable must look like one of ours to be taken for it, within a section, and where it
+is of none; there it may be somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,11 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[Mistake]:
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known or _SERVICE_LINK.fullmatch(name):
             continue
-        is_of_section = name.startswith(sections)
-        nearest = difflib.get_close_matches(name, known, 1, 0.6 if is_of_section else _NEAR)
-        if nearest or is_of_section:
-            hint = f"did you mean {nearest[0]}?" if nearest else "docs/CONFIG.md lists all"
+        section = next(filter(name.startswith, sections), "")
+        # Within a section, how alike the keys are: all variables of it begin alike.
+        rivals = {one.removeprefix(section): one for one in known if one.startswith(section)}
+        alike = _ALIKE if section else _ALIKE_ANYWHERE
+        nearest = difflib.get_close_matches(name.removeprefix(section), rivals, 1, alike)
+        if nearest or section:
+            hint = f"did you mean {rivals[nearest[0]]}?" if nearest else "docs/CONFIG.md lists all"
             yield Mistake(Source("environment", name), "", f"unknown variable: {hint}")

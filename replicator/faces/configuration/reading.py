@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from replicator.config import CONFIG_BYTES_MAX
 from replicator.errors import ConfigError
 from replicator.faces.configuration.checking import misfit, nonsense, unfit
 from replicator.faces.configuration.config import Config, config_of
 from replicator.faces.configuration.environment import NOTHING, Environment
 from replicator.faces.configuration.sections import KEYS, File
 from replicator.faces.configuration.source import DEFAULT_SOURCE, Mistake, Source
+from replicator.faces.limits import CONFIG_BYTES_MAX
 
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _ENTRY = re.compile(r"""\s*["']?([\w.-]+)["']?\s*=""")
@@ -67,7 +67,7 @@ class Given:
         layers.add_environment(self.environment)
         layers.add_flags(self.flags)
         file = layers.file()
-        layers.complain(nonsense(file))
+        layers.complain(nonsense(file, layers.told))
         if layers.mistakes:
             return layers.sorted_mistakes(), None
         return [], config_of(file, layers.sources, self.environment.secrets)
@@ -145,9 +145,14 @@ class _Layers:
             document.setdefault(section, {})[name] = value
         return msgspec.convert(document, File)
 
+    @property
+    def told(self) -> list[str]:
+        """The keys that are known to be wrong."""
+        return [mistake.key for mistake in self.mistakes]
+
     def complain(self, found: Iterable[tuple[str, str]]) -> None:
         """Add mistakes, but for those that follow from one that is told already."""
-        told = [mistake.key for mistake in self.mistakes]
+        told = self.told
         for key, what in found:
             if not any(one == key or one.startswith(f"{key}.") for one in told):
                 self.mistakes.append(Mistake(self._source_of(key), key, what))

@@ -48,13 +48,13 @@ class Entrance:
 
     Attributes:
         listener: bound and listening; closed by the server.
-        role: what its clients may do from the start; None until they log in.
+        role: tells what a new client may do; None until it logs in.
         tls: where they must speak TLS.
         admits: whether a connection may stay.
     """
 
     listener: socket.socket
-    role: Role | None
+    role: Callable[[], Role | None]
     tls: ssl.SSLContext | None = None
     admits: Callable[[socket.socket], bool] = _anybody
 
@@ -63,7 +63,7 @@ class Clients:
     """The clients. For the thread of the server.
 
     Args:
-        entrances: where they come in; the role and the TLS context of one may be changed.
+        entrances: where they come in.
         clients_max: how many there may be, as far as there are file descriptors.
 
     Attributes:
@@ -211,7 +211,7 @@ class Clients:
             connection.close()
             return
         self.accepted += 1
-        client = Client(self.accepted, connection, _place(address), entrance.role)
+        client = Client(self.accepted, connection, _place(address), entrance.role())
         self._by_descriptor[client.descriptor] = client
         client.events = _IN
         self._epoll.register(client.descriptor, _IN)

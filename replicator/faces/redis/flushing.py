@@ -10,8 +10,8 @@ from typing import Final
 from replicator.core import rows
 from replicator.faces.access import Role
 from replicator.faces.handle import Replica
+from replicator.faces.redis.aside import Commits
 from replicator.faces.redis.limits import RESP_WRITES_KEYS
-from replicator.faces.redis.several import committed
 from replicator.faces.redis.table import Command, Slices, Table, Work
 from replicator.faces.redis.turn import Turn
 from replicator.faces.redis.view import View
@@ -31,13 +31,13 @@ def _flush(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
 
 
 def _flushed(replica: Replica) -> Slices:
-    view = View(replica)
+    view, commits = View(replica), Commits(replica)
     try:
         found = view.rows()
         while batch := (yield from view.aside(view.read_rows, found, RESP_WRITES_KEYS)):
-            with committed(replica) as turn:
+            with commits.turn() as turn:
                 _delete_unchanged(turn, batch)
-            yield b""
+            yield from commits.step()
         if view.store.settings.sync:
             yield from view.aside(view.store.level.sync)
         yield b"+OK\r\n"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from replicator.faces.redis.limits import RESP_PATTERN_BYTES_MAX
+from replicator.faces.scanning import successor
 from replicator.faces.stepwise import CommandError
-from replicator.faces.words import successor
 
 ANY: Final = b"*"
 

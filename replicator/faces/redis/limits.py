@@ -19,8 +19,8 @@ RESP_CLIENTS_MAX = 10_000
 """Clients of the daemon on all its sockets at a time, unless somebody says otherwise, and as far as
 there are file descriptors."""
 
-RESP_CLIENTS_MOST = 1_000_000
-"""Most clients that somebody may allow."""
+RESP_BACKLOG = 1024
+"""Clients that the kernel keeps until they are let in."""
 
 RESP_DESCRIPTORS_LEFT = 256
 """File descriptors that clients leave to LevelDB, to peers and to HTTP."""
@@ -85,11 +85,14 @@ RESP_SCAN_BYTES = 256 << 10
 """Keys, and their bytes or those of their values, that are read at once by commands that go through
 many, give or take one key."""
 
-RESP_SCAN_SECONDS = 0.0005
+RESP_ASIDE_SECONDS = 0.0005
 """How long the loop waits for such a batch before it goes on with other clients."""
 
-RESP_SCAN_THREADS_MAX = 4
+RESP_ASIDE_THREADS_MAX = 8
 """Threads that read such batches."""
+
+RESP_WRITES_PAUSE_BYTES = 1 << 20
+"""What such a command writes before it looks whether LevelDB keeps up with it."""
 
 RESP_SCAN_HELD_BYTES = 1 << 20
 """Keys that KEYS keeps while it counts them; with more it reads them a second time. What SCAN looks

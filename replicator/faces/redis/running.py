@@ -187,9 +187,9 @@ class Running:
             reply = command.run(self._turn, client, request)
         except Exception as error:
             return failure(error)
-        if isinstance(reply, Work):
-            work = reply
-            self._put_off(client, lambda: self._goes_on(client, work, request))
+        if isinstance(reply, Work | Command):
+            what = reply
+            self._put_off(client, lambda: self._goes_on(client, what, request))
             return _LATER
         return reply
 

@@ -14,8 +14,8 @@ from replicator.faces.redis.table import Slices, Table, Work, reading
 from replicator.faces.redis.turn import Turn
 from replicator.faces.redis.view import View
 from replicator.faces.resp import Reply, Request, encode
+from replicator.faces.scanning import successor
 from replicator.faces.stepwise import CommandError, Session
-from replicator.faces.words import successor
 
 _CURSOR: Final = re.compile(rb"[0-9]{1,20}")
 _CURSOR_END: Final = 1 << 64

@@ -5,13 +5,13 @@ is one commit. With more they go on in slices: one that reads still reads one mo
 writes makes several commits, so that others see some of its keys changed and some not yet.
 """
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
 from replicator.faces.failures import wrong_count
 from replicator.faces.handle import Replica
+from replicator.faces.redis.aside import Commits
 from replicator.faces.redis.limits import (
     RESP_KEYS_AT_ONCE,
     RESP_SCAN_KEYS,
@@ -46,12 +46,11 @@ def _values(replica: Replica, protocol: int, request: Request) -> Slices:
     view = View(replica)
     try:
         yield b"*%d\r\n" % (len(request) - 1)
-        place = 1
-        while place < len(request):
-            keys = request[place : place + RESP_SCAN_KEYS]
-            values = yield from view.aside(view.read_values, keys)
-            place += len(values)
-            yield b"".join(encode(value, protocol) for value in values)
+        for keys in _taken(request, RESP_SCAN_KEYS):
+            while keys:
+                values = yield from view.aside(view.read_values, keys)
+                del keys[: len(values)]
+                yield b"".join(encode(value, protocol) for value in values)
     finally:
         view.close()
 
@@ -66,13 +65,13 @@ def _exists(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
 def _existing(replica: Replica, request: Request) -> Slices:
     view = View(replica)
     try:
-        count, place = 0, 1
-        while place < len(request):
-            keys = request[place : place + RESP_SCAN_KEYS]
-            values = yield from view.aside(view.read_values, keys)
-            place += len(values)
-            count += sum(value is not None for value in values)
-            yield b""
+        count = 0
+        for keys in _taken(request, RESP_SCAN_KEYS):
+            while keys:
+                values = yield from view.aside(view.read_values, keys)
+                del keys[: len(values)]
+                count += sum(value is not None for value in values)
+                yield b""
         yield b":%d\r\n" % count
     finally:
         view.close()
@@ -85,12 +84,12 @@ def _del(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
 
 
 def _deleted(replica: Replica, request: Request) -> Slices:
+    commits = Commits(replica)
     count = 0
-    for place in range(1, len(request), RESP_WRITES_KEYS):
-        keys = request[place : place + RESP_WRITES_KEYS]
-        with committed(replica) as turn:
+    for keys in _taken(request, RESP_WRITES_KEYS):
+        with commits.turn() as turn:
             count += _delete(turn, keys)
-        yield b""
+        yield from commits.step()
     yield b":%d\r\n" % count
 
 
@@ -105,38 +104,47 @@ def _delete(turn: Turn, keys: Iterable[bytes]) -> int:
 
 
 def _mset(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
-    values = _pairs(request)
-    if len(values) <= RESP_KEYS_AT_ONCE and _bytes(values) <= RESP_VALUES_AT_ONCE_BYTES:
-        turn.put_all(values)
-        return OK
-    check_all(values)
-    return Work(_written(turn.replica, values))
+    _refuse_odd(request)
+    if _is_much(request):
+        return Work(_written(turn.replica, request))
+    turn.put_all(_pairs(islice(request, 1, None)))
+    return OK
 
 
-def _written(replica: Replica, values: dict[bytes, bytes]) -> Slices:
-    batch: dict[bytes, bytes] = {}
-    size = 0
-    for key, value in values.items():
-        batch[key] = value
-        size += len(value)
-        if len(batch) >= RESP_WRITES_KEYS or size >= RESP_WRITES_BYTES:
-            with committed(replica) as turn:
-                turn.put_all(batch)
-            batch, size = {}, 0
-            yield b""
-    if batch:
-        with committed(replica) as turn:
-            turn.put_all(batch)
+def _written(replica: Replica, request: Request) -> Slices:
+    for place in range(1, len(request), 2 * RESP_SCAN_KEYS):
+        check_all(_pairs(islice(request, place, place + 2 * RESP_SCAN_KEYS)))
+        yield b""
+    commits = Commits(replica)
+    for words in _taken(request, 2 * RESP_WRITES_KEYS):
+        left = list(_pairs(words).items())
+        while left:
+            count = _fitting(left)
+            with commits.turn() as turn:
+                turn.put_all(dict(left[:count]))
+            del left[:count]
+            yield from commits.step()
     yield b"+OK\r\n"
 
 
+def _fitting(pairs: list[tuple[bytes, bytes]]) -> int:
+    """How many of them make a commit."""
+    size = 0
+    for count, (_, value) in enumerate(pairs, 1):
+        size += len(value)
+        if size >= RESP_WRITES_BYTES:
+            return count
+    return len(pairs)
+
+
 def _msetnx(turn: Turn, _session: Session, request: Request) -> Reply:
-    values = _pairs(request)
-    if len(values) > RESP_KEYS_AT_ONCE or _bytes(values) > RESP_VALUES_AT_ONCE_BYTES:
+    _refuse_odd(request)
+    if _is_much(request):
         raise CommandError(
-            f"ERR MSETNX is one commit: at most {RESP_KEYS_AT_ONCE} keys, whose values have at "
-            f"most {RESP_VALUES_AT_ONCE_BYTES} bytes together"
+            f"ERR MSETNX is one commit: at most {RESP_KEYS_AT_ONCE} keys, and "
+            f"{RESP_VALUES_AT_ONCE_BYTES} bytes"
         )
+    values = _pairs(islice(request, 1, None))
     turn.hold()
     if any(turn.get(key) is not None for key in values):
         return 0
@@ -144,30 +152,35 @@ def _msetnx(turn: Turn, _session: Session, request: Request) -> Reply:
     return 1
 
 
-def _pairs(request: Request) -> dict[bytes, bytes]:
+def _refuse_odd(request: Request) -> None:
     if not len(request) % 2:
         refused = wrong_count(request)
         raise CommandError(f"{refused.code} {refused.text}")
-    return dict(zip(islice(request, 1, None, 2), islice(request, 2, None, 2), strict=True))
 
 
-def _bytes(values: dict[bytes, bytes]) -> int:
-    return sum(map(len, values.values()))
+def _is_much(request: Request) -> bool:
+    """Whether a request with values is too much for one commit."""
+    return (
+        len(request) > 2 * RESP_KEYS_AT_ONCE + 1
+        or sum(map(len, request)) > RESP_VALUES_AT_ONCE_BYTES
+    )
 
 
-@contextmanager
-def committed(replica: Replica) -> Generator[Turn]:
-    """A turn of a command that goes on in slices: one commit at the end.
+def _pairs(words: Iterable[bytes]) -> dict[bytes, bytes]:
+    left = iter(words)
+    return dict(zip(left, left, strict=True))
 
-    Raises:
-        What `Turn.commit` raises.
-    """
-    turn = Turn(replica)
-    try:
-        yield turn
-        turn.commit()
-    finally:
-        turn.abandon()
+
+def _taken(request: Request, count: int) -> Iterator[list[bytes]]:
+    """The arguments of a request, so many at a time, taken off it: a million words that are given
+    up at once hold everybody up for a while."""
+    request.reverse()
+    request.pop()
+    while request:
+        words = request[-count:]
+        del request[-count:]
+        words.reverse()
+        yield words
 
 
 SEVERAL: Final[Table] = {

@@ -27,8 +27,9 @@ class Work:
     slices: Slices
 
 
-Run = Callable[["Turn", Session, Request], "Reply | Work"]
-"""Runs a command in the turn, given the whole request. What it raises is the reply."""
+Run = Callable[["Turn", Session, Request], "Reply | Work | Command"]
+"""Runs a command in the turn, given the whole request. What it raises is the reply. Where the
+request turns out to be one that may block, it gives the command that waits instead."""
 
 Wait = Callable[[Replica, Session, list[bytes]], Reply]
 """Runs a command that may block, for the disk or for peers, in a worker thread, given the arguments

@@ -130,11 +130,8 @@ class Turn:
             ReservedKeyError: as `put`; then none is set.
         """
         check_all(values)
-        self.is_touched = True
-        self.writes.update(values)
-        if self.expiries:
-            for key in values:
-                self.expiries.pop(key, None)
+        for key, value in values.items():
+            self.put(key, value)
 
     def delete(self, key: bytes) -> None:
         """Delete a key; only call it for one that shows something. Raises as `put`."""

@@ -1,33 +1,23 @@
 """What the store showed at one moment, for commands that go through many keys.
 
-They go on in slices between the turns of the server, but do not read in the loop: where a range of
-keys was deleted, LevelDB's next step leads over all that is left of them, a third of a second for a
-million, and nothing ends it. So they read in a few threads of their own, in batches that take a
-fraction of a millisecond. For so long the loop waits, which costs less than to have the thread
-fight for the interpreter; where a batch takes longer, the loop goes on with its turns.
+They go on in slices, and read beside the loop (`replicator.faces.redis.aside`).
 """
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from replicator.core import rows
 from replicator.faces.handle import Replica
 from replicator.faces.lease import Lease, leased
+from replicator.faces.redis.aside import begun, ended
 from replicator.faces.redis.globs import Glob
-from replicator.faces.redis.limits import (
-    RESP_SCAN_BYTES,
-    RESP_SCAN_KEYS,
-    RESP_SCAN_SECONDS,
-    RESP_SCAN_THREADS_MAX,
-)
+from replicator.faces.redis.limits import RESP_SCAN_BYTES, RESP_SCAN_KEYS
 from replicator.store.expiry import expiry_of
 from replicator.store.keyspace import EXPIRY, INDEX, RESERVED, SEQ, after
 
 T = TypeVar("T")
-
-_threads: Final = ThreadPoolExecutor(RESP_SCAN_THREADS_MAX, thread_name_prefix="replicator-scan")
 
 
 class View:
@@ -60,15 +50,9 @@ class View:
             ClosedError: the handle is closed.
             What the call raises.
         """
-        reading = _threads.submit(read, *arguments)
+        reading = begun(read, *arguments)
         self._reading = reading
-        while True:
-            try:
-                return reading.result(RESP_SCAN_SECONDS)
-            except TimeoutError:
-                if reading.done():
-                    raise
-            yield b""
+        return (yield from ended(reading))
 
     def close(self) -> None:
         """Let go of what LevelDB keeps for it, behind a call that is not over. Idempotent."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from replicator.config import SECRET_BYTES_MAX
 from replicator.core.resolvers import READY_MADE
 from replicator.faces.cli.serve import serve
 from replicator.faces.configuration.environment import DATA_SHORT, SECRET_VARIABLES
 from replicator.faces.configuration.sections import KEYS, SECTIONS, Key
+from replicator.faces.limits import SECRET_BYTES_MAX
 
 DOCS = (Path(__file__).parents[3] / "docs" / "CONFIG.md").read_text()
 

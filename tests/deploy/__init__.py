@@ -1,0 +1,2 @@
+"""What is shipped for running it: configurations of other programs, checked with those programs'
+own tools, and against each other."""
