@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from replicator.core import rows
 from replicator.store.conflicts import Standing, standing_of
+from replicator.store.expiry import expiry_of
 from replicator.store.keyspace import INDEX, after
 from replicator.store.state import State
 
@@ -22,6 +23,18 @@ class Listed:
     standing: Standing
     value: bytes | None
     context: Mapping[int, int]
+
+    @property
+    def expiry_ms(self) -> int | None:
+        """When the value expires, wall clock in milliseconds since the epoch; None for never."""
+        versions = self.standing.versions
+        if self.value is None:
+            return None
+        if not self.standing.is_merged:
+            return expiry_of(versions[0])
+        puts = [expiry_of(version) for version in versions if not version.is_delete]
+        expiries = [expiry for expiry in puts if expiry is not None]
+        return max(expiries) if len(expiries) == len(puts) else None
 
 
 def listed(store: State, start: bytes, stop: bytes | None) -> Iterator[Listed]:
