@@ -19,8 +19,8 @@ key value ms | DELETE key) …
 REPL.TOKEN [OWN]                       what this node has now, or has written, to be waited for
 REPL.WAITFOR token timeout-ms          whether this node has it, in that time
 REPL.CHANGES [SINCE token] [COUNT n]   the next token, then items: [kind, key, value, dot, is local,
-[ORIGINS local|remote|origin] [WAIT    token]; waits for the first one. Without SINCE from the
-ms]                                    beginning
+[ORIGINS local|remote|origin] [WAIT    token, expiry or null]; waits for the first one. Without
+ms]                                    SINCE from the beginning
 REPL.VERSIONS key                      live versions, tombstones included, winner first
 REPL.RESOLVE key dot | DOT dot |       settle a conflict by a live version, written anew, by a new
 VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, or those SEEN: its dot

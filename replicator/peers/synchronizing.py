@@ -64,9 +64,10 @@ class Synchronizing:
             if await session.in_step(fresh=False):
                 return True
             contact = self._contacts.of(session)
-            if contact is None or not contact.sessions:
+            others = [] if contact is None else [one for one in contact.sessions if not one.over]
+            if not others:
                 return session.over is not None and session.over.code == "idle"
-            session = contact.sessions[-1]
+            session = others[-1]
         return False
 
     async def _at(self, link: Link) -> bool:
