@@ -19,7 +19,7 @@ from replicator.faces.library import open_replica
 from replicator.faces.limits import CLOSE_SECONDS_MAX
 from replicator.faces.notify import READY, STOPPING, Notifier
 from replicator.faces.nursery import TrioReplica
-from replicator.faces.redis.clients import Entrance
+from replicator.faces.redis.entrances import Entrance, raise_descriptor_limit
 from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
 from replicator.faces.reloading import Reloading
@@ -52,6 +52,7 @@ async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady
     notifier = Notifier.take(os.environ)
     heart = Heart(notifier)
     ending.end_at_once_when_told()
+    raise_descriptor_limit()
     with trio.open_signal_receiver(signal.SIGHUP) as hangups:
         heart.start()
         with closing(await trio.to_thread.run_sync(Doors, config)) as doors:
@@ -86,13 +87,11 @@ class _Daemon:
         """Serve until told to end, and let what runs then come to an end."""
         self._doors.open()
         server = Server(self._replica, self._entrances(), self._config.resp.clients_max)
-        http = self._http()
         try:
             async with trio.open_nursery() as nursery:
                 with ending.told_to_end() as first_signal:
                     await nursery.start(server.run)
-                    if http is not None:
-                        await nursery.start(http.run, self._doors.http)
+                    http = await self._begin_http(nursery, server)
                     nursery.start_soon(keep_reloading)
                     on_ready(self._replica, self._doors)
                     self._notifier.tell(READY)
@@ -107,6 +106,25 @@ class _Daemon:
         finally:
             unixsocket.remove(self._data)
 
+    async def _begin_http(self, nursery: trio.Nursery, server: Server) -> "HttpServer | None":
+        """Answer operators, where that is wanted."""
+        doors = self._doors
+        if not doors.http:
+            return None
+        # Here, not at the top: it takes a fifth of a second to import.
+        from replicator.faces.http.server import HttpServer
+
+        http = HttpServer(
+            self._replica,
+            self._data,
+            lambda: doors.keys.access,
+            resp=server.status,
+            allowed_hosts=self._config.http.allowed_hosts,
+            tls=doors.keys.http,
+        )
+        await nursery.start(http.run, doors.http)
+        return http
+
     def _entrances(self) -> list[Entrance]:
         """Where clients of the Redis server come in."""
         doors = self._doors
@@ -116,21 +134,6 @@ class _Daemon:
         if doors.unix is not None:
             entrances.append(Entrance(doors.unix.socket, self._role))
         return entrances
-
-    def _http(self) -> "HttpServer | None":
-        """The HTTP server, where one is wanted."""
-        if not self._doors.http:
-            return None
-        # Here, not at the top: it takes long to import, and most daemons need none of it.
-        from replicator.faces.http.server import HttpServer
-
-        return HttpServer(
-            self._replica,
-            self._data,
-            lambda: self._doors.keys.access,
-            allowed_hosts=self._config.http.allowed_hosts,
-            tls=self._doors.keys.http,
-        )
 
     def _role(self) -> Role | None:
         return self._doors.keys.access.default_role
