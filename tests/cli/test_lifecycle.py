@@ -70,13 +70,19 @@ def test_the_manager_is_told_of_every_turn(tmp_path: Path, manager: Manager) -> 
         told.extend(manager.heard())
         return any(one.startswith(what) for one in told)
 
-    with serving(tmp_path / "store", environ=environ) as daemon:
+    config = tmp_path / "node.toml"
+    config.write_text("")
+    with serving(tmp_path / "store", "--config", str(config), environ=environ) as daemon:
         until(lambda: heard("READY=1"))
         until(lambda: told.count("WATCHDOG=1") > 3 or heard("never"))
         told.clear()
         daemon.process.send_signal(signal.SIGHUP)
         until(lambda: heard("RELOADING=1\nMONOTONIC_USEC="))
-        until(lambda: heard("READY=1"))
+        until(lambda: heard("READY=1\nSTATUS="))
+        assert "refused" not in str(told)
+        config.write_text("x")
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: heard("READY=1\nSTATUS=the last reload was refused"))
         assert daemon.end() == 0
         assert heard("STOPPING=1")
 
@@ -146,6 +152,18 @@ def test_replies_of_what_was_read_are_sent_before_the_end(tmp_path: Path) -> Non
         assert replies % 5 == 0
         assert daemon.process.wait(WAIT_SECONDS) == 0
     assert documents("status", "--data", str(data))[0]["daemon"] is False
+
+
+def test_peers_are_told_farewell(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    config = tmp_path / "both.toml"
+    config.write_text("[replication]\ndial_members = false\nlinger = 600\ninterval_max = 600\n")
+    with serving(a, "--config", str(config)) as first:
+        with serving(b, "--config", str(config), "--peer", first.address):
+            assert replicator("put", "k", "v", "--data", str(a)).exit_code == 0
+            until(lambda: replicator("get", "k", "--data", str(b)).stdout == "v\n")
+            assert first.end() == 0
+            until(lambda: "the node stops" in str(documents("status", "--data", str(b))))
 
 
 # Reloading
