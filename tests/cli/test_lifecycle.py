@@ -154,18 +154,6 @@ def test_replies_of_what_was_read_are_sent_before_the_end(tmp_path: Path) -> Non
     assert documents("status", "--data", str(data))[0]["daemon"] is False
 
 
-def test_peers_are_told_farewell(tmp_path: Path) -> None:
-    a, b = tmp_path / "a", tmp_path / "b"
-    config = tmp_path / "both.toml"
-    config.write_text("[replication]\ndial_members = false\nlinger = 600\ninterval_max = 600\n")
-    with serving(a, "--config", str(config)) as first:
-        with serving(b, "--config", str(config), "--peer", first.address):
-            assert replicator("put", "k", "v", "--data", str(a)).exit_code == 0
-            until(lambda: replicator("get", "k", "--data", str(b)).stdout == "v\n")
-            assert first.end() == 0
-            until(lambda: "the node stops" in str(documents("status", "--data", str(b))))
-
-
 # Reloading
 
 
