@@ -14,12 +14,12 @@ from replicator.faces import ending, unixsocket
 from replicator.faces.access import Role
 from replicator.faces.configuration import Config, Given
 from replicator.faces.doors import Doors
-from replicator.faces.handle import Replica
 from replicator.faces.heart import Heart
 from replicator.faces.library import open_replica
 from replicator.faces.limits import CLOSE_SECONDS_MAX
 from replicator.faces.notify import READY, STOPPING, Notifier
-from replicator.faces.redis.clients import Entrance
+from replicator.faces.nursery import TrioReplica
+from replicator.faces.redis.entrances import Entrance, raise_descriptor_limit
 from replicator.faces.redis.limits import RESP_BACKLOG
 from replicator.faces.redis.server import Server
 from replicator.faces.reloading import Reloading
@@ -31,7 +31,7 @@ logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
-OnReady = Callable[[Replica, Doors], object]
+OnReady = Callable[[TrioReplica, Doors], object]
 
 
 async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady) -> None:
@@ -52,6 +52,7 @@ async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady
     notifier = Notifier.take(os.environ)
     heart = Heart(notifier)
     ending.end_at_once_when_told()
+    raise_descriptor_limit()
     with trio.open_signal_receiver(signal.SIGHUP) as hangups:
         heart.start()
         with closing(await trio.to_thread.run_sync(Doors, config)) as doors:
@@ -74,7 +75,7 @@ class _Daemon:
     """An open store and its servers."""
 
     def __init__(
-        self, data: Path, config: Config, replica: Replica, doors: Doors, notifier: Notifier
+        self, data: Path, config: Config, replica: TrioReplica, doors: Doors, notifier: Notifier
     ) -> None:
         self._data = data
         self._config = config
@@ -88,12 +89,13 @@ class _Daemon:
         server = Server(self._replica, self._entrances(), self._config.resp.clients_max)
         try:
             async with trio.open_nursery() as nursery:
-                await nursery.start(server.run)
-                http = await self._begin_http(nursery, server)
-                nursery.start_soon(keep_reloading)
-                on_ready(self._replica, self._doors)
-                self._notifier.tell(READY)
-                number = await ending.told_to_end()
+                with ending.told_to_end() as first_signal:
+                    await nursery.start(server.run)
+                    http = await self._begin_http(nursery, server)
+                    nursery.start_soon(keep_reloading)
+                    on_ready(self._replica, self._doors)
+                    self._notifier.tell(READY)
+                    number = await first_signal()
                 ending.end_hard_after(CLOSE_SECONDS_MAX)
                 self._notifier.tell(STOPPING)
                 logger.info("closing: %s", number.name)
