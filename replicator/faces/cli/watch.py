@@ -88,7 +88,7 @@ def _for_log(watched: Watched, first: Look, interval: float, as_json: bool) -> N
         events = history.add(look, time.time())
         if as_json:
             problem = {"problem": look.problem} if look.problem else {}
-            members = {"members_known": look.members} if look.status else {}
+            members = {"known_members": look.members} if look.status else {}
             print_json(
                 {"time_ms": time.time_ns() // 1_000_000, **(look.status or problem), **members}
             )
