@@ -168,7 +168,7 @@ def test_all_gone_names_all(three: list[FakeDaemon]) -> None:
             db.get(b"k")
         for daemon in three:
             daemon.start()
-        assert db.get(b"k") == b"of 1"
+        assert db.get(b"k") in (b"of 1", b"of 2", b"of 3")
 
 
 def test_pauses_double_and_are_drawn() -> None:

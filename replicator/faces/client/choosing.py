@@ -133,11 +133,13 @@ class Chooser(Generic[L]):
             place.hang_up()
 
     def leave(self, place: Place[L], problem: str) -> None:
-        """Look for another daemon the next time."""
+        """Look for another daemon the next time. Of many callers that fail together one counts."""
         with self._lock:
-            place.failed(self._world.now(), problem)
+            is_first = self.current is place
+            if is_first:
+                place.failed(self._world.now(), problem)
             self._forsake(place)
-        if self.carries:
+        if is_first and self.carries:
             logger.warning("the client leaves %s: %s", place.endpoint, problem)
 
     def _forsake(self, place: Place[L]) -> None:
@@ -301,6 +303,7 @@ class Chooser(Generic[L]):
         if os.getpid() == self._process:
             return False
         self._begin()
+        self.written.after_fork()
         self.current = None
         for place in self._places:
             with suppress(OSError):
