@@ -148,28 +148,36 @@ class Chooser(Generic[L]):
             self.current = None
 
     async def move(self, end: float, *, of_nodes: bool) -> None:
-        """Find a daemon. One caller looks, the others wait for it. Raises as `reach`."""
+        """Find a daemon. One caller looks, the others wait for it. Raises as `reach`.
+
+        Those in a pause are waited for, and tried all the same when the time is over: what is
+        raised was seen by this very call.
+        """
+        began = self._world.now()
         if not await self._moving.take(max(end - self._world.now(), CLIENT_DIAL_SECONDS)):
             raise self._none_answers()
         try:
             while self.current is None:
                 if self.is_closed:
                     raise ClosedError("the client is closed")
-                if await self._try_all(of_nodes):
+                now = self._world.now()
+                some = [place for place in self._places if place.due <= now]
+                if now >= end:
+                    some = [place for place in self._places if place.tried < began]
+                if await self._try_all(some, of_nodes):
                     return
-                due = min(place.due for place in self._places)
-                if due >= end:
+                if now >= end:
                     raise self._none_answers()
+                due = min(min(place.due for place in self._places), end)
                 await self._world.pause(max(due - self._world.now(), 0))
         finally:
             self._moving.give_back()
 
-    async def _try_all(self, of_nodes: bool) -> bool:
+    async def _try_all(self, some: list[Place[L]], of_nodes: bool) -> bool:
         """Take the first daemon that answers and has caught up, else the first that answers."""
         behind: tuple[Place[L], L] | None = None
-        now = self._world.now()
         try:
-            for place in [place for place in self._places if place.due <= now]:
+            for place in some:
                 try:
                     line, has_all = await self._look_at(place, CLIENT_DIAL_SECONDS, of_nodes)
                 except UnreachableError as error:
