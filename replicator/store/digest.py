@@ -46,7 +46,7 @@ def digest_steps(
     skip = len(INDEX)
     with snapshot.iterator(start=INDEX, stop=after(INDEX)) as index:
         for count, (row_key, row) in enumerate(index):
-            if count % STEP_KEYS == STEP_KEYS - 1:
+            if count and count % STEP_KEYS == 0:
                 yield count
             key = row_key[skip:]
             record, _ = rows.unpack(row, key, origins)

@@ -18,7 +18,7 @@ class Terminal:
 
     Args:
         program: what is run instead of ``replicator``.
-        width, height: of the terminal.
+        width, height, term: of the terminal, and what kind it is.
 
     Attributes:
         text: all that was written so far.
@@ -30,6 +30,7 @@ class Terminal:
         program: Sequence[str] = (REPLICATOR,),
         width: int = 100,
         height: int = 30,
+        term: str = "xterm-256color",
     ) -> None:
         self._ours, self._theirs = pty.openpty()
         self.resize(width, height)
@@ -40,7 +41,7 @@ class Terminal:
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
+            env={**os.environ, "TERM": term, "LANG": "C.UTF-8"},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is one
         )

@@ -101,7 +101,7 @@ def test_a_digest_in_steps_is_the_digest(replica: Replica, monkeypatch: pytest.M
     replies: list[Any] = [execute(replica, session, [b"REPL.DIGEST", b"STEPS", b"1"])]
     while not replies[-1]["is_done"]:
         replies.append(execute(replica, session, [b"REPL.MORE"]))
-    assert [reply["keys"] for reply in replies] == [9, 19, 29, 29]
+    assert [reply["keys"] for reply in replies] == [10, 20, 30, 30]
     assert [reply["digest"] for reply in replies[:-1]] == [None] * 3
     assert replies[-1]["digest"] == replica.digest() == run(replica, b"REPL.DIGEST")
     assert code_of(execute(replica, session, [b"REPL.MORE"])) == "ERR"

@@ -81,6 +81,14 @@ def test_into_a_pipe_it_is_a_line_a_look(daemon: Daemon) -> None:
         assert "\x1b" not in line
 
 
+def test_a_terminal_that_can_do_nothing_gets_lines_too(daemon: Daemon) -> None:
+    with Terminal(*watching(daemon), term="dumb") as terminal:
+        terminal.until(lambda text: text.count("writes/s") >= 2)
+        assert "\x1b" not in terminal.text
+        terminal.press(b"\x03")
+        assert terminal.wait() == 0
+
+
 def test_json_is_a_document_a_look_and_a_closed_pipe_ends_it(daemon: Daemon) -> None:
     with subprocess.Popen(
         [REPLICATOR, *watching(daemon, "--json")], stdout=subprocess.PIPE, text=True

@@ -203,7 +203,7 @@ class Chooser(Generic[L]):
     def _take(self, place: Place[L], line: L) -> None:
         with self._lock:
             if self.current is not None:
-                self.current.hang_up()
+                pass
             self.current = place
             place.idle.append(line)
 
@@ -247,14 +247,23 @@ class Chooser(Generic[L]):
         """
         line = await self._world.dial(place.endpoint, timeout)
         try:
-            hello = encode_request(b"HELLO", b"3", *place.endpoint.login)
-            for reply in await self._ask(place, line, hello + OWN_TOKEN, 2, timeout):
-                if isinstance(reply, RefusedError):
-                    raise _refused(place.endpoint, reply)
+            refused = await self._greet(place, line, place.endpoint.login, timeout)
+            if refused is not None and "without any password" in str(refused):
+                refused = await self._greet(place, line, (), timeout)  # it needs none
+            if refused is not None:
+                raise _refused(place.endpoint, refused)
         except BaseException:
             line.close()
             raise
         return line
+
+    async def _greet(
+        self, place: Place[L], line: L, login: tuple[bytes, ...], timeout: float
+    ) -> RefusedError | None:
+        """Greet, and see that it is one of ours; what it says against it."""
+        hello = encode_request(b"HELLO", b"3", *login)
+        replies = await self._ask(place, line, hello + OWN_TOKEN, 2, timeout)
+        return next((reply for reply in replies if isinstance(reply, RefusedError)), None)
 
     async def _ask(
         self, place: Place[L], line: L, data: bytes, count: int, timeout: float
