@@ -25,7 +25,8 @@ VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, 
 REPL.REEVALUATE [timeout-ms]           let all conflicts show what the resolver makes of them now:
                                        {complete, deferred, keys, changed}
 REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
-REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
+REPL.DIGEST [STEPS 1]                  hex, equal on nodes that hold the same (R16); with STEPS
+                                       {keys, is_done, digest}, REPL.MORE until it is done
 REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
 REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
@@ -138,10 +139,6 @@ def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> R
     return [page[-1].key if more else None, [[found.key, _shown(found, *told)] for found in page]]
 
 
-def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
-    return replica.digest()
-
-
 def _sync(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     return replica.sync(timeout=_number(arguments[0]) / 1000 if arguments else None)
 
@@ -207,7 +204,7 @@ OWN: Final[Table] = {
     b"REPL.RESOLVE": waiting(_resolve, 3, needs=Role.ADMIN),
     b"REPL.REEVALUATE": waiting(_reevaluate, 1, 2, needs=Role.ADMIN),
     b"REPL.CONFLICTS": waiting(_conflicts, 1),
-    b"REPL.DIGEST": waiting(_digest, 1, 1),
+    b"REPL.DIGEST": waiting(checking.digest, 1, 3),
     b"REPL.SYNC": waiting(_sync, 1, 2, needs=Role.APPLICATION),
     b"REPL.MEMBERS": waiting(_members, 1, 1),
     b"REPL.JOIN": waiting(_join, 2, 3, needs=Role.ADMIN),
