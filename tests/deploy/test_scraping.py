@@ -78,10 +78,10 @@ def prometheus(directory: Path, targets: list[str]) -> Iterator[Prometheus]:
     program = tool("prometheus")
     config = document(CONFIGS / "prometheus" / "prometheus.yml")
     (job,) = config["scrape_configs"]
-    job["scrape_interval"] = "200ms"
+    job["scrape_interval"] = "1s"
     job["static_configs"] = [{"targets": targets}]
     config["rule_files"] = [str(ALERTS)]
-    config["global"] = {"evaluation_interval": "200ms", "scrape_timeout": "200ms"}
+    config["global"] = {"evaluation_interval": "200ms", "scrape_timeout": "1s"}
     file = directory / "prometheus.yml"
     file.write_text(yaml.safe_dump(config))
     with socket.create_server(("127.0.0.1", 0)) as free:
