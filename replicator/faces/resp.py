@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from replicator.errors import ProtocolError
+from replicator.faces.logs import printable
 from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
@@ -266,9 +267,10 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
         case float():
             _encode(repr(reply), protocol, parts)
         case Status():
-            parts.append(b"+%s\r\n" % _line(reply.text))
+            parts.append(b"+%s\r\n" % _line(reply.text).encode(errors="surrogateescape"))
         case Failure():
-            parts.append(b"-%s\r\n" % _line(f"{reply.code} {reply.text}"))
+            # It quotes what a stranger has sent, and people will look at it.
+            parts.append(b"-%s\r\n" % printable(_line(f"{reply.code} {reply.text}")).encode())
         case Mapping():
             parts.append(
                 b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply))
@@ -282,5 +284,5 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
                 _encode(item, protocol, parts)
 
 
-def _line(text: str) -> bytes:
-    return text.replace("\r", " ").replace("\n", " ").encode(errors="surrogateescape")
+def _line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")

@@ -214,4 +214,5 @@ def test_hiredis_reads_every_reply(reply: Reply, protocol: int) -> None:
 def test_words_and_errors_stay_one_line() -> None:
     assert encode(Status("OK"), 2) == b"+OK\r\n"
     assert encode(Failure("ERR", "a\r\n+OK\nb"), 3) == b"-ERR a  +OK b\r\n"
+    assert encode(Failure("ERR", "\x1b[2J ü \udc80"), 2) == "-ERR \\x1b[2J ü \\udc80\r\n".encode()
     assert encode("ü", 3) == "$2\r\nü\r\n".encode()
