@@ -18,8 +18,9 @@ from uuid import uuid4
 
 import dns.message
 import pytest
+import trustme
 
-from replicator.faces.configuration import read_config
+from replicator.faces.configuration import Given, read_config
 from tests.cli.daemons import Daemon, documents, replicator, until
 from tests.discovery.nameserver import NameServer
 
@@ -150,8 +151,9 @@ def test_development(site: Site) -> None:
 
 def test_multicast_subnet(site: Site) -> None:
     config = site.copy("multicast-subnet.toml")
-    a = site.start("a", config, "--listen", "127.0.0.1:0")
-    b = site.start("b", config, "--listen", "127.0.0.1:0")
+    here = ("--listen", "127.0.0.1:0", "--http", "0")
+    a = site.start("a", config, *here)
+    b = site.start("b", config, *here)
     become_equal(a, b)
     # Equal may be before each has heard the other; and there may be more to say, of strangers here.
     for data in (a, b):
@@ -164,7 +166,7 @@ def test_static_vpc(site: Site) -> None:
     three = addresses(3)
     peers = [option for address in three for option in ("--peer", address)]
     nodes = [
-        site.start(name, config, "--listen", address, *peers)
+        site.start(name, config, "--listen", address, "--resp", "0", "--http", "0", *peers)
         for name, address in zip("abc", three, strict=True)
     ]
     become_equal(*nodes)
@@ -183,16 +185,21 @@ def test_two_regions(site: Site) -> None:
     for name in ("east-1", "west-1", "west-2", "stranger"):
         configs[name] = site.copy("two-regions-tls.toml", beside=f"machine of {name}")
         deliver(others if name == "stranger" else ca, name, configs[name], "tls")
+        secrets(configs[name].parent / "access")
+        serve_as(name, configs[name].parent / "tls")
     named = ("--peer", east, "--peer", west)
-    far = ("--listen", east, "--no-multicast", *named)
+    served = ("--resp", "0.0.0.0:0", "--http", "0.0.0.0:0")
+    far = ("--listen", east, "--no-multicast", *served, *named)
     nodes = [
         site.start("east-1", configs["east-1"], *far),
-        site.start("west-1", configs["west-1"], "--listen", west, *named),
-        site.start("west-2", configs["west-2"], "--listen", second, "--peer", nobody),
+        site.start("west-1", configs["west-1"], "--listen", west, *served, *named),
+        site.start("west-2", configs["west-2"], "--listen", second, *served, "--peer", nobody),
     ]
     become_equal(*nodes)
+    checked = replicator("config", "check", str(configs["east-1"]))
+    assert checked.stdout.endswith(": no mistakes\n")
     alone = ("--listen", "127.0.0.1:0", "--no-multicast", "--peer", east)
-    stranger = site.start("stranger", configs["stranger"], *alone)
+    stranger = site.start("stranger", configs["stranger"], *alone, *served)
     plain = site.start("plain", site.copy("development.toml"), *alone)
     for data, why in ((stranger, "not of this cluster's CA"), (plain, "this node speaks TLS only")):
         until(lambda data=data, why=why: why in log_of(data))
@@ -203,10 +210,18 @@ def test_two_regions(site: Site) -> None:
 def secrets(directory: Path) -> None:
     """Passwords and the token, as the heads of the files say."""
     directory.mkdir()
-    for name in ("application-password", "admin-password", "http-token"):
+    for name in ("readonly-password", "application-password", "admin-password", "http-token"):
         path = directory / name
         path.write_text(f"secret-of-{name}\n")
         path.chmod(0o400)
+
+
+def serve_as(name: str, directory: Path) -> None:
+    """A certificate for programs, of a CA that they trust."""
+    made = trustme.CA().issue_cert(f"{name}.replicator.example.org")
+    made.cert_chain_pems[0].write_to_path(directory / "server.crt")
+    made.private_key_pem.write_to_path(directory / "server.key")
+    (directory / "server.key").chmod(0o600)
 
 
 def test_docker(site: Site, tmp_path: Path) -> None:
@@ -326,3 +341,10 @@ def test_a_file_is_read_and_begins_with_what_to_do(path: Path) -> None:
     head = path.read_text().partition("\n\n")[0]
     assert re.search(rf"^#     replicator serve --config \S*{path.name}( |$)", head, re.MULTILINE)
     assert "first" in head
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_what_is_commented_out_could_be_meant_as_well(path: Path) -> None:
+    text = re.sub(r"^# (?=[a-z_]+ = )", "", path.read_text(), flags=re.MULTILINE)
+    found, _ = Given(path).examine(text)
+    assert [str(mistake) for mistake in found] == []
