@@ -66,7 +66,12 @@ from replicator.faces.promises import (
     wait_for,
 )
 from replicator.faces.redis.connection import CONNECTION
+from replicator.faces.redis.counting import COUNTING
 from replicator.faces.redis.expiries import EXPIRIES
+from replicator.faces.redis.flushing import FLUSHING
+from replicator.faces.redis.keys import KEYS
+from replicator.faces.redis.scanning import SCANNING
+from replicator.faces.redis.several import SEVERAL
 from replicator.faces.redis.strings import STRINGS
 from replicator.faces.redis.table import OK, Command, Table, waiting
 from replicator.faces.resp import Reply
@@ -215,7 +220,17 @@ OWN: Final[Table] = {
     b"REPL.MORE": waiting(_more, 1, 1),
 }
 
-COMMANDS: Final[Table] = {**CONNECTION, **STRINGS, **EXPIRIES, **OWN}
+COMMANDS: Final[Table] = {
+    **CONNECTION,
+    **STRINGS,
+    **COUNTING,
+    **SEVERAL,
+    **KEYS,
+    **EXPIRIES,
+    **SCANNING,
+    **FLUSHING,
+    **OWN,
+}
 """All commands, by their names in capitals."""
 
 

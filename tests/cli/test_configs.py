@@ -224,22 +224,49 @@ def serve_as(name: str, directory: Path) -> None:
     (directory / "server.key").chmod(0o600)
 
 
-def test_docker(site: Site, tmp_path: Path) -> None:
+def says(where: str | tuple[str, int], *commands: str) -> list[str]:
+    """What a node answers to commands of a client of the Redis protocol, a line each.
+
+    Args:
+        where: the path of a Unix socket, or host and port.
+    """
+    family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(10)
+        client.connect(where)
+        answers = []
+        with client.makefile("r") as lines:
+            for command in commands:
+                client.sendall(f"{command}\r\n".encode())
+                answers.append(lines.readline().strip())
+        return answers
+
+
+def check(config: Path) -> None:
+    """Where all that a file names is there, nothing is wrong with it."""
+    done = replicator("config", "check", str(config))
+    assert (done.exit_code, done.stdout) == (0, f"{config}: no mistakes\n")
+
+
+def test_docker(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three containers with one file; their names are looked up anew at every attempt."""
     config = site.copy("docker/replicator.toml")
     secrets(tmp_path / "secrets")
-    three = addresses(3)
+    three, doors = addresses(3), addresses(3)
     nodes = []
-    for name, address in zip("abc", three, strict=True):
-        within = [f"REPLICATOR_NODE_NAME={name}"]
-        for one in ("application_password", "admin_password", "http_token"):
-            path = tmp_path / "secrets" / one.replace("_", "-")
-            within.append(f"REPLICATOR_ACCESS_{one.upper()}_FILE={path}")
-        host = address.rpartition(":")[0]
-        here = ("--listen", address, "--resp", f"{host}:0", "--http", f"{host}:0")
+    for one in ("application_password", "admin_password", "http_token"):
+        path = tmp_path / "secrets" / one.replace("_", "-")
+        monkeypatch.setenv(f"REPLICATOR_ACCESS_{one.upper()}_FILE", str(path))
+    check(config)
+    for name, address, resp in zip("abc", three, doors, strict=True):
+        within = ("env", f"REPLICATOR_NODE_NAME={name}")
+        here = ("--listen", address, "--resp", resp, "--http", "127.0.0.1:0")
         peers = [option for other in three for option in ("--peer", other)]
-        nodes.append(site.start(name, config, *here, *peers, within=("env", *within)))
+        nodes.append(site.start(name, config, *here, *peers, within=within))
     become_equal(*nodes)
+    host, _, port = doors[0].partition(":")
+    (refused,) = says((host, int(port)), "SET k v")
+    assert refused.startswith("-NOAUTH ")
 
 
 def test_systemd(site: Site, tmp_path: Path) -> None:
@@ -259,6 +286,9 @@ def test_systemd(site: Site, tmp_path: Path) -> None:
         peers = [option for other in two for option in ("--peer", other)]
         nodes.append(site.start(name, config, *here, *peers, within=within))
     become_equal(*nodes)
+    door = tmp_path / "a.sock"
+    assert door.stat().st_mode & 0o777 == 0o660
+    assert says(str(door), "SET k v", "TTL k") == ["+OK", ":-1"]
 
 
 def test_kubernetes(site: Site, tmp_path: Path) -> None:
@@ -266,6 +296,7 @@ def test_kubernetes(site: Site, tmp_path: Path) -> None:
     config = site.copy("kubernetes/replicator.toml")
     deliver(site.certificates("ca", "node"), "node", config, "tls")
     secrets(config.parent / "access")
+    check(config)
     pods = addresses(2)
     resolv_conf = tmp_path / "resolv.conf"
     resolv_conf.write_text(
@@ -338,6 +369,8 @@ def test_every_file_has_a_case() -> None:
 def test_a_file_is_read_and_begins_with_what_to_do(path: Path) -> None:
     config = read_config(path)
     assert config.data is not None and config.data.is_absolute()
+    done = replicator("config", "check", "--file-only", str(path))
+    assert (done.exit_code, done.stdout) == (0, f"{path}: no mistakes\n")
     head = path.read_text().partition("\n\n")[0]
     assert re.search(rf"^#     replicator serve --config \S*{path.name}( |$)", head, re.MULTILINE)
     assert "first" in head

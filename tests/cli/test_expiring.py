@@ -65,8 +65,7 @@ def test_a_time_that_is_over_deletes(replica: Replica, command: bytes, time: byt
     ("request_", "text"),
     [
         ((b"SET", b"k", b"v", b"EX"), "ERR syntax error"),
-        ((b"SET", b"k", b"v", b"XX"), "ERR syntax error"),
-        ((b"SET", b"k", b"v", b"EX", b"5", b"NX"), "ERR syntax error"),
+        ((b"SET", b"k", b"v", b"EX", b"5", b"PX", b"5"), "ERR syntax error"),
         ((b"SET", b"k", b"v", b"NO", b"5"), "ERR syntax error"),
         ((b"SET", b"k", b"v", b"EX", b"0"), "ERR invalid expire time in 'set' command"),
         ((b"SET", b"k", b"v", b"PX", b"-3"), "ERR invalid expire time in 'set' command"),

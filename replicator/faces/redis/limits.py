@@ -68,3 +68,40 @@ RESP_THREADS_MAX = 64
 
 RESP_DRAIN_SECONDS = 5.0
 """How long a daemon that closes lets running commands end and replies be read."""
+
+RESP_KEYS_AT_ONCE = 1000
+"""Keys of one command up to which it is run in its turn, reads one moment and is one commit. With
+more it goes on in slices."""
+
+RESP_VALUES_AT_ONCE_BYTES = 4 << 20
+"""The same for what it writes or reads."""
+
+RESP_WRITES_KEYS = 100
+RESP_WRITES_BYTES = 256 << 10
+"""Keys and bytes of one commit of a command that goes on in slices, give or take one key."""
+
+RESP_SCAN_KEYS = 512
+RESP_SCAN_BYTES = 256 << 10
+"""Keys, and their bytes or those of their values, that are read at once by commands that go through
+many, give or take one key."""
+
+RESP_ASIDE_SECONDS = 0.0005
+"""How long the loop waits for such a batch before it goes on with other clients."""
+
+RESP_ASIDE_THREADS_MAX = 8
+"""Threads that read such batches."""
+
+RESP_WRITES_PAUSE_BYTES = 1 << 20
+"""What such a command writes before it looks whether LevelDB keeps up with it."""
+
+RESP_SCAN_HELD_BYTES = 1 << 20
+"""Keys that KEYS keeps while it counts them; with more it reads them a second time. What SCAN looks
+at in one call, whatever its COUNT."""
+
+RESP_PATTERN_BYTES_MAX = 1024
+"""Longest pattern of KEYS and SCAN: a key is matched in a time that grows with both lengths."""
+
+RESP_CURSORS_MAX = 10_000
+RESP_CURSORS_BYTES_MAX = 16 << 20
+"""Cursors of SCAN that are remembered, and the keys that they stand for; those that were used
+longest ago are forgotten."""

@@ -123,6 +123,16 @@ class Turn:
         elif self.expiries:
             self.expiries.pop(key, None)
 
+    def put_all(self, values: dict[bytes, bytes]) -> None:
+        """Set several keys, at least one, to values that never expire.
+
+        Raises:
+            ReservedKeyError: as `put`; then none is set.
+        """
+        check_all(values)
+        for key, value in values.items():
+            self.put(key, value)
+
     def delete(self, key: bytes) -> None:
         """Delete a key; only call it for one that shows something. Raises as `put`."""
         check_key(key)
@@ -161,3 +171,19 @@ class Turn:
     def _is_over(self, key: bytes) -> bool:
         expiry_ms = self.expiries.get(key)
         return expiry_ms is not None and expiry_ms <= self.store.wall_ms()
+
+
+def check_all(values: dict[bytes, bytes]) -> None:
+    """Refuse what cannot be written.
+
+    Raises:
+        ReservedKeyError: a key is reserved, or a key or a value is too large.
+    """
+    if (
+        max(values) >= RESERVED
+        or max(map(len, values)) > KEY_BYTES_MAX
+        or max(map(len, values.values())) > VALUE_BYTES_MAX
+    ):
+        for key, value in values.items():
+            check_key(key)
+            check_value(key, value)
