@@ -5,7 +5,8 @@
 Random 16-byte keys, 100-byte values, on one handle without peers.
 
 - *put*, *batch*: plain, and with a time to live that does not end during the run;
-- *sweep*: all keys expire at one moment; keys a second from the first to the last one gone;
+- *sweep*: all keys expire at one moment, long after they were written, so that a sync point has
+  covered them; keys a second from the first to the last one gone;
 - *put meanwhile*: latency of single puts from a thread of the same process during the sweep, and
   the longest commit of the sweep: how long any writer has to wait for it.
 """
@@ -67,6 +68,7 @@ def sweep(directory: Path, keys: list[bytes]) -> None:
     with open_handle(directory / "sweep") as db:
         fill(db, keys, ttl=FAR)
         store = db._engine.store
+        store.sync_point()
         commits = watch_commits(store)
         wall_ms = store.wall_ms
         store.wall_ms = lambda: wall_ms() + int(2 * FAR * 1000)

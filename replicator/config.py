@@ -153,7 +153,7 @@ SWEEP_SECONDS = 0.5
 """How often a node looks at the wall clock, while it holds values that expire: that may be set
 forward or back, which no timer follows."""
 
-SWEEP_BATCH_KEYS = 256
+SWEEP_BATCH_KEYS = 128
 SWEEP_BATCH_BYTES = 256 << 10
 """Keys, and bytes of values, that one commit of a sweep rewrites while local writers wait."""
 

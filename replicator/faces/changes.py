@@ -68,6 +68,10 @@ class _Reading:
             return write_token(self._items[0]._position)
         return write_token(self._feed.position)
 
+    def wait_no_more(self) -> None:
+        """End at the end of what there is."""
+        self._follow = False
+
     @leased
     def _fill(self) -> bool:
         """Read the next batch where all of the last one was given. Whether there is an item."""
@@ -91,10 +95,6 @@ class Changes(_Reading):
 
     def __iter__(self) -> Self:
         return self
-
-    def wait_no_more(self) -> None:
-        """End at the end of what there is."""
-        self._follow = False
 
     def __next__(self) -> Change:
         """The next item.

@@ -6,7 +6,7 @@ The daemon's server runs the same commands (`replicator.faces.redis.running`), s
 from replicator.faces.commands import COMMANDS
 from replicator.faces.failures import failure, unknown, wrong_count
 from replicator.faces.handle import Replica
-from replicator.faces.redis.table import Command, Work
+from replicator.faces.redis.table import Awaited, Command, Work
 from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Reply, Request, encode
 from replicator.faces.stepwise import Session
@@ -51,6 +51,7 @@ def _run(replica: Replica, session: Session, command: Command, request: Request)
         turn.commit()
     finally:
         turn.abandon()
+    assert not isinstance(reply, Awaited), "only a server's handle has a loop"
     return _wait(replica, session, reply, request) if isinstance(reply, Command) else reply
 
 

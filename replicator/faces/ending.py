@@ -8,6 +8,8 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -24,21 +26,24 @@ HARD_EXIT_CODE = 3
 
 
 def end_at_once_when_told() -> None:
-    """From now on, until `told_to_end` is awaited and again when it has returned, a signal to end
-    is obeyed at once. Said explicitly, because the first process of a container ignores signals
-    that it does not handle."""
+    """Obey a signal to end at once, outside of `told_to_end`. Said explicitly, because the first
+    process of a container ignores signals that it does not handle."""
     for number in ENDING:
         signal.signal(number, _end_at_once)
     # Trio delivers what it has received and nobody has read to whoever handles it otherwise.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-async def told_to_end() -> signal.Signals:
-    """Wait for a signal to end."""
+@contextmanager
+def told_to_end() -> Iterator[Callable[[], Awaitable[signal.Signals]]]:
+    """Take signals to end: what is given waits for the first. When the context is left, a further
+    one is obeyed at once again."""
     with trio.open_signal_receiver(*ENDING) as signals:
-        async for number in signals:
-            return signal.Signals(number)
-    raise AssertionError("signals never end")
+
+        async def first() -> signal.Signals:
+            return signal.Signals(await anext(aiter(signals)))
+
+        yield first
 
 
 def end_hard_after(seconds: float) -> None:

@@ -56,4 +56,5 @@ class Heart:
             self._notifier.tell(WATCHDOG, patience=0)
         elif not self._is_told:
             self._is_told = True
+            self._notifier.tell("STATUS=the store has failed, and waits for a restart", patience=0)
             logger.error("no more signs of life to the service manager, which restarts: %s", fault)

@@ -10,11 +10,13 @@ from replicator.config import PAGE_BYTES
 from replicator.core.dots import Dot, parse_dot
 from replicator.core.record import Version
 from replicator.faces.handle import Replica
-from replicator.faces.redis.table import Command, Slices, Work, waiting
+from replicator.faces.nursery import TrioReplica
+from replicator.faces.redis.table import Awaited, Command, Slices, Work, waiting
 from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Reply, Request, Status, encode
 from replicator.faces.stepwise import CommandError, Session
 from replicator.faces.words import count, flag, number, options, text
+from replicator.store.feed import Change
 
 
 def put_with(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -86,30 +88,62 @@ def _own_token(replica: Replica, protocol: int) -> Slices:
     yield encode(replica.token(own=True), protocol)
 
 
-def wait_for(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+def wait_for(turn: Turn, _session: Session, request: Request) -> Awaited | Command:
     """``REPL.WAITFOR``"""
-    return replica.wait_for(text(arguments[0]), number(arguments[1]) / 1000)
+    given, timeout = text(request[1]), number(request[2]) / 1000
+    replica = turn.replica
+    if isinstance(replica, TrioReplica):
+        return Awaited(lambda: replica.reached(given, timeout))
+    return waiting(lambda *_: replica.wait_for(given, timeout), 3)
 
 
-def changes(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+def changes(turn: Turn, _session: Session, request: Request) -> Awaited | Command:
     """``REPL.CHANGES``: a bounded page, which waits for its first item alone."""
-    given = options(arguments, (b"SINCE", b"COUNT", b"ORIGINS", b"WAIT"))
-    since, origins = given.get(b"SINCE"), given.get(b"ORIGINS")
-    feed = replica.changes(
-        None if since is None else text(since),
-        origins=None if origins is None else text(origins),
-        timeout=number(given.get(b"WAIT", b"0")) / 1000,
-    )
-    most, size = count(given), 0
-    items: list[Reply] = []
-    for change in feed:
+    page = _Page(request[1:])
+    replica = turn.replica
+    if isinstance(replica, TrioReplica):
+        return Awaited(lambda: page.fill_in_loop(replica))
+    return waiting(lambda *_: page.fill(replica), 1)
+
+
+class _Page:
+    """What ``REPL.CHANGES`` is asked for, and what it has found."""
+
+    def __init__(self, arguments: list[bytes]) -> None:
+        given = options(arguments, (b"SINCE", b"COUNT", b"ORIGINS", b"WAIT"))
+        since, origins = given.get(b"SINCE"), given.get(b"ORIGINS")
+        self._since = None if since is None else text(since)
+        self._origins = None if origins is None else text(origins)
+        self._timeout = number(given.get(b"WAIT", b"0")) / 1000
+        self._items: list[Reply] = []
+        self._most = count(given)
+        self._size = 0
+
+    def fill(self, replica: Replica) -> Reply:
+        """The page. Blocks for the first item."""
+        feed = replica.changes(self._since, origins=self._origins, timeout=self._timeout)
+        for change in feed:
+            if self._is_full_with(change):
+                break
+            feed.wait_no_more()
+        return [feed.token, *self._items]
+
+    async def fill_in_loop(self, replica: TrioReplica) -> Reply:
+        """The same, awaited."""
+        feed = replica.follow(self._since, origins=self._origins, timeout=self._timeout)
+        async for change in feed:
+            if self._is_full_with(change):
+                break
+            feed.wait_no_more()
+        return [feed.token, *self._items]
+
+    def _is_full_with(self, change: Change) -> bool:
         dot = None if change.dot is None else str(change.dot)
-        items.append([change.kind, change.key, change.value, dot, change.is_local, change.token])
-        size += len(change.key) + len(change.value or b"")
-        if len(items) == most or size >= PAGE_BYTES:
-            break
-        feed.wait_no_more()
-    return [feed.token, *items]
+        self._items.append(
+            [change.kind, change.key, change.value, dot, change.is_local, change.token]
+        )
+        self._size += len(change.key) + len(change.value or b"")
+        return len(self._items) == self._most or self._size >= PAGE_BYTES
 
 
 _PROMISES = (b"SYNC", b"REPLICAS", b"TIMEOUT")

@@ -28,6 +28,9 @@ from replicator.faces.redis.limits import (
 Request = list[bytes]
 """The command's name and its arguments, at least one item."""
 
+ARGUMENT_OVERHEAD_BYTES = 48
+"""What an argument takes in memory beside its bytes; an empty one is six bytes on the wire."""
+
 _HEADER_BYTES_MAX = 32
 _SIZES = {b"%d" % size: size for size in range(4096)}
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,17}")
@@ -74,8 +77,8 @@ class RequestReader:
 
     @property
     def held(self) -> int:
-        """How many bytes of a request that has not ended are kept."""
-        return self._held + self._taken
+        """How many bytes of memory a request that has not ended takes, about."""
+        return self._held + self._taken + len(self._arguments) * ARGUMENT_OVERHEAD_BYTES
 
     def feed(self, data: bytes) -> list[Request]:
         """The requests that end in `data`, in order. See `error`.

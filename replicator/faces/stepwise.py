@@ -22,7 +22,7 @@ class CommandError(Exception):
     """A request that cannot be run as it stands. Its text is the reply's, code included."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """What one client has set for itself, and what it is in the middle of."""
 

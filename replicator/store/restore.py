@@ -12,6 +12,7 @@ the index (the log, the expiry rows) is made in the end.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -54,6 +55,9 @@ what keys show after the base was made, and no increment tells of that."""
 
 _SPARE = frozenset({"lost+found"})
 """What an empty directory may hold: the root of a file system has it."""
+
+_LEVELDB_NAME = re.compile(r"CURRENT|LOCK|LOG(\.old)?|MANIFEST-\d+|\d+\.(log|ldb|sst|dbtmp)")
+"""What LevelDB calls its files: nothing else is ever removed."""
 
 _Handle = plyvel.DB | PrefixedDB
 
@@ -99,8 +103,10 @@ def _make_empty(directory: Path) -> bool:
         if not directory.exists():
             directory.mkdir(mode=0o700, parents=True)
             return True
-        if not {entry.name for entry in directory.iterdir()} <= _SPARE:
-            if not _is_half_a_restore(directory):
+        names = {entry.name for entry in directory.iterdir()} - _SPARE
+        if names:
+            is_ours = all(map(_LEVELDB_NAME.fullmatch, names)) and _is_half_a_restore(directory)
+            if not is_ours:
                 raise UsageError(
                     f"{directory} is not empty: restore into a new directory, or move this one "
                     "away first"
@@ -139,14 +145,9 @@ def _clear(directory: Path, is_new: bool) -> None:
     if is_new:
         shutil.rmtree(directory, ignore_errors=True)
         return
-    with os.scandir(directory) as entries:
-        for entry in list(entries):
-            if entry.name in _SPARE:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                Path(entry.path).unlink(missing_ok=True)
+    for entry in list(directory.iterdir()):
+        if _LEVELDB_NAME.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
 
 
 def _fill(files: Sequence[Path], directory: Path, meter: Meter) -> int:

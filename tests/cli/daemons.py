@@ -1,11 +1,12 @@
 """Daemons for tests: real processes of the command ``replicator serve``."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,19 @@ class Daemon:
     Args:
         arguments: of ``serve``, beside the directory.
         within: a command that runs it somewhere else, put before its own.
+        environ: variables beside those of this process.
 
     Attributes:
         ready: what it said when it was ready.
     """
 
-    def __init__(self, data: Path, *arguments: str, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *arguments: str,
+        within: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.data = data
         self._log = data.parent / f"{data.name}.log"
         with self._log.open("a") as log:
@@ -38,6 +46,7 @@ class Daemon:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                env={**os.environ, **(environ or {})},
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -71,11 +80,15 @@ class Daemon:
 
 
 @contextmanager
-def serving(data: Path, *arguments: str) -> Iterator[Daemon]:
+def serving(
+    data: Path,
+    *arguments: str,
+    within: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Daemon]:
     """A daemon for as long as the context is open; its end is not looked at."""
-    daemon = Daemon(
-        data, *("--listen", "127.0.0.1:0", "--no-multicast", "--name", data.name), *arguments
-    )
+    usual = ("--listen", "127.0.0.1:0", "--no-multicast", "--name", data.name)
+    daemon = Daemon(data, *usual, *arguments, within=within, environ=environ)
     try:
         yield daemon
     finally:

@@ -18,8 +18,9 @@ from uuid import uuid4
 
 import dns.message
 import pytest
+import trustme
 
-from replicator.faces.configuration import read_config
+from replicator.faces.configuration import Given, read_config
 from tests.cli.daemons import Daemon, documents, replicator, until
 from tests.discovery.nameserver import NameServer
 
@@ -150,8 +151,9 @@ def test_development(site: Site) -> None:
 
 def test_multicast_subnet(site: Site) -> None:
     config = site.copy("multicast-subnet.toml")
-    a = site.start("a", config, "--listen", "127.0.0.1:0")
-    b = site.start("b", config, "--listen", "127.0.0.1:0")
+    here = ("--listen", "127.0.0.1:0", "--http", "0")
+    a = site.start("a", config, *here)
+    b = site.start("b", config, *here)
     become_equal(a, b)
     # Equal may be before each has heard the other; and there may be more to say, of strangers here.
     for data in (a, b):
@@ -164,7 +166,7 @@ def test_static_vpc(site: Site) -> None:
     three = addresses(3)
     peers = [option for address in three for option in ("--peer", address)]
     nodes = [
-        site.start(name, config, "--listen", address, *peers)
+        site.start(name, config, "--listen", address, "--resp", "0", "--http", "0", *peers)
         for name, address in zip("abc", three, strict=True)
     ]
     become_equal(*nodes)
@@ -183,16 +185,21 @@ def test_two_regions(site: Site) -> None:
     for name in ("east-1", "west-1", "west-2", "stranger"):
         configs[name] = site.copy("two-regions-tls.toml", beside=f"machine of {name}")
         deliver(others if name == "stranger" else ca, name, configs[name], "tls")
+        secrets(configs[name].parent / "access")
+        serve_as(name, configs[name].parent / "tls")
     named = ("--peer", east, "--peer", west)
-    far = ("--listen", east, "--no-multicast", *named)
+    served = ("--resp", "0.0.0.0:0", "--http", "0.0.0.0:0")
+    far = ("--listen", east, "--no-multicast", *served, *named)
     nodes = [
         site.start("east-1", configs["east-1"], *far),
-        site.start("west-1", configs["west-1"], "--listen", west, *named),
-        site.start("west-2", configs["west-2"], "--listen", second, "--peer", nobody),
+        site.start("west-1", configs["west-1"], "--listen", west, *served, *named),
+        site.start("west-2", configs["west-2"], "--listen", second, *served, "--peer", nobody),
     ]
     become_equal(*nodes)
+    checked = replicator("config", "check", str(configs["east-1"]))
+    assert checked.stdout.endswith(": no mistakes\n")
     alone = ("--listen", "127.0.0.1:0", "--no-multicast", "--peer", east)
-    stranger = site.start("stranger", configs["stranger"], *alone)
+    stranger = site.start("stranger", configs["stranger"], *alone, *served)
     plain = site.start("plain", site.copy("development.toml"), *alone)
     for data, why in ((stranger, "not of this cluster's CA"), (plain, "this node speaks TLS only")):
         until(lambda data=data, why=why: why in log_of(data))
@@ -203,28 +210,63 @@ def test_two_regions(site: Site) -> None:
 def secrets(directory: Path) -> None:
     """Passwords and the token, as the heads of the files say."""
     directory.mkdir()
-    for name in ("application-password", "admin-password", "http-token"):
+    for name in ("readonly-password", "application-password", "admin-password", "http-token"):
         path = directory / name
         path.write_text(f"secret-of-{name}\n")
         path.chmod(0o400)
 
 
-def test_docker(site: Site, tmp_path: Path) -> None:
+def serve_as(name: str, directory: Path) -> None:
+    """A certificate for programs, of a CA that they trust."""
+    made = trustme.CA().issue_cert(f"{name}.replicator.example.org")
+    made.cert_chain_pems[0].write_to_path(directory / "server.crt")
+    made.private_key_pem.write_to_path(directory / "server.key")
+    (directory / "server.key").chmod(0o600)
+
+
+def says(where: str | tuple[str, int], *commands: str) -> list[str]:
+    """What a node answers to commands of a client of the Redis protocol, a line each.
+
+    Args:
+        where: the path of a Unix socket, or host and port.
+    """
+    family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(10)
+        client.connect(where)
+        answers = []
+        with client.makefile("r") as lines:
+            for command in commands:
+                client.sendall(f"{command}\r\n".encode())
+                answers.append(lines.readline().strip())
+        return answers
+
+
+def check(config: Path) -> None:
+    """Where all that a file names is there, nothing is wrong with it."""
+    done = replicator("config", "check", str(config))
+    assert (done.exit_code, done.stdout) == (0, f"{config}: no mistakes\n")
+
+
+def test_docker(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three containers with one file; their names are looked up anew at every attempt."""
     config = site.copy("docker/replicator.toml")
     secrets(tmp_path / "secrets")
-    three = addresses(3)
+    three, doors = addresses(3), addresses(3)
     nodes = []
-    for name, address in zip("abc", three, strict=True):
-        within = [f"REPLICATOR_NODE_NAME={name}"]
-        for one in ("application_password", "admin_password", "http_token"):
-            path = tmp_path / "secrets" / one.replace("_", "-")
-            within.append(f"REPLICATOR_ACCESS_{one.upper()}_FILE={path}")
-        host = address.rpartition(":")[0]
-        here = ("--listen", address, "--resp", f"{host}:0", "--http", f"{host}:0")
+    for one in ("application_password", "admin_password", "http_token"):
+        path = tmp_path / "secrets" / one.replace("_", "-")
+        monkeypatch.setenv(f"REPLICATOR_ACCESS_{one.upper()}_FILE", str(path))
+    check(config)
+    for name, address, resp in zip("abc", three, doors, strict=True):
+        within = ("env", f"REPLICATOR_NODE_NAME={name}")
+        here = ("--listen", address, "--resp", resp, "--http", "127.0.0.1:0")
         peers = [option for other in three for option in ("--peer", other)]
-        nodes.append(site.start(name, config, *here, *peers, within=("env", *within)))
+        nodes.append(site.start(name, config, *here, *peers, within=within))
     become_equal(*nodes)
+    host, _, port = doors[0].partition(":")
+    (refused,) = says((host, int(port)), "SET k v")
+    assert refused.startswith("-NOAUTH ")
 
 
 def test_systemd(site: Site, tmp_path: Path) -> None:
@@ -244,6 +286,9 @@ def test_systemd(site: Site, tmp_path: Path) -> None:
         peers = [option for other in two for option in ("--peer", other)]
         nodes.append(site.start(name, config, *here, *peers, within=within))
     become_equal(*nodes)
+    door = tmp_path / "a.sock"
+    assert door.stat().st_mode & 0o777 == 0o660
+    assert says(str(door), "SET k v", "TTL k") == ["+OK", ":-1"]
 
 
 def test_kubernetes(site: Site, tmp_path: Path) -> None:
@@ -251,6 +296,7 @@ def test_kubernetes(site: Site, tmp_path: Path) -> None:
     config = site.copy("kubernetes/replicator.toml")
     deliver(site.certificates("ca", "node"), "node", config, "tls")
     secrets(config.parent / "access")
+    check(config)
     pods = addresses(2)
     resolv_conf = tmp_path / "resolv.conf"
     resolv_conf.write_text(
@@ -323,6 +369,15 @@ def test_every_file_has_a_case() -> None:
 def test_a_file_is_read_and_begins_with_what_to_do(path: Path) -> None:
     config = read_config(path)
     assert config.data is not None and config.data.is_absolute()
+    done = replicator("config", "check", "--file-only", str(path))
+    assert (done.exit_code, done.stdout) == (0, f"{path}: no mistakes\n")
     head = path.read_text().partition("\n\n")[0]
     assert re.search(rf"^#     replicator serve --config \S*{path.name}( |$)", head, re.MULTILINE)
     assert "first" in head
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_what_is_commented_out_could_be_meant_as_well(path: Path) -> None:
+    text = re.sub(r"^# (?=[a-z_]+ = )", "", path.read_text(), flags=re.MULTILINE)
+    found, _ = Given(path).examine(text)
+    assert [str(mistake) for mistake in found] == []

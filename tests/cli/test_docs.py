@@ -10,6 +10,7 @@ from replicator.faces.cli.app import cli
 from replicator.faces.cli.codes import Exit
 from replicator.faces.commands import COMMANDS
 from replicator.faces.configuration import File
+from replicator.faces.limits import CLOSE_SECONDS_MAX
 from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_CLIENTS_MAX,
@@ -43,6 +44,7 @@ def test_every_command_of_the_socket() -> None:
 
 
 def test_limits() -> None:
+    assert f"within {CLOSE_SECONDS_MAX:g} s" in DOCS
     assert f"{RESP_ARGUMENTS_MAX:,} arguments and {RESP_REQUEST_BYTES_MAX >> 20} MiB" in DOCS
     assert f"At most {RESP_CLIENTS_MAX:,} clients" in DOCS
 

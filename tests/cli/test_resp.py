@@ -15,6 +15,7 @@ from replicator.faces.redis.limits import (
     RESP_REQUEST_BYTES_MAX,
 )
 from replicator.faces.resp import (
+    ARGUMENT_OVERHEAD_BYTES,
     Failure,
     Reply,
     Request,
@@ -144,9 +145,9 @@ def test_what_a_request_that_has_begun_takes_is_known() -> None:
     reader = RequestReader()
     assert reader.held == 0
     reader.feed(b"*2\r\n$4\r\nECHO\r\n")
-    assert reader.held == 4
+    assert reader.held == 4 + ARGUMENT_OVERHEAD_BYTES
     reader.feed(b"$4\r\nPI")
-    assert reader.held == 4 + 6
+    assert reader.held == 4 + ARGUMENT_OVERHEAD_BYTES + 6
     assert reader.feed(b"NG\r\n") == [[b"ECHO", b"PING"]]
     assert reader.held == 0
 

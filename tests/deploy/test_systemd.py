@@ -70,9 +70,15 @@ def test_the_daemon_is_watched_and_may_take_its_time() -> None:
     assert unit["Type"] == ["notify"]
     assert unit["NotifyAccess"] == ["main"]
     assert unit["WatchdogSec"] == ["30s"]
-    assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert unit["ExecReload"] == ["/bin/sh -c 'kill -HUP $MAINPID'"]  # /bin/kill is a package
     assert unit["Restart"] == ["on-failure"]
     assert "ProcSubset" not in unit  # R11 reads the boot id in /proc/sys
+
+
+def test_the_socket_may_be_given_to_its_group() -> None:
+    """Which is a privileged call to systemd, as it is to give a file to another user."""
+    filters = settings(UNITS / "replicator.service")["SystemCallFilter"]
+    assert filters.index("@chown") > filters.index("~@privileged @resources")
 
 
 def test_paths_are_those_of_the_configuration() -> None:

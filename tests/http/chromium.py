@@ -94,7 +94,7 @@ class Chromium:
         """A new tab on a page."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = self.pages[session] = Page(self, session)
+        page = self.pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
         page.look(width, height, dark=dark)
@@ -120,10 +120,16 @@ class Page:
         told: every event of it so far.
     """
 
-    def __init__(self, browser: Chromium, session: str) -> None:
+    def __init__(self, browser: Chromium, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
         self.told: list[dict[str, Any]] = []
+
+    def close(self) -> None:
+        """Close the tab: a browser has six connections for all tabs of one server."""
+        del self._browser.pages[self._session]
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def call(self, method: str, **parameters: Any) -> Any:
         return self._browser.call(method, self._session, **parameters)

@@ -15,7 +15,7 @@ import trio
 from replicator.faces.access import Access
 from replicator.faces.http.server import HttpServer
 from replicator.faces.library import open_replica
-from replicator.faces.listening import listen_tcp
+from replicator.faces.listening import bound_tcp, listen
 from replicator.faces.nursery import TrioReplica
 from replicator.net.address import Address
 
@@ -122,7 +122,9 @@ async def serving(
     """HTTP for a node as long as the context is open."""
     access = Access(token=None if token is None else token.encode())
     server = HttpServer(replica, directory, lambda: access, **keywords)
-    sockets: list[socket.socket] = listen_tcp(Address(host, 0), [host])
+    sockets: list[socket.socket] = bound_tcp(Address(host, 0), [host])
+    for one in sockets:
+        listen(one)
     port = sockets[0].getsockname()[1]
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run, sockets)

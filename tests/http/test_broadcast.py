@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from replicator.faces.http import broadcast as module
-from replicator.faces.http.broadcast import HEARTBEAT, Broadcast, message, with_heartbeat
+from replicator.faces.http.broadcast import HEARTBEAT, Broadcast, message, next_message
 
 
 def test_a_message_is_one_event_whatever_is_in_it() -> None:
@@ -43,19 +43,17 @@ async def test_who_does_not_keep_up_is_let_go() -> None:
 async def test_there_is_a_heartbeat_where_nothing_happens(autojump_clock: object) -> None:
     broadcast = Broadcast()
     with broadcast.page(False) as page:
-        messages = with_heartbeat(page)
         before = trio.current_time()
-        assert await anext(messages) == HEARTBEAT
+        assert await next_message(page) == HEARTBEAT
         assert trio.current_time() - before == pytest.approx(module.WATCHER_HEARTBEAT_SECONDS)
         broadcast.send(b"news")
-        assert await anext(messages) == b"news"
-        await messages.aclose()  # type: ignore[attr-defined]
+        assert await next_message(page) == b"news"
 
 
 async def test_the_end_ends_all() -> None:
     broadcast = Broadcast()
     with broadcast.page(False) as page:
         broadcast.end()
-        assert [text async for text in with_heartbeat(page)] == []
+        assert await next_message(page) is None
     with broadcast.page(False) as late:
-        assert [text async for text in with_heartbeat(late)] == []
+        assert await next_message(late) is None

@@ -18,6 +18,7 @@ from replicator.errors import (
     StorageError,
     UsageError,
 )
+from replicator.store import keyspace
 from replicator.store import restore as restore_module
 from replicator.store.backupchain import chain_of, check_backup
 from replicator.store.backupfile import PRESENT, STATE, Writer
@@ -130,6 +131,40 @@ def test_not_over_a_store_or_another_leveldb(
     with pytest.raises(UsageError, match="is not empty"):
         restore(chain, place.path)
     check_store(place.open())
+
+
+@pytest.mark.parametrize("is_half", [False, True], ids=["an empty LevelDB", "half a restore"])
+def test_what_lies_beside_what_is_written_over_stays(
+    chain: list[Path], directory: Path, is_half: bool
+) -> None:
+    """Files of somebody else: the directory is not empty, whatever LevelDB is in it."""
+    target = directory / "r"
+    with plyvel.DB(str(target), create_if_missing=True) as db:
+        if is_half:
+            db.put(keyspace.ROOT, keyspace.pack_meta([b""]))
+            db.put(meta_key("restoring"), b"")
+    (target / "notes").write_text("mine")
+    (target / "photos").mkdir()
+    with pytest.raises(UsageError, match="is not empty"):
+        restore(chain, target)
+    assert (target / "notes").read_text() == "mine" and (target / "photos").is_dir()
+    (target / "notes").unlink()
+    (target / "photos").rmdir()
+    with restored(target, *chain) as found:
+        check_store(found)
+
+
+def test_a_failure_leaves_what_came_meanwhile(chain: list[Path], directory: Path) -> None:
+    target = directory / "r"
+    target.mkdir()
+
+    def progress(*_: int) -> None:
+        (target / "notes").write_text("mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(chain, target, progress)
+    assert [entry.name for entry in target.iterdir()] == ["notes"]
 
 
 def test_a_new_directory_is_its_owner_s_alone(chain: list[Path], directory: Path) -> None:

@@ -196,7 +196,7 @@ class TestOneNode:
         count = SWEEP_BATCH_KEYS * 2
         commits = []
         commit = store.level.commit
-        for ms, is_durable, most in ((1, False, 128), (2, True, SWEEP_BATCH_KEYS)):
+        for ms, is_durable, most in ((1, False, 64), (2, True, SWEEP_BATCH_KEYS)):
             keys = [b"%d %d" % (ms, index) for index in range(count)]
             store.write([(key, b"v") for key in keys], expiries=dict.fromkeys(keys, START_MS + ms))
             if is_durable:

@@ -26,12 +26,35 @@ _REASONS = {
 
 @click.command()
 @store_options()
+@click.option("--watch", "is_watched", is_flag=True, help="Show a running node until q or Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=1.0,
+    show_default=True,
+    help="With --watch, look every so many seconds.",
+    metavar="SECONDS",
+)
 @json_option
-def status(where: Where, as_json: bool) -> int:
+def status(where: Where, is_watched: bool, interval: float, as_json: bool) -> int:
     """Print who a node is, whom it talks to, and what it has done.
 
     Entries behind: how many writes this node knows that the peer has not told to know.
+
+    With --watch a terminal shows it live: writes and records a second, peers, members, and what
+    happens. Where the output goes elsewhere, it is one line for each look, and one for each event;
+    with --json a document for each look.
+
+    \b
+        replicator status --data ./a
+        replicator status --data ./a --watch
+        replicator status --data ./a --watch --interval 60 >> a.log
     """
+    if is_watched:
+        from replicator.faces.cli.watch import watch  # only this needs a terminal
+
+        watch(where.directory, interval, as_json)
+        return Exit.OK
     with where.open() as door:
         found: Any = jsonable(door.call(b"REPL.STATUS"))
         running = door.running

@@ -7,11 +7,13 @@ for anybody, and nobody is ever told half of it.
 Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import trio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from replicator.faces.http.limits import (
     WATCHER_HEARTBEAT_SECONDS,
@@ -91,11 +93,52 @@ class Broadcast:
         self._pages.clear()
 
 
-async def with_heartbeat(messages: trio.MemoryReceiveChannel[bytes]) -> AsyncIterator[bytes]:
-    """The messages for one page, and something now and then where there are none."""
-    with suppress(trio.EndOfChannel):
-        while True:
-            text = HEARTBEAT
-            with trio.move_on_after(WATCHER_HEARTBEAT_SECONDS):
-                text = await messages.receive()
-            yield text
+async def next_message(messages: trio.MemoryReceiveChannel[bytes]) -> bytes | None:
+    """The next message for a page, or something where there is none for long; None at the end."""
+    with trio.move_on_after(WATCHER_HEARTBEAT_SECONDS):
+        try:
+            return await messages.receive()
+        except trio.EndOfChannel:
+            return None
+    return HEARTBEAT
+
+
+class EventStream(Response):
+    """An answer that goes on until the page leaves or is let go.
+
+    Args:
+        broadcast: what the page is told, behind the first message.
+        first: gives the message to begin with.
+        sees_data: whether it may see keys and values.
+    """
+
+    def __init__(
+        self, broadcast: Broadcast, first: Callable[[], Awaitable[bytes]], sees_data: bool
+    ) -> None:
+        super().__init__(media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._broadcast = broadcast
+        self._first = first
+        self._sees_data = sees_data
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when_left, receive, nursery.cancel_scope)
+                await self._tell(send)
+                nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _tell(self, send: Send) -> None:
+        with self._broadcast.page(self._sees_data) as messages:
+            text: bytes | None = await self._first()
+            while text is not None:
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+                text = await next_message(messages)
+
+
+async def _cancel_when_left(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

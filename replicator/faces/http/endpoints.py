@@ -19,7 +19,7 @@ so without one none is possible.
 import base64
 import binascii
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import resources
 from typing import Any
@@ -28,7 +28,7 @@ import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from replicator.core.dots import parse_dot
@@ -42,7 +42,7 @@ from replicator.errors import (
 )
 from replicator.faces.cli.output import escaped
 from replicator.faces.handle import Replica
-from replicator.faces.http.broadcast import with_heartbeat
+from replicator.faces.http.broadcast import EventStream
 from replicator.faces.http.guard import BodyTooLarge, Judge, bearer, read_body
 from replicator.faces.http.limits import (
     HTTP_DENIED_SECONDS,
@@ -202,13 +202,8 @@ class Endpoints:
             return _denied("this is not the token")
         if self._pulse.broadcast.is_full:
             return PlainTextResponse(_NO_ROOM, status_code=503, headers={"Retry-After": "10"})
-        return StreamingResponse(self._told(sees_data), media_type="text/event-stream")
-
-    async def _told(self, sees_data: bool) -> AsyncIterator[bytes]:
-        with self._pulse.broadcast.page(sees_data) as messages:
-            yield await self._pulse.whole(sees_data)
-            async for text in with_heartbeat(messages):
-                yield text
+        first = partial(self._pulse.whole, sees_data)
+        return EventStream(self._pulse.broadcast, first, sees_data)
 
     # Who may
 

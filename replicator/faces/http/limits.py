@@ -70,6 +70,9 @@ CONFLICTS_SCAN_SHARE = 0.05
 CONFLICTS_SCAN_PAUSE_SECONDS = 2.0
 """Least pause between two counts."""
 
+CONFLICTS_POLL_SECONDS = 0.2
+"""How often it is looked whether there is a reason to count."""
+
 ASKED_SECONDS = 120.0
 """For how long after a page or a scrape conflicts are counted on."""
 

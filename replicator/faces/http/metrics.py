@@ -236,7 +236,7 @@ def _resp(resp: RespCounts) -> Iterator[Metric]:
     yield CounterMetricFamily(
         f"{_PREFIX}resp_auth_failures",
         "Wrong passwords shown to it.",
-        value=resp.auth_failures,
+        value=getattr(resp, "auth_failures", 0),
     )
     commands = CounterMetricFamily(
         f"{_PREFIX}resp_commands", "Commands it has run.", labels=["command"]

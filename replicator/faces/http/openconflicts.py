@@ -20,6 +20,7 @@ from replicator.errors import StorageError
 from replicator.faces.cli.output import jsonable
 from replicator.faces.handle import Replica
 from replicator.faces.http.limits import (
+    CONFLICTS_POLL_SECONDS,
     CONFLICTS_SCAN_PAUSE_SECONDS,
     CONFLICTS_SCAN_ROWS,
     CONFLICTS_SCAN_SHARE,
@@ -81,12 +82,14 @@ class OpenConflicts:
         counted: object = None
         while True:
             now = self._changes()
-            if now != counted and is_wanted():
-                try:
-                    await self._count()
-                    counted = now
-                except StorageError as error:
-                    logger.warning("conflicts could not be counted: %s", error)
+            if now == counted or not is_wanted():
+                await trio.sleep(CONFLICTS_POLL_SECONDS)
+                continue
+            try:
+                await self._count()
+                counted = now
+            except StorageError as error:
+                logger.warning("conflicts could not be counted: %s", error)
             await trio.sleep(CONFLICTS_SCAN_PAUSE_SECONDS)
 
     async def _count(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from replicator.faces.handle import Replica
 from replicator.faces.http.disk import Disk
 from replicator.faces.http.endpoints import Endpoints
 from replicator.faces.http.guard import Guard, Judge, Names
@@ -15,14 +16,13 @@ from replicator.faces.http.listening import Listening
 from replicator.faces.http.openconflicts import OpenConflicts
 from replicator.faces.http.pulse import Pulse
 from replicator.faces.http.watch import RespCounts, Watch
-from replicator.faces.nursery import TrioReplica
 
 
 class HttpServer:
     """Health, metrics, status and the page of one node. For its trio loop.
 
     Args:
-        replica: runs in this loop.
+        replica: its node runs in this loop.
         data: its directory.
         access: gives who has the token, as that is now.
         resp: counters of the Redis server, where there is one.
@@ -32,7 +32,7 @@ class HttpServer:
 
     def __init__(
         self,
-        replica: TrioReplica,
+        replica: Replica,
         data: Path,
         access: Callable[[], Judge],
         *,

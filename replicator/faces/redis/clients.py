@@ -1,22 +1,18 @@
-"""All clients of the server and their sockets: letting in, reading, sending, hanging up."""
+"""All clients of the server and their sockets: reading, sending, hanging up."""
 
-import errno
 import logging
 import os
 import resource
 import select
 import socket
-import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
-from replicator.faces.access import Role
 from replicator.faces.redis.client import STRANGER, Client
+from replicator.faces.redis.entrances import Entrance, Entrances
 from replicator.faces.redis.limits import (
-    RESP_ACCEPTS_AT_ONCE,
     RESP_CLIENTS_MAX,
     RESP_DESCRIPTORS_LEFT,
     RESP_EVENTS_AT_ONCE,
@@ -31,32 +27,12 @@ from replicator.faces.resp import Failure, encode
 
 logger = logging.getLogger("replicator")
 
-_TOO_MANY = encode(Failure("ERR", "max number of clients reached"), 2)
-_KEEPALIVE_SECONDS = 300
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 60), (socket.TCP_KEEPCNT, 3))
+"""Who has vanished without a word is noticed after eight minutes."""
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
+_COME = _IN | _BROKEN
 _SOME_BYTES = 1 << 20
-
-
-def _anybody(_connection: socket.socket) -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Entrance:
-    """A listening socket.
-
-    Attributes:
-        listener: bound and listening; closed by the server.
-        role: tells what a new client may do; None until it logs in.
-        tls: where they must speak TLS.
-        admits: whether a connection may stay.
-    """
-
-    listener: socket.socket
-    role: Callable[[], Role | None]
-    tls: ssl.SSLContext | None = None
-    admits: Callable[[socket.socket], bool] = _anybody
 
 
 class Clients:
@@ -69,7 +45,8 @@ class Clients:
     Attributes:
         ready: those with requests, in the order of their turns.
         sliced: those with a command that goes on in slices.
-        accepted, refused: how many were let in, and sent away because there were too many.
+        accepted: how many were let in.
+        is_draining: whether nobody is let in and nothing is read any more.
         bytes_in, bytes_out: read and sent.
         waiting_bytes: what all of them have not yet read.
     """
@@ -77,20 +54,16 @@ class Clients:
     def __init__(self, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX) -> None:
         self.ready: deque[Client] = deque()
         self.sliced: deque[Client] = deque()
-        self.accepted = self.refused = self.bytes_in = self.bytes_out = self.waiting_bytes = 0
-        self._entrances = {entrance.listener.fileno(): entrance for entrance in entrances}
+        self.accepted = self.bytes_in = self.bytes_out = self.waiting_bytes = 0
         self._clients_max = clients_max
         self._by_descriptor: dict[int, Client] = {}
         self._input_bytes = 0
-        self._is_draining = False
+        self.is_draining = False
         self._decrypted: list[Client] = []
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._epoll.register(self._bell, _IN)
-        for descriptor, entrance in self._entrances.items():
-            entrance.listener.setblocking(False)
-            self._epoll.register(descriptor, _IN)
+        self._entrances = Entrances(entrances, self._epoll)
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._by_descriptor.values()))
@@ -102,7 +75,17 @@ class Clients:
     def most(self) -> int:
         """How many there may be now."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if descriptors == resource.RLIM_INFINITY:
+            return self._clients_max
         return min(self._clients_max, descriptors - RESP_DESCRIPTORS_LEFT)
+
+    @property
+    def refused(self) -> int:
+        """How many were sent away because there were too many."""
+        return self._entrances.refused
+
+    def _has_room(self) -> bool:
+        return len(self) < self.most
 
     @property
     def descriptor(self) -> int:
@@ -116,44 +99,46 @@ class Clients:
 
     def look(self) -> bool:
         """See to every socket at which something has happened; whether there was any."""
-        events = self._epoll.poll(0, RESP_EVENTS_AT_ONCE)
         decrypted, self._decrypted = self._decrypted, []
         for client in decrypted:
             self._see_to(client, _IN)
+        # After that: who was dropped there has left its descriptor to who comes next.
+        events = self._epoll.poll(0, RESP_EVENTS_AT_ONCE)
         for descriptor, mask in events:
             found = self._by_descriptor.get(descriptor)
             if found is not None:
                 self._see_to(found, mask)
             elif descriptor in self._entrances:
-                self._let_in(self._entrances[descriptor])
+                self._entrances.let_in(descriptor, self._has_room, self._welcome)
             elif descriptor == self._bell:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._bell)
         return bool(events or decrypted)
 
     def _see_to(self, client: Client, mask: int) -> None:
-        if mask & _OUT:
-            self.flush(client)
-        if client.is_gone or client.requests:  # what comes meanwhile waits in the kernel
-            return
-        if mask & _IN and client.events & _IN:
-            self._receive(client)
-        elif mask & _BROKEN:
+        try:
+            self._go_to(client, mask)
+        except Exception:  # a mistake of ours: it ends one client, not all
+            logger.exception("client %s is disconnected", client.address)
             self.drop(client)
 
-    # Letting in
-
-    def close_entrances(self) -> None:
-        """Let nobody in any more. Idempotent."""
-        for descriptor, entrance in self._entrances.items():
-            self._epoll.unregister(descriptor)
-            entrance.listener.close()
-        self._entrances.clear()
+    def _go_to(self, client: Client, mask: int) -> None:
+        if mask & _OUT:
+            self.flush(client)
+        if client.is_gone:
+            return
+        if client.events & _IN:
+            if mask & _COME and not client.requests:  # what comes meanwhile waits in the kernel
+                self._receive(client)
+        elif mask & _BROKEN and not client.is_ready:
+            # It has left, both ways, while a command of it goes on or replies wait. The kernel
+            # says so again and again. Who hung up before its turn came is heard out.
+            self.drop(client)
 
     def begin_drain(self) -> None:
         """Let nobody in, and read no more requests."""
-        self.close_entrances()
-        self._is_draining = True
+        self._entrances.close()
+        self.is_draining = True
         for client in self:
             self.settle(client)
 
@@ -162,47 +147,13 @@ class Clients:
         """Whether any client has requests that have not ended, or replies to read."""
         return any(client.requests or client.is_busy or client.waiting_bytes for client in self)
 
-    def _let_in(self, entrance: Entrance) -> None:
-        for _ in range(RESP_ACCEPTS_AT_ONCE):
-            try:
-                connection, address = entrance.listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    logger.warning("a client could not be let in: %s", error)
-                    return
-                self._send_away(entrance.listener)
-                continue
-            connection.setblocking(False)
-            if len(self) >= self.most:
-                self._refuse(connection)
-            elif not entrance.admits(connection):
-                logger.warning("a client of another user was refused")
-                connection.close()
-            else:
-                self._welcome(entrance, connection, address)
-
-    def _send_away(self, listener: socket.socket) -> None:
-        """Refuse a client for which there is no descriptor: one is kept for that."""
-        os.close(self._spare)
-        with suppress(OSError):
-            connection, _ = listener.accept()
-            self._refuse(connection)
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    def _refuse(self, connection: socket.socket) -> None:
-        self.refused += 1
-        with suppress(OSError):
-            connection.send(_TOO_MANY)
-        connection.close()
-
     def _welcome(self, entrance: Entrance, connection: socket.socket, address: object) -> None:
         try:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+                for option, value in _KEEPALIVE:
+                    connection.setsockopt(socket.IPPROTO_TCP, option, value)
             if entrance.tls is not None:
                 connection = entrance.tls.wrap_socket(
                     connection, server_side=True, do_handshake_on_connect=False
@@ -266,11 +217,14 @@ class Clients:
     # Sending
 
     def flush(self, client: Client) -> None:
-        """Send what the kernel takes, and see what follows from that."""
+        """Send what the kernel takes, and see what follows from that. Not for who has left."""
+        if client.is_gone:
+            return
         before = client.waiting_bytes
         try:
             self.bytes_out += client.send()
         except (OSError, ValueError):
+            self.waiting_bytes += client.waiting_bytes - before
             self.drop(client)
             return
         self.waiting_bytes += client.waiting_bytes - before
@@ -298,7 +252,7 @@ class Clients:
             or client.is_at_end
             or client.is_stuffed
             or client.closing
-            or self._is_draining
+            or self.is_draining
         ):
             events |= _IN
         if events != client.events:
@@ -326,8 +280,10 @@ class Clients:
         self.waiting_bytes -= client.waiting_bytes
         client.disconnect()
 
-    def drop_idle(self) -> None:
-        """Disconnect who has not logged in for too long, and who reads nothing of what waits."""
+    def tidy(self) -> None:
+        """Disconnect who has not logged in for too long, and who reads nothing of what waits; let
+        in again where that had failed."""
+        self._entrances.resume()
         now = time.monotonic()
         for client in self:
             if client.waiting_bytes and now - client.moved > RESP_STALL_SECONDS:
@@ -338,12 +294,11 @@ class Clients:
 
     def close(self) -> None:
         """Disconnect everybody and close all."""
-        self.close_entrances()
+        self._entrances.close()
         for client in self:
             self.drop(client)
         self._epoll.close()
         os.close(self._bell)
-        os.close(self._spare)
 
 
 def _place(address: object) -> str:

@@ -12,8 +12,8 @@ RESP_INLINE_BYTES_MAX = 64 << 10
 RESP_READ_BYTES = 64 << 10
 """What is read from a client at once; its requests are answered before the next read."""
 
-RESP_REPLY_BYTES = 1 << 20
-"""Replies gathered before they are given to a client that asks one request at a time."""
+RESP_SENT_BYTES_MAX = 1 << 20
+"""What is sent to a client at once of what waits for it; then others have their turn."""
 
 RESP_CLIENTS_MAX = 10_000
 """Clients of the daemon on all its sockets at a time, unless somebody says otherwise, and as far as

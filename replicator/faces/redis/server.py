@@ -20,9 +20,10 @@ import trio
 from replicator.errors import ClosedError, StorageError
 from replicator.faces.commands import COMMANDS
 from replicator.faces.failures import failure
-from replicator.faces.handle import Replica
+from replicator.faces.nursery import TrioReplica
 from replicator.faces.redis.client import Client
-from replicator.faces.redis.clients import Clients, Entrance
+from replicator.faces.redis.clients import Clients
+from replicator.faces.redis.entrances import Entrance
 from replicator.faces.redis.limits import (
     RESP_CLIENTS_MAX,
     RESP_DRAIN_SECONDS,
@@ -30,9 +31,9 @@ from replicator.faces.redis.limits import (
     RESP_THREADS_MAX,
     RESP_TURN_SECONDS,
 )
-from replicator.faces.redis.running import Running
-from replicator.faces.redis.table import Command, Work
-from replicator.faces.resp import Reply, Request, encode
+from replicator.faces.redis.running import Promise, Running, encoded
+from replicator.faces.redis.table import Awaited, Command, Work
+from replicator.faces.resp import Failure, Reply, Request, encode
 
 logger = logging.getLogger("replicator")
 
@@ -77,7 +78,7 @@ class Server:
     """
 
     def __init__(
-        self, replica: Replica, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX
+        self, replica: TrioReplica, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX
     ) -> None:
         self._replica = replica
         self._store = replica._engine.store
@@ -85,6 +86,9 @@ class Server:
         self._running = Running(replica, COMMANDS, self._go_on, self._wait_for_gate)
         self._threads = trio.CapacityLimiter(RESP_THREADS_MAX)
         self._nursery: trio.Nursery
+        self._wants_drain = False
+        self._promises: list[Promise] = []
+        self._promised = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or `drain` has ended; then every client is disconnected.
@@ -95,19 +99,25 @@ class Server:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._tick)
+                nursery.start_soon(self._keep_promises)
                 task_status.started()
                 with suppress(ClosedError):
                     while True:
                         await self._step()
+                nursery.cancel_scope.cancel()
         finally:
             self._clients.close()
 
     async def drain(self, seconds: float = RESP_DRAIN_SECONDS) -> None:
         """Let nobody in, read no more requests, let those that were read end and their replies be
-        taken, for so many seconds at most; then `run` returns."""
-        self._clients.begin_drain()
+        taken, for so many seconds at most; then `run` returns.
+
+        What only waits for something to happen is told that the node closes.
+        """
+        self._wants_drain = True
+        self._clients.ring()
         with trio.move_on_after(seconds):
-            while self._clients.are_occupied:
+            while self._wants_drain or self._clients.are_occupied:
                 await trio.sleep(DRAIN_POLL_SECONDS)
         self._nursery.cancel_scope.cancel()
 
@@ -134,36 +144,62 @@ class Server:
         if not clients.look() and not clients.ready and not clients.sliced:
             await trio.lowlevel.wait_readable(clients.descriptor)
             clients.look()
+        if self._wants_drain:
+            self._begin_drain()
         if clients.ready:
-            await self._turn()
+            self._turn()
         if clients.sliced:
             self._slices()
         await trio.lowlevel.checkpoint()
 
-    async def _turn(self) -> None:
+    def _turn(self) -> None:
         running, clients = self._running, self._clients
         served = running.turn(clients.ready, RESP_TURN_SECONDS)
         if running.has_written and self._store.settings.sync:
+            self._promises += running.withhold()
+            self._promised.set()
+        running.go_on()
+        for client in served:
+            clients.flush(client)
+
+    async def _keep_promises(self) -> None:
+        """Send the replies that wait for the disk: one sync for all that came before it began."""
+        while True:
+            await self._promised.wait()
+            self._promised = trio.Event()
+            promises, self._promises = self._promises, []
+            failed = None
             try:
                 await trio.to_thread.run_sync(self._store.level.sync)
             except StorageError as error:
-                running.fail(error)
-        running.go_on()
-        for client in served:
-            if not client.is_gone:
-                clients.flush(client)
+                failed = error
+            for promise in promises:
+                if failed is not None:
+                    promise.fail(failed)
+                promise.keep()
+                self._clients.flush(promise.client)
+            self._clients.ring()
 
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_SECONDS)
-            self._clients.drop_idle()
+            self._clients.tidy()
+
+    def _begin_drain(self) -> None:
+        self._wants_drain = False
+        self._clients.begin_drain()
+        for client in self._clients:
+            if client.scope is not None:
+                client.scope.cancel()
 
     # What takes longer than a turn
 
-    def _go_on(self, client: Client, what: Work | Command, request: Request) -> None:
+    def _go_on(self, client: Client, what: Work | Awaited | Command, request: Request) -> None:
         if isinstance(what, Work):
             client.slices = what.slices
             self._clients.make_ready(client)
+        elif isinstance(what, Awaited):
+            self._nursery.start_soon(self._await, client, what)
         else:
             self._nursery.start_soon(self._wait, client, what, request)
 
@@ -183,21 +219,34 @@ class Server:
             limiter=self._threads,
             abandon_on_cancel=True,
         )
-        if not client.is_gone:
-            client.parts.append(parts)
-            self._resume(client)
+        client.parts.append(parts)
+        self._resume(client)
+
+    async def _await(self, client: Client, awaited: Awaited) -> None:
+        reply: Reply = Failure("CLOSING", "this node is being closed: ask another one")
+        with trio.CancelScope() as scope:
+            client.scope = scope
+            if self._clients.is_draining:
+                scope.cancel()
+            try:
+                reply = await awaited.reply()
+            except Exception as error:
+                reply = failure(error)
+        client.scope = None
+        client.parts.append(encoded(reply, client.protocol))
+        self._resume(client)
 
     def _resume(self, client: Client) -> None:
         """A client's command has ended: the next one may begin."""
         client.is_busy = False
-        if not client.is_gone:
-            self._clients.flush(client)
-            self._clients.ring()
+        self._clients.flush(client)
+        self._clients.ring()
 
     def _slices(self) -> None:
         """Go on with what goes on in slices: each client for its share of the time."""
         clients = self._clients
-        share = RESP_SLICE_SECONDS / len(clients.sliced)
+        now = perf_counter()
+        until, share = now + RESP_SLICE_SECONDS, RESP_SLICE_SECONDS / len(clients.sliced)
         for _ in range(len(clients.sliced)):
             client = clients.sliced.popleft()
             client.is_ready = False
@@ -208,6 +257,8 @@ class Server:
             else:
                 client.slices = None
                 self._resume(client)
+            if perf_counter() > until:
+                break
 
     def _has_more(self, client: Client, until: float) -> bool:
         """Step a client's work until then; whether there is more."""
@@ -223,17 +274,18 @@ class Server:
             if client.has_begun:  # half a reply: nothing that follows would be understood
                 logger.error("a command failed in the middle of its reply", exc_info=error)
                 client.closing = True
+                client.requests.clear()
             else:
                 client.parts.append(encode(failure(error), client.protocol))
         client.has_begun = False
         return False
 
 
-def waited_for(replica: Replica, client: Client, command: Command, request: Request) -> bytes:
+def waited_for(replica: TrioReplica, client: Client, command: Command, request: Request) -> bytes:
     """Run a command that waits; its encoded reply. In a worker thread."""
     assert command.wait is not None
     try:
         reply: Reply = command.wait(replica, client, request[1:])
     except Exception as error:
         reply = failure(error)
-    return encode(reply, client.protocol)
+    return encoded(reply, client.protocol)

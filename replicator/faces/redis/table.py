@@ -1,6 +1,6 @@
 """What a command of the server is, and the replies that only a server gives."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,15 @@ class Work:
     slices: Slices
 
 
-Run = Callable[["Turn", Session, Request], "Reply | Work | Command"]
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What a command returns whose reply comes later, without a thread: it is awaited in the loop
+    once the turn is committed, and cancelled where its client leaves."""
+
+    reply: Callable[[], Awaitable[Reply]]
+
+
+Run = Callable[["Turn", Session, Request], "Reply | Work | Awaited | Command"]
 """Runs a command in the turn, given the whole request. What it raises is the reply. Where the
 request turns out to be one that may block, it gives the command that waits instead."""
 

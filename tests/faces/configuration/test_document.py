@@ -10,7 +10,10 @@ from replicator.core.resolvers import READY_MADE
 from replicator.faces.cli.serve import serve
 from replicator.faces.configuration.environment import DATA_SHORT, SECRET_VARIABLES
 from replicator.faces.configuration.sections import KEYS, SECTIONS, Key
-from replicator.faces.limits import SECRET_BYTES_MAX
+from replicator.faces.ending import HARD_EXIT_CODE
+from replicator.faces.heart import BEATS
+from replicator.faces.limits import CLOSE_SECONDS_MAX, SECRET_BYTES_MAX
+from replicator.faces.reloading import RELOADED
 
 DOCS = (Path(__file__).parents[3] / "docs" / "CONFIG.md").read_text()
 
@@ -66,3 +69,16 @@ def test_secrets() -> None:
 def test_resolvers() -> None:
     for name in READY_MADE:
         assert name in DOCS
+
+
+def test_what_is_reloaded() -> None:
+    (text,) = re.findall(r"\n## Reloading\n(.*?)\n## ", DOCS, re.DOTALL)
+    for key in map(KEYS.get, RELOADED):
+        assert key is not None
+        if key.section in ("peers", "log"):
+            assert f"`[{key.section}] {key.name}`" in text
+        else:
+            assert key.section in ("resp", "http", "access")
+    assert f"at most {CLOSE_SECONDS_MAX:g} s" in DOCS
+    assert f"with exit code {HARD_EXIT_CODE}" in DOCS
+    assert BEATS == 3, "told in words"
