@@ -168,6 +168,7 @@ def test_djangos_cache(path: str) -> None:
     cache.close()
 
 
+@pytest.mark.skipif(b"MULTI" not in COMMANDS, reason="transactions")
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 def test_dogpiles_cache(path: str) -> None:
     region = make_region().configure(
