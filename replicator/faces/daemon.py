@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +32,11 @@ logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
+SWITCH_SECONDS = 0.0005
+"""After that a thread gives the interpreter away, where another one wants it. The loop gives it
+away at every look into LevelDB; with Python's own setting it would wait 5 ms for each return from
+there while another thread is busy."""
+
 OnReady = Callable[[TrioReplica, Doors], object]
 
 
@@ -49,6 +55,7 @@ async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady
         UsageError, ConfigError: the node cannot run like this, or refuses to.
         StorageError: the directory cannot be opened.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     notifier = Notifier.take(os.environ)
     heart = Heart(notifier)
     ending.end_at_once_when_told()

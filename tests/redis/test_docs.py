@@ -16,6 +16,7 @@ from replicator.faces.redis.limits import (
     RESP_PATTERN_BYTES_MAX,
     RESP_REQUEST_BYTES_MAX,
     RESP_VALUES_AT_ONCE_BYTES,
+    RESP_WRITES_KEYS,
 )
 from replicator.faces.redis.turn import Turn
 from replicator.faces.stepwise import Session
@@ -63,6 +64,7 @@ def test_limits() -> None:
     assert f"{RESP_KEYS_AT_ONCE:,} keys or {RESP_VALUES_AT_ONCE_BYTES >> 20} MiB" in TEXT
     assert f"{RESP_PATTERN_BYTES_MAX:,} bytes" in TEXT
     assert f"{RESP_CURSORS_MAX:,} that were used last" in TEXT
+    assert f"commits of {'fifty' if RESP_WRITES_KEYS == 50 else RESP_WRITES_KEYS}" in TEXT
     assert COMMANDS[b"FLUSHALL"].needs == COMMANDS[b"FLUSHDB"].needs == Role.ADMIN
 
 

@@ -13,7 +13,7 @@ from replicator.faces.stepwise import Session
 from replicator.store.level import Level
 from tests.redis.beside import Ours
 
-KEYS = [b"key:%04d" % number for number in range(4 * limits.RESP_WRITES_KEYS)]
+KEYS = [b"key:%04d" % number for number in range(8 * limits.RESP_WRITES_KEYS)]
 
 
 def written(replica: Replica) -> int:
