@@ -31,6 +31,10 @@ RESP_ACCEPTS_AT_ONCE = 64
 RESP_TURN_SECONDS = 0.002
 """After that a turn ends, though there are more requests: other clients and peers wait."""
 
+RESP_TURN_WRITES_MAX = 1000
+"""The same for keys that it writes: the commit, which takes several times as long as the commands,
+is one step. Give or take one command."""
+
 RESP_SLICE_SECONDS = 0.001
 """How long the commands that take long, all clients together, go on between two turns."""
 
@@ -76,7 +80,7 @@ more it goes on in slices."""
 RESP_VALUES_AT_ONCE_BYTES = 4 << 20
 """The same for what it writes or reads."""
 
-RESP_WRITES_KEYS = 100
+RESP_WRITES_KEYS = 50
 RESP_WRITES_BYTES = 256 << 10
 """Keys and bytes of one commit of a command that goes on in slices, give or take one key."""
 

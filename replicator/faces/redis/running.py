@@ -15,7 +15,7 @@ from typing import Final
 from replicator.faces.failures import failure, unknown, wrong_count
 from replicator.faces.handle import Replica
 from replicator.faces.redis.client import GATHERS, LISTENS, STRANGER, Client
-from replicator.faces.redis.limits import RESP_REQUESTS_AT_ONCE
+from replicator.faces.redis.limits import RESP_REQUESTS_AT_ONCE, RESP_TURN_WRITES_MAX
 from replicator.faces.redis.table import OK, Awaited, Command, Table, Work
 from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Failure, Reply, Request, Status, encode
@@ -147,7 +147,7 @@ class Running:
                 if client.requests and not client.is_busy:
                     client.is_ready = True
                     ready.append(client)
-                if perf_counter() > until:
+                if perf_counter() > until or len(turn.writes) > RESP_TURN_WRITES_MAX:
                     break
             self._commit()
         finally:
@@ -234,7 +234,7 @@ class Running:
             if client.closing:
                 requests.clear()
                 return
-            if perf_counter() > until:
+            if perf_counter() > until or len(turn.writes) > RESP_TURN_WRITES_MAX:
                 return
 
     def _execute(self, client: Client, command: Command, request: Request) -> Reply:
