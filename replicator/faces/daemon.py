@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -32,15 +31,23 @@ logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
-SWITCH_SECONDS = 0.0005
-"""After that a thread gives the interpreter away, where another one wants it. The loop gives it
-away at every look into LevelDB; with Python's own setting it would wait 5 ms for each return from
-there while another thread is busy."""
+
+def log_adoption(keys: int) -> None:
+    """Log now and then how many keys were taken over so far."""
+    if keys % ADOPTION_LOG_KEYS == 0:
+        logger.info("taking over the data that is there: %s keys so far", f"{keys:,}")
+
 
 OnReady = Callable[[TrioReplica, Doors], object]
 
 
-async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady) -> None:
+async def run_daemon(
+    data: Path,
+    given: Given,
+    config: Config,
+    on_ready: OnReady,
+    on_adopted: Callable[[int], None] = log_adoption,
+) -> None:
     """Run a node until SIGTERM or SIGINT comes; then close it, within `CLOSE_SECONDS_MAX`.
 
     A second signal ends the process at once, as it does while the store is being opened: nothing
@@ -50,12 +57,12 @@ async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady
         given: read again by a reload.
         config: what came of it.
         on_ready: called once the node listens and all sockets are there.
+        on_adopted: told how many keys that were there were taken over so far, in any thread.
 
     Raises:
         UsageError, ConfigError: the node cannot run like this, or refuses to.
         StorageError: the directory cannot be opened.
     """
-    sys.setswitchinterval(SWITCH_SECONDS)
     notifier = Notifier.take(os.environ)
     heart = Heart(notifier)
     ending.end_at_once_when_told()
@@ -64,18 +71,13 @@ async def run_daemon(data: Path, given: Given, config: Config, on_ready: OnReady
         heart.start()
         with closing(await trio.to_thread.run_sync(Doors, config)) as doors:
             doors.warn()
-            opened = open_replica(data, adoption_progress=_log_adoption, **config.keywords)
+            opened = open_replica(data, adoption_progress=on_adopted, **config.keywords)
             async with opened as replica:
                 level = replica._engine.store.level
                 heart.fault = lambda: level.failed
                 reloading = Reloading(given, config, replica, doors)
                 daemon = _Daemon(data, config, replica, doors, notifier)
                 await daemon.serve(lambda: reloading.keep(hangups, notifier), on_ready)
-
-
-def _log_adoption(keys: int) -> None:
-    if keys % ADOPTION_LOG_KEYS == 0:
-        logger.info("taking over the data that is there: %s keys so far", f"{keys:,}")
 
 
 class _Daemon:
