@@ -133,7 +133,7 @@ class Node:
                 nursery.cancel_scope.cancel()
         finally:
             self._running = False
-            self._store.on_change = None
+            self._store.on_change = self._store.on_conflict = None
             self._store.gate.open("nobody there")
 
     def _begin(self, nursery: trio.Nursery) -> None:
@@ -177,6 +177,7 @@ class Node:
             calls.soon(upkeep.changed)
 
         self._store.on_change = changed
+        self._store.on_conflict = lambda one: calls.soon(partial(self._hosting.arisen, one))
         for address in self._peers:
             self._dialling.add(address)
         self._discovering.begin(self._advert())

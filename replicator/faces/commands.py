@@ -6,6 +6,8 @@ REPL.SCAN [PREFIX p] [START k]         the next key to pass as AFTER, or null; k
 [REVERSE 1] [VALUES 0]                 its own
 REPL.LOAD key value …                  one commit; what a key shows already is not written again:
                                        {written, unchanged}
+REPL.LOADPXAT key value ms …           the same of values that expire, in milliseconds since the
+                                       epoch; what has expired is left out: {…, expired}
 REPL.PUT key value [PX ms]             OK once it is in, and on the disks of n peers; NOREPLICAS
 [SYNC 1] [REPLICAS n] [TIMEOUT ms]     where it is not in time. Supersedes all, or what was SEEN. IF
 [SEEN dot … | IF dot …]                writes only where exactly these are live, else CHANGED
@@ -17,15 +19,16 @@ key value ms | DELETE key) …
 REPL.TOKEN [OWN]                       what this node has now, or has written, to be waited for
 REPL.WAITFOR token timeout-ms          whether this node has it, in that time
 REPL.CHANGES [SINCE token] [COUNT n]   the next token, then items: [kind, key, value, dot, is local,
-[ORIGINS local|remote|origin] [WAIT    token]; waits for the first one. Without SINCE from the
-ms]                                    beginning
+[ORIGINS local|remote|origin] [WAIT    token, expiry or null]; waits for the first one. Without
+ms]                                    SINCE from the beginning
 REPL.VERSIONS key                      live versions, tombstones included, winner first
 REPL.RESOLVE key dot | DOT dot |       settle a conflict by a live version, written anew, by a new
 VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, or those SEEN: its dot
 REPL.REEVALUATE [timeout-ms]           let all conflicts show what the resolver makes of them now:
                                        {complete, deferred, keys, changed}
 REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
-REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
+REPL.DIGEST [STEPS 1]                  hex, equal on nodes that hold the same (R16); with STEPS
+                                       {keys, is_done, digest}, REPL.MORE until it is done
 REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
 REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
@@ -33,7 +36,7 @@ REPL.FORGET node                       take a node off the members, by name or o
 REPL.STATUS                            everything `status()` knows, as maps
 REPL.BACKUP path [COMPRESS 1]          write a backup, as far as a step goes: {records, size_bytes,
 [SINCE path]                           is_done}; REPL.MORE until it is done
-REPL.EXPORT [PREFIX p] [START k]       [key, value] …, or with VERSIONS [key, value, versions,
+REPL.EXPORT [PREFIX p] [START k]       [key, value, expiry or null] …, with VERSIONS [… versions,
 [STOP k] [VERSIONS 1]                  context] …, a page of one snapshot; REPL.MORE until a page
                                        is empty
 REPL.VERIFY                            {keys, faults, is_done}, as far as a step goes, the last one
@@ -82,6 +85,7 @@ from replicator.faces.words import flag
 from replicator.faces.words import number as _number
 from replicator.faces.words import options as _options
 from replicator.faces.words import text as _text
+from replicator.store.careful import check_expiry
 from replicator.store.conflicts import Choice, Standing
 from replicator.store.listing import Listed
 
@@ -95,6 +99,32 @@ def _load(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
         for key, value in changed:
             batch.put(key, value)
     return {"written": len(changed), "unchanged": len(arguments) // 2 - len(changed)}
+
+
+def _load_expiring(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
+    if len(arguments) % 3:
+        raise CommandError("ERR wrong number of arguments for 'repl.loadpxat' command")
+    last = {
+        key: (value, _number(ms))
+        for key, value, ms in zip(arguments[::3], arguments[1::3], arguments[2::3], strict=True)
+    }
+    store = replica._engine.store
+    now_ms = store.wall_ms()
+    for key, (value, expiry_ms) in last.items():
+        check_expiry(key, value, expiry_ms)
+    left = {key: told for key, told in last.items() if told[1] > now_ms}
+    changed = {
+        key: (value, expiry_ms)
+        for key, (value, expiry_ms) in left.items()
+        if replica.get(key) != value or store.expiry_ms(key) != expiry_ms
+    }
+    store.write(
+        [(key, value) for key, (value, _) in changed.items()],
+        expiries={key: expiry_ms for key, (_, expiry_ms) in changed.items()},
+    )
+    expired = len(last) - len(left)
+    unchanged = len(arguments) // 3 - len(changed) - expired
+    return {"written": len(changed), "unchanged": unchanged, "expired": expired}
 
 
 def _versions(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -136,10 +166,6 @@ def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> R
     page, more = bounded(conflicts, _count(options), _conflict_bytes)
     told = replica._names(), _now_ms(replica)
     return [page[-1].key if more else None, [[found.key, _shown(found, *told)] for found in page]]
-
-
-def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
-    return replica.digest()
 
 
 def _sync(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
@@ -186,6 +212,10 @@ def _export(replica: Replica, session: Session, arguments: list[bytes]) -> Reply
         records = replica.records(*bounds)
         told = replica._names(), _now_ms(replica)
         return session.begin(pages(_listed(record, *told) for record in records), records)
+    if replica._engine.store.due.was_any:
+        records = replica.records(*bounds)
+        shown = (_shown_item(one) for one in records if one.value is not None)
+        return session.begin(pages(shown), records)
     items = replica.iterator(start=bounds[0], stop=bounds[1])
     return session.begin(pages(map(_item, items)), items)
 
@@ -197,6 +227,7 @@ def _more(_replica: Replica, session: Session, _arguments: list[bytes]) -> Reply
 OWN: Final[Table] = {
     b"REPL.SCAN": waiting(scanning.scan, 1),
     b"REPL.LOAD": waiting(_load, 3, needs=Role.APPLICATION),
+    b"REPL.LOADPXAT": waiting(_load_expiring, 4, needs=Role.APPLICATION),
     b"REPL.PUT": waiting(put_with, 3, needs=Role.APPLICATION),
     b"REPL.DELETE": waiting(delete_with, 2, needs=Role.APPLICATION),
     b"REPL.BATCH": waiting(batch, 3, needs=Role.APPLICATION),
@@ -207,7 +238,7 @@ OWN: Final[Table] = {
     b"REPL.RESOLVE": waiting(_resolve, 3, needs=Role.ADMIN),
     b"REPL.REEVALUATE": waiting(_reevaluate, 1, 2, needs=Role.ADMIN),
     b"REPL.CONFLICTS": waiting(_conflicts, 1),
-    b"REPL.DIGEST": waiting(_digest, 1, 1),
+    b"REPL.DIGEST": waiting(checking.digest, 1, 3),
     b"REPL.SYNC": waiting(_sync, 1, 2, needs=Role.APPLICATION),
     b"REPL.MEMBERS": waiting(_members, 1, 1),
     b"REPL.JOIN": waiting(_join, 2, 3, needs=Role.ADMIN),
@@ -262,12 +293,18 @@ def _shown(found: Standing, names: Mapping[int, str], now_ms: int) -> list[Reply
 
 def _item(item: tuple[bytes, bytes]) -> Sized:
     key, value = item
-    return [key, value], len(key) + len(value)
+    return [key, value, None], len(key) + len(value)
+
+
+def _shown_item(found: Listed) -> Sized:
+    key, value = found.standing.key, found.value or b""
+    return [key, value, found.expiry_ms], len(key) + len(value)
 
 
 def _listed(found: Listed, names: Mapping[int, str], now_ms: int) -> Sized:
     context = {format_origin(origin): seq for origin, seq in found.context.items()}
-    reply = [found.standing.key, found.value, _shown(found.standing, names, now_ms), context]
+    shown = _shown(found.standing, names, now_ms)
+    reply = [found.standing.key, found.value, found.expiry_ms, shown, context]
     return reply, _conflict_bytes(found.standing)
 
 

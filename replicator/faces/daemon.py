@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -31,14 +32,18 @@ logger = logging.getLogger("replicator")
 
 ADOPTION_LOG_KEYS = 100_000
 
+SWITCH_SECONDS = 0.0005
+"""After that a thread gives the interpreter away, where another one wants it. The loop gives it
+away at every look into LevelDB; with Python's own setting it would wait 5 ms for each return from
+there while another thread is busy."""
+
+OnReady = Callable[[TrioReplica, Doors], object]
+
 
 def log_adoption(keys: int) -> None:
     """Log now and then how many keys were taken over so far."""
     if keys % ADOPTION_LOG_KEYS == 0:
         logger.info("taking over the data that is there: %s keys so far", f"{keys:,}")
-
-
-OnReady = Callable[[TrioReplica, Doors], object]
 
 
 async def run_daemon(
@@ -63,6 +68,7 @@ async def run_daemon(
         UsageError, ConfigError: the node cannot run like this, or refuses to.
         StorageError: the directory cannot be opened.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     notifier = Notifier.take(os.environ)
     heart = Heart(notifier)
     ending.end_at_once_when_told()

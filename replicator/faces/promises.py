@@ -139,9 +139,9 @@ class _Page:
 
     def _is_full_with(self, change: Change) -> bool:
         dot = None if change.dot is None else str(change.dot)
-        self._items.append(
-            [change.kind, change.key, change.value, dot, change.is_local, change.token]
-        )
+        is_local, expiry_ms = change.is_local, change.expiry_ms
+        item = [change.kind, change.key, change.value, dot, is_local, change.token, expiry_ms]
+        self._items.append(item)
         self._size += len(change.key) + len(change.value or b"")
         return len(self._items) == self._most or self._size >= PAGE_BYTES
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from replicator.errors import ProtocolError
+from replicator.faces.logs import printable
 from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
@@ -33,6 +34,9 @@ ARGUMENT_OVERHEAD_BYTES = 48
 
 _HEADER_BYTES_MAX = 32
 _SIZES = {b"%d" % size: size for size in range(4096)}
+_LINES = {b"*%d" % count: 1 + 2 * count for count in range(1, 65)}
+_header_of = {size: b"$%d" % size for size in range(4096)}.get
+_FAST_BYTES_MAX = 1 << 18
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
@@ -93,10 +97,17 @@ class RequestReader:
         self._held += len(data)
         if self._held < self._need:
             return []
-        data = b"".join(self._parts)
+        if len(self._parts) > 1:
+            data = b"".join(self._parts)
         requests: list[Request] = []
+        self._need = position = 0
         try:
-            position = self._scan(data, requests)
+            if self._missing:
+                position = self._scan(data, 0, requests, 1)
+            if not self._missing and len(data) - position < _FAST_BYTES_MAX:
+                position = _whole(data, position, requests)
+            if position < len(data):
+                position = self._scan(data, position, requests)
         except ProtocolError as error:
             self.error = error
             position = len(data)
@@ -104,11 +115,12 @@ class RequestReader:
         self._held = len(data) - position
         return requests
 
-    def _scan(self, data: bytes, requests: list[Request]) -> int:
-        """Take whole items off the front of `data`; how far that went."""
-        position = 0
-        self._need = 0
-        while position < len(data):
+    def _scan(
+        self, data: bytes, position: int, requests: list[Request], most: int | None = None
+    ) -> int:
+        """Take whole items off `data` from `position` on, up to the end of that many requests; how
+        far that went."""
+        while position < len(data) and len(requests) != most:
             if self._missing:
                 after = self._bulk(data, position)
             elif data[position] == 0x2A:  # *
@@ -170,6 +182,32 @@ class RequestReader:
         if words:
             requests.append(words)
         return end + 1
+
+
+def _whole(data: bytes, position: int, requests: list[Request]) -> int:
+    """Take whole requests off `data` from `position` on, as long as they are arrays without a
+    line's end in an argument, which is nearly always; how far that went.
+
+    Nothing is taken for a length that was not found to be the right one.
+    """
+    lines = (data[position:] if position else data).split(b"\r\n")
+    last = len(lines) - 1
+    place = 0
+    while (size := _LINES.get(lines[place])) is not None:
+        stop = place + size
+        if stop > last:
+            break
+        request = lines[place + 2 : stop : 2]
+        lengths = lines[place + 1 : stop : 2]
+        if lengths != [*map(_header_of, map(len, request))] and lengths != [
+            b"$%d" % len(argument) for argument in request
+        ]:
+            break
+        requests.append(request)
+        place = stop
+    if place == last and not lines[last]:
+        return len(data)
+    return position + sum(map(len, lines[:place])) + 2 * place
 
 
 def _cut(data: bytes, position: int, what: str) -> int:
@@ -266,9 +304,10 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
         case float():
             _encode(repr(reply), protocol, parts)
         case Status():
-            parts.append(b"+%s\r\n" % _line(reply.text))
+            parts.append(b"+%s\r\n" % _line(reply.text).encode(errors="surrogateescape"))
         case Failure():
-            parts.append(b"-%s\r\n" % _line(f"{reply.code} {reply.text}"))
+            # It quotes what a stranger has sent, and people will look at it.
+            parts.append(b"-%s\r\n" % printable(_line(f"{reply.code} {reply.text}")).encode())
         case Mapping():
             parts.append(
                 b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply))
@@ -282,5 +321,5 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
                 _encode(item, protocol, parts)
 
 
-def _line(text: str) -> bytes:
-    return text.replace("\r", " ").replace("\n", " ").encode(errors="surrogateescape")
+def _line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")

@@ -35,6 +35,7 @@ from replicator.protocol.messages import Hello
 from replicator.protocol.pulls import Pulls
 from replicator.store.apply import Applied
 from replicator.store.store import Store
+from replicator.store.tally import Conflict
 
 FORK_SECONDS = 5.0
 """How long the other conversations may take to end before a fork."""
@@ -198,10 +199,14 @@ class Hosting:
 
     def applied(self, session: Session, applied: Applied) -> None:
         for conflict in applied.conflicts:
-            self._events.emit("conflict", conflict.key, list(conflict.versions))
-            if conflict.fault is not None:
-                self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
+            self.arisen(conflict)
         self.clocks.skewed(applied.skewed)
+
+    def arisen(self, conflict: Conflict) -> None:
+        """A key has come into conflict, by what a peer has sent or by an own write."""
+        self._events.emit("conflict", conflict.key, list(conflict.versions))
+        if conflict.fault is not None:
+            self._journal.failed("resolver", f"key {conflict.key!r}: {conflict.fault!r}")
 
     def learned(self, session: Session, members: tuple[Member, ...]) -> None:
         self._membership.learn(self._subject(session), members)

@@ -114,7 +114,7 @@ class Session:
         self._events: deque[Event] = deque()
         self._changed = self._heard = self._roster_changed = False
         self._wanted = KnownSet()
-        self._pings = self._pongs = 0
+        self._pings = self._pongs = self._awaiting = 0
         self._scope = trio.CancelScope()
         self._flushing = trio.CancelScope()
         self._driver = ParkingLot()
@@ -192,11 +192,8 @@ class Session:
         Returns:
             False where the conversation ended before.
         """
-        await self._until(lambda: self.conversation.is_open)
-        self._send_message(Ping())
-        pongs_due = self._pings
-        # A peer announces what it has before it answers.
-        await self._until(lambda: self._pongs >= pongs_due)
+        if not await self._heard_out():
+            return False
         theirs = self.conversation.peer_known.copy()
         await self._until(lambda: self._store.known().issuperset(theirs))
         return self.over is None
@@ -205,17 +202,37 @@ class Session:
         """Wait until each side holds all that the other one held when this was called.
 
         Args:
-            fresh: whether the conversation began after what matters; then it may also have ended
-                because there was nothing more to say.
+            fresh: whether this side dialled for it; then the peer may also have ended it because
+                there was nothing more to say. Where this side left first, that tells nothing: what
+                it was never shown the peer announces behind the greeting (R13).
         """
         ours = self._store.known()
-        await self.caught_up()
+        heard = await self._heard_out()
         theirs = self.conversation.peer_known
-        await self._until(lambda: theirs.issuperset(ours))
-        if self.over is None:
-            return True
-        is_idle = fresh and self.over.code == "idle"
-        return is_idle and theirs.issuperset(ours) and self._store.known().issuperset(theirs)
+        then = theirs.copy()
+        await self._until(lambda: theirs.issuperset(ours) and self._store.known().issuperset(then))
+        if not heard and fresh and self.over is not None:
+            heard = self.over.code == "idle" and self.over.by_peer
+        return heard and theirs.issuperset(ours) and self._store.known().issuperset(then)
+
+    async def _heard_out(self) -> bool:
+        """Wait until the peer has announced all that it held when this was called. Whether it
+        has; False where the conversation ended before."""
+        self._awaiting += 1
+        self.conversation.is_awaited = True
+        try:
+            await self._until(lambda: self.conversation.is_open)
+            if self.over is not None:
+                return False
+            self._send_message(Ping())
+            pongs_due = self._pings
+            # A peer announces what it has before it answers.
+            await self._until(lambda: self._pongs >= pongs_due)
+            return self._pongs >= pongs_due
+        finally:
+            self._awaiting -= 1
+            self.conversation.is_awaited = self._awaiting > 0
+            self._wake()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition on what the conversation knows, or for its end."""

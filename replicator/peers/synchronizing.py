@@ -1,5 +1,7 @@
 """A round with every known peer, now: what `sync` waits for."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 
 import trio
@@ -24,8 +26,8 @@ class Synchronizing:
         """See `Node.synchronize`."""
         outcomes: list[bool] = []
 
-        async def attempt(link: Link | None, session: Session | None) -> None:
-            outcomes.append(await self._with(link, session))
+        async def attempt(with_one: Callable[[], Awaitable[bool]]) -> None:
+            outcomes.append(await with_one())
 
         links = [link for link in self._contacts.links.values() if self._counts(link)]
         dialled = {link.origin for link in links}
@@ -37,9 +39,9 @@ class Synchronizing:
         with trio.move_on_after(inf if timeout is None else timeout):
             async with trio.open_nursery() as nursery:
                 for link in links:
-                    nursery.start_soon(attempt, link, None)
+                    nursery.start_soon(attempt, partial(self._at, link))
                 for session in others:
-                    nursery.start_soon(attempt, None, session)
+                    nursery.start_soon(attempt, partial(self._through, session))
         return len(outcomes) == len(links) + len(others) and all(outcomes)
 
     def _counts(self, link: Link) -> bool:
@@ -52,17 +54,30 @@ class Synchronizing:
     async def with_one(self, link: Link, timeout: float | None) -> bool:
         """A round, both ways, with whom is found at one link."""
         with trio.move_on_after(inf if timeout is None else timeout):
-            return await self._with(link, None)
+            return await self._at(link)
         return False
 
-    async def _with(self, link: Link | None, session: Session | None) -> bool:
-        if link is None:
-            return session is not None and await session.in_step(fresh=False)
+    async def _through(self, session: Session) -> bool:
+        """A round with who has dialled. Who has left meanwhile, as one does that has nothing more
+        to say, is nobody to be asked any more."""
         for _ in range(SYNC_ATTEMPTS):
-            session = self._dialling.session_at(link)
-            is_fresh = session is None
+            if await session.in_step(fresh=False):
+                return True
+            contact = self._contacts.of(session)
+            others = [] if contact is None else [one for one in contact.sessions if not one.over]
+            if not others:
+                return session.over is not None and session.over.code == "idle"
+            session = others[-1]
+        return False
+
+    async def _at(self, link: Link) -> bool:
+        """A round with whom is found at a link."""
+        for _ in range(SYNC_ATTEMPTS):
+            session, is_fresh = self._dialling.session_at(link), False
             if session is None:
+                is_under_way = link.is_attempting
                 session = await self._dialling.dial_now(link)
+                is_fresh = session is not None and session.dialled and not is_under_way
             if session is None:  # where the two talk already, that conversation stays
                 session, is_fresh = self._dialling.session_at(link), False
             if session is None and not link.is_put_off:

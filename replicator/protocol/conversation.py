@@ -50,7 +50,6 @@ class Conversation:
         me: this node.
         pulls: shared by all conversations of this node.
         settings: its timeouts and limits.
-        dialled: whether this side opened the connection.
         address: the peer's, where this side has dialled it; else empty.
         explicit: whether a person told this side that address (R15).
         now: seconds of a monotonic clock, as everywhere here.
@@ -58,6 +57,7 @@ class Conversation:
     Attributes:
         peer: the peer's `Hello`, None before it came.
         counters: what was done so far.
+        is_awaited: whether somebody waits for what the peer says: not left yet, then.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Conversation:
         self.conversation_id = conversation_id
         self.peer: messages.Hello | None = None
         self.counters = Counters()
+        self.is_awaited = False
         self._known = me.known
         self._me = me
         self._closings = Closings(me.closed, self._emit)
@@ -295,9 +296,7 @@ class Conversation:
 
     def _refresh(self, now: float, announcing: bool = True) -> None:
         """Announce what is new here, then ask for what is lacking."""
-        if not self.is_open:
-            return
-        if not (announcing or self._pull.is_idle or self._securing.is_asked):
+        if not self.is_open or not (announcing or self._pull.is_idle or self._securing.is_asked):
             return
         known = self._known()
         if announcing:
@@ -337,7 +336,8 @@ class Conversation:
                 idle = self._pull.is_idle and self._serve.is_idle
                 asks = self._pull.compares and idle and not self._lacking
                 idle = idle and self._watch.is_idle
-                waiting = self._lacking or self._gossip.is_waiting or self._securing.is_waiting
+                waiting = self._lacking or self.is_awaited
+                waiting = waiting or self._gossip.is_waiting or self._securing.is_waiting
                 return [
                     (timing.silent_at(self.wants_input), self._on_silence),
                     (self._pull.stalled_at, self._on_silence),

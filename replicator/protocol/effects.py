@@ -221,7 +221,7 @@ class Close:
         code: why, for programs: the peer's or our `Bye` code, or "failed" (our store failed),
             "silent" (the peer said nothing for too long), "lost" (the stream ended).
         reason: why, for people. Holds the peer's own words: not safe for a terminal as it is.
-        by_peer: whether the peer said so.
+        by_peer: whether the peer said so, of its own accord.
     """
 
     code: CloseCode

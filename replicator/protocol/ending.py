@@ -68,7 +68,7 @@ class Ending:
             cast(CloseCode, message.code),
             message.reason,
             tell=message.code == "idle" and not is_answer,
-            by_peer=True,
+            by_peer=not is_answer,
             fork=Fork(was_forgotten=True) if message.code == "forgotten" else None,
         )
 

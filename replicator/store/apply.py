@@ -23,11 +23,11 @@ from replicator.store.comparing import index_rows
 from replicator.store.keyspace import INDEX
 from replicator.store.knowledge import SWALLOWED_ROWS_MAX
 from replicator.store.pace import Pace
-from replicator.store.plan import Conflict, Knows, Plan, forked
+from replicator.store.plan import Knows, Plan, forked
 from replicator.store.received import checked
 from replicator.store.resolving import Settler
 from replicator.store.state import State
-from replicator.store.tally import Tally
+from replicator.store.tally import Conflict
 
 WRITTEN_FACTOR = 2
 """Bytes that reach the memtable per byte of a chunk, roughly: log and index beside the data."""
@@ -60,8 +60,6 @@ class Applier:
 
     Attributes:
         applied: records changed so far.
-        conflicts: conflicts that arose so far.
-        tally: who won them, and why.
     """
 
     def __init__(self, state: State, settler: Settler, pace: Pace) -> None:
@@ -70,8 +68,6 @@ class Applier:
         self._knows = Knows(state)
         self._pace = pace
         self.applied = 0
-        self.conflicts = 0
-        self.tally = Tally()
 
     def apply(self, chunk: Chunk, remote_known: KnownSet) -> Applied:
         """See `Store.apply`."""
@@ -210,9 +206,8 @@ class Applier:
             with state.level.lock:
                 state.dirty = None
         self._remove_stale(stale)
-        self.conflicts += len(plan.conflicts)
         for conflict in plan.conflicts:
-            self.tally.note(conflict.reason, conflict.versions[0].dot.origin)
+            state.tally.note(conflict.reason, conflict.versions[0].dot.origin)
         return Applied(plan.records, plan.changed, tuple(plan.conflicts), tuple(plan.skewed))
 
     def _remove_stale(self, stale: list[bytes]) -> None:

@@ -20,6 +20,7 @@ from replicator.store.expiry import expiry_of, has_expired, without_expired
 from replicator.store.keyspace import INDEX
 from replicator.store.local import LocalWrites, check_key, check_value
 from replicator.store.state import winner_first
+from replicator.store.tally import Conflict, conflict_of
 
 
 class CarefulWrites(LocalWrites):
@@ -75,9 +76,17 @@ class CarefulWrites(LocalWrites):
                 self.absent.add(key)
                 self.install(batch, key, old, new, resolution)
             dot = Dot(self.origin, self.seq)
+        self._arisen(conflict_of(key, new.versions, resolution))
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return dot
+
+    def _arisen(self, conflict: Conflict | None) -> None:
+        """A write has left versions beside its own that it had not seen."""
+        if conflict is not None:
+            self.tally.note(conflict.reason, conflict.versions[0].dot.origin)
+            if self.on_conflict is not None:
+                self.on_conflict(conflict)
 
     def update(
         self,

@@ -58,6 +58,19 @@ def due_ms(record: Record, visible: int) -> int | None:
     return min(expiries, default=None)
 
 
+def shown_until_ms(record: Record, visible: int) -> int | None:
+    """When what a key shows expires, wall clock in milliseconds; None for never. What is merged
+    goes with the last of its parts.
+
+    Args:
+        visible: see `due_ms`.
+    """
+    if visible != rows.MERGED:
+        return expiry_of(record.versions[visible])
+    expiries = [expiry_of(version) for version in record.versions if not version.is_delete]
+    return None if None in expiries else max(filter(None, expiries), default=None)
+
+
 def expiry_row_of(key: bytes, record: Record, visible: int, is_shown: bool) -> bytes | None:
     """The key of the expiry row that a user's key needs, as far as its rows tell; None for none.
 

@@ -14,7 +14,8 @@ round does (R9), where
   directory was restored, or the token is of a node that knows more. What the reader holds of it may
   never come here.
 
-Neither expiry (R17) nor a change of the resolver is a write: the feed tells of neither.
+Neither expiry (R17) nor a change of the resolver is a write: the feed tells of neither. When a
+value expires is told with it, so that a reader's copy can let it go by itself.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -29,6 +30,7 @@ from replicator.core.dots import Dot
 from replicator.core.feeding import Position, behind, can_go_on
 from replicator.core.known import KnownSet
 from replicator.core.token import write_token
+from replicator.store.expiry import shown_until_ms
 from replicator.store.keyspace import INDEX, RESERVED, after, log_key, number_seq
 from replicator.store.state import State
 
@@ -46,6 +48,8 @@ class Change:
         key, value: the key and what it shows now, None for nothing: delete it in a copy.
         dot: which write a "change" is about.
         is_local: whether it was written at this node, under its present origin.
+        expiry_ms: when that value expires, wall clock in milliseconds since the epoch: nobody
+            writes then, so nothing is told. None for never.
     """
 
     kind: ChangeKind
@@ -53,6 +57,7 @@ class Change:
     value: bytes | None = None
     dot: Dot | None = None
     is_local: bool = False
+    expiry_ms: int | None = None
     _position: Position = field(default_factory=Position, repr=False, compare=False)
     _walked: KnownSet = field(default_factory=KnownSet, repr=False, compare=False)
 
@@ -176,6 +181,7 @@ class Feed:
                     value,
                     Dot(origin, seq),
                     origin == self._state.origin,
+                    None if value is None else self._expiry_ms(snapshot, key),
                     self.position,
                     walked,
                 )
@@ -195,6 +201,15 @@ class Feed:
                 for row_key, key in log:
                     yield number_seq(row_key)[1], key
 
+    def _expiry_ms(self, snapshot: Snapshot, key: bytes) -> int | None:
+        """When the value that a key shows expires."""
+        if not self._state.due.was_any:
+            return None
+        row = snapshot.get(INDEX + key)
+        if row is None or row[0] == rows.SINGLE:
+            return None
+        return shown_until_ms(*rows.unpack(row, key, self._state.origins.by_number))
+
     # All keys
 
     def _list(self, snapshot: Snapshot) -> list[Change] | None:
@@ -210,7 +225,10 @@ class Feed:
             self.position = replace(start, after=key)
             if value is not None:
                 size += len(key) + len(value)
-                items.append(Change("key", key, value, _position=self.position))
+                expiry_ms = self._expiry_ms(snapshot, key)
+                items.append(
+                    Change("key", key, value, expiry_ms=expiry_ms, _position=self.position)
+                )
         self.position = start.completed()
         return [*items, Change("complete", _position=self.position)]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from replicator.core import rows
 from replicator.store.conflicts import Standing, standing_of
+from replicator.store.expiry import shown_until_ms
 from replicator.store.keyspace import INDEX, after
 from replicator.store.state import State
 
@@ -17,11 +18,14 @@ class Listed:
         standing: its live versions, values loaded.
         value: what it shows; None for nothing.
         context: per origin, up to which seq its writes of this key are live or superseded.
+        expiry_ms: when the value expires, wall clock in milliseconds since the epoch; None for
+            never.
     """
 
     standing: Standing
     value: bytes | None
     context: Mapping[int, int]
+    expiry_ms: int | None
 
 
 def listed(store: State, start: bytes, stop: bytes | None) -> Iterator[Listed]:
@@ -48,4 +52,6 @@ def listed(store: State, start: bytes, stop: bytes | None) -> Iterator[Listed]:
             record, visible = rows.unpack(row, key, store.origins.by_number)
             record = store.load(record, snapshot.get)
             standing = standing_of(key, record, visible)
-            yield Listed(standing, snapshot.get(key), record.context)
+            value = snapshot.get(key)
+            expiry_ms = None if value is None else shown_until_ms(record, visible)
+            yield Listed(standing, value, record.context, expiry_ms)

@@ -6,7 +6,6 @@ hand. Everything else goes through `replicator.core.merge`.
 
 from bisect import bisect_right
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
 from zlib import crc32
 
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
@@ -17,7 +16,6 @@ from replicator.core.dots import SEQ_MAX, Dot
 from replicator.core.known import KnownSet
 from replicator.core.merge import merge, raise_context
 from replicator.core.record import ABSENT, Record, Version, merge_contexts
-from replicator.core.resolve import Reason
 from replicator.errors import ForkedContentsError, ForkError, ProtocolError
 from replicator.store.expiry import expiry_of
 from replicator.store.keyspace import (
@@ -33,28 +31,12 @@ from replicator.store.learning import Learning, LearntOrigin
 from replicator.store.received import bad_key, decoded
 from replicator.store.resolving import Settler
 from replicator.store.state import State
+from replicator.store.tally import Conflict, conflict_of
 
 _SINGLE = rows.SINGLE
 _SINGLE_SIZE = rows.SINGLE_ROW.size
 _unpack_single = rows.SINGLE_ROW.unpack
 _pack_single = rows.SINGLE_ROW.pack
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A key that came into conflict.
-
-    Attributes:
-        key: the user's key.
-        versions: its live versions, the winner first.
-        fault: what the resolver did wrong, where the default order decided instead.
-        reason: why the key shows what it shows.
-    """
-
-    key: bytes
-    versions: tuple[Version, ...]
-    fault: Exception | None
-    reason: Reason
 
 
 class Knows:
@@ -284,10 +266,9 @@ class Plan:
         resolution = self._settler.resolve(merged.versions)
         self._own_went |= state.install(self._batch, key, local, merged, resolution)
         self._note_expiry(key, resolution.visible)
-        if resolution.reason is not None and _dots(merged) != ours:
-            shown = resolution.visible
-            order = sorted(merged.versions, key=lambda one: (one is not shown, one.dot))
-            self.conflicts.append(Conflict(key, tuple(order), resolution.fault, resolution.reason))
+        if _dots(merged) != ours:
+            conflict = conflict_of(key, merged.versions, resolution)
+            self.conflicts += [conflict] if conflict else []
 
     def _note_expiry(self, key: bytes, shown: Version) -> None:
         expiry_ms = expiry_of(shown)

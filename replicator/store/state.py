@@ -46,6 +46,7 @@ from replicator.store.keyspace import (
 )
 from replicator.store.level import Level
 from replicator.store.origins import Origins
+from replicator.store.tally import Conflict, Tally
 
 logger = logging.getLogger("replicator")
 
@@ -81,6 +82,8 @@ class State:
         closed: why nothing is accepted any more, or None.
         armed: whether somebody is to be told of the next commit.
         on_change: how the node is told, where it `is_node_armed`.
+        on_conflict: told of conflicts that own writes bring about, in the writing thread.
+        tally: who won the conflicts that arose, and why.
         due: whether expiry rows ask for a look.
         is_littered: whether a delete, or a record that is not of the short kind, was written since
             collecting last began to look (R8); before it ever has, there may be any.
@@ -117,6 +120,8 @@ class State:
         self.closed: str | None = None
         self.armed = self.is_node_armed = False
         self.on_change: Callable[[], None] | None = None
+        self.on_conflict: Callable[[Conflict], object] | None = None
+        self.tally = Tally()
         self._bells: dict[Callable[[], object], None] = {}
         self._bells_lock = threading.Lock()
 

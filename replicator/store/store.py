@@ -147,7 +147,7 @@ class Store(Conflicts):
 
     def conflict_counts(self) -> ConflictCounts:
         """Who won the conflicts that arose since opening, and why."""
-        return self._applier.tally.counts()
+        return self.tally.counts()
 
     def known(self) -> KnownSet:
         """The known set, own seqs included, as of now."""
@@ -166,7 +166,7 @@ class Store(Conflicts):
         return StoreCounters(
             writes=self.writes,
             applied=applier.applied,
-            conflicts=applier.conflicts,
+            conflicts=self.tally.total,
             resolver_faults=settler.faults,
             commit_failures=self.level.commit_failures,
             skewed=self.clock.skewed,

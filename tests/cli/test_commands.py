@@ -246,6 +246,7 @@ def test_every_reply_can_be_read(replica: Replica, protocol: int) -> None:
     arguments = {
         b"REPL.BATCH": [b"PUT", b"k", b"v"],
         b"REPL.LOAD": [b"k", b"v"],
+        b"REPL.LOADPXAT": [b"k", b"v", b"1000"],
         b"REPL.RECORDS": [b"0"],
         b"REPL.RESOLVE": [b"k", b"VALUE", b"v"],
         b"REPL.SYNC": [b"100"],

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicator.config import KEY_BYTES_MAX, PAGE_ITEMS_MAX, VALUE_BYTES_MAX
+from replicator.core.record import Version
 from replicator.errors import ReservedKeyError, UsageError
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.exchange import LINE_BYTES_MAX, parse
@@ -108,6 +110,69 @@ def test_versions_for_people_and_tools(tmp_path: Path) -> None:
     assert exported(*target) == exported(*a)
 
 
+def test_expiries_come_along(tmp_path: Path) -> None:
+    """What was to be gone tomorrow does not stay for good because it was moved."""
+    far = time.time_ns() // 1_000_000 + 3_600_000
+    db = plyvel.DB(str(tmp_path / "a"), create_if_missing=True)
+    with replicate(db, port=None, join_timeout=0) as replica:
+        replica.put(b"stays", b"v")
+        replica.put(b"goes", b"v", ttl=3600)
+        replica.put(b"gone", b"v", ttl=0.001)
+        replica.put(b"empty", b"", ttl=7200)
+    where = ["--data", str(tmp_path / "a")]
+    plain = exported(*where)
+    assert [line["key"] for line in plain] == ["empty", "goes", "stays"]
+    empty, goes, stays = plain
+    assert set(stays) == {"key", "value"} and empty["value"] == ""
+    assert far <= goes["expiry_ms"] < far + 60_000 < empty["expiry_ms"]
+    for name, more in (("plain", []), ("versions", ["--versions"])):
+        target = ["--data", str(tmp_path / name)]
+        content = replicator("export", *where, *more).stdout.encode()
+        done = replicator("import", "-", *target, stdin=content)
+        assert done.stdout.startswith("3 records written, "), done.output
+        assert exported(*target) == plain
+        again = replicator("import", "-", *target, stdin=content)
+        assert again.stdout.startswith("0 records written, "), again.output
+        assert exported(*target) == plain
+
+
+def test_another_expiry_is_a_write_and_one_that_is_over_is_none(tmp_path: Path) -> None:
+    where = filled(tmp_path / "a", {b"k": b"v", b"l": b"v"})
+    far = time.time_ns() // 1_000_000 + 3_600_000
+    content = (
+        f'{{"key": "k", "value": "v", "expiry_ms": {far}}}\n'
+        '{"key": "l", "value": "of then", "expiry_ms": 1000}\n'
+        '{"key": "m", "value": "v", "expiry_ms": null}\n'
+        '{"key": "n", "value": null, "expiry_ms": 5}\n'
+    ).encode()
+    done = replicator("import", "-", *where, stdin=content)
+    assert done.stdout.startswith("2 records written, 1 unchanged, 1 had expired ("), done.output
+    assert exported(*where) == [
+        {"key": "k", "value": "v", "expiry_ms": far},
+        {"key": "l", "value": "v"},
+        {"key": "m", "value": "v"},
+    ]
+    *_, told = lines(replicator("import", "-", "--json", *where, stdin=content).stdout)
+    assert (told["written"], told["unchanged"], told["expired"]) == (0, 3, 1)
+
+
+def test_merged_values_expire_with_the_last_of_their_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(a: Version, b: Version) -> bytes:
+        return b"+".join(sorted({a.value or b"", b.value or b""}))
+
+    db = plyvel.DB(str(tmp_path / "a"), create_if_missing=True)
+    with replicate(db, port=None, join_timeout=0, resolver=both) as replica:
+        for key, ttls in ((b"k", (100, 200)), (b"l", (100, None))):
+            for value, ttl in zip((b"1", b"2"), ttls, strict=True):
+                replica.put(key, value, seen=[], **({} if ttl is None else {"ttl": ttl}))
+        k, lasting = replica.records()
+        assert (k.value, lasting.value) == (b"1+2", b"1+2")
+        assert k.expiry_ms == max(v.expiry_ms or 0 for v in k.standing.versions)
+        assert lasting.expiry_ms is None
+
+
 def test_deleted_keys_are_told_with_versions(tmp_path: Path) -> None:
     db = plyvel.DB(str(tmp_path / "a"), create_if_missing=True)
     with replicate(db, port=None, join_timeout=0) as replica:
@@ -153,7 +218,7 @@ def test_an_export_is_of_one_moment(tmp_path: Path) -> None:
         replicator("put", "9", "later", "--data", str(data))
         while page := client.call(b"REPL.MORE"):
             found += page
-        assert found == [[b"%05d" % number, b"then"] for number in range(count)]
+        assert found == [[b"%05d" % number, b"then", None] for number in range(count)]
         with pytest.raises(Exception, match="nothing was begun"):
             client.call(b"REPL.MORE")
         client.close()
@@ -186,6 +251,10 @@ BAD = (
     (b'{"key": "k", "value": {"base64": "%%%%"}}', "the value does not decode"),
     (b'{"key": "k", "value": {"base64": "abc"}}', "the value does not decode"),
     (b'{"key": "k", "value": {"base64": 7}}', "the value does not decode"),
+    (b'{"key": "k", "value": "v", "expiry_ms": "1"}', "is no number of milliseconds"),
+    (b'{"key": "k", "value": "v", "expiry_ms": -1}', "is no number of milliseconds"),
+    (b'{"key": "k", "value": "v", "expiry_ms": true}', "is no number of milliseconds"),
+    (b'{"key": "k", "value": "v", "expiry_ms": 9223372036854775808}', "is no number of mill"),
     (b'{"key": "\\ud800", "value": "v"}', "the key does not decode"),
 )
 
@@ -227,4 +296,5 @@ def test_the_line_is_named_and_what_came_before_is_there(tmp_path: Path) -> None
 @given(st.binary(max_size=30), st.one_of(st.none(), st.binary(max_size=30)))
 def test_any_record_is_read_back(key: bytes, value: bytes | None) -> None:
     key = key.lstrip(b"\xff")
-    assert parse(json.dumps(jsonable({"key": key, "value": value})).encode()) == (key, value)
+    line = json.dumps(jsonable({"key": key, "value": value})).encode()
+    assert parse(line) == (key, value, None)

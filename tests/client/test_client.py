@@ -266,6 +266,7 @@ def test_sums_of_many_threads_are_exact(client: replicator.Client) -> None:
     def work() -> None:
         for _ in range(25):
             client.incr(key)
+            client.update(key + b"+", lambda found: b"%d" % (number_of(found) + 1))
         won.append(client.set_if_absent(key + b"!", b"%d" % threading.get_ident()))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
@@ -273,7 +274,7 @@ def test_sums_of_many_threads_are_exact(client: replicator.Client) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert client.get(key) == b"150"
+    assert client.get(key) == client.get(key + b"+") == b"150"
     assert client.incr(key, -151) == -1
     assert won.count(True) == 1
     for value in (b"x", b"1.5", b" 1", b"9223372036854775807"):
@@ -281,6 +282,10 @@ def test_sums_of_many_threads_are_exact(client: replicator.Client) -> None:
         with pytest.raises(UsageError):
             client.incr(key)
         assert client.get(key) == value
+
+
+def number_of(versions: list[Version]) -> int:
+    return int(versions[0].value or 0) if versions else 0
 
 
 def test_any_command(client: replicator.Client) -> None:

@@ -16,6 +16,7 @@ from replicator.core.resolve import default_resolver
 from replicator.errors import CommitError, ConfigError, ForkedContentsError, UsageError
 from replicator.events import Events
 from replicator.node import Node
+from replicator.peers.session import Session
 from replicator.protocol.frames import frame
 from replicator.protocol.messages import Bye, Hello, Ping, Want
 from replicator.status import PeerStatus
@@ -90,6 +91,16 @@ async def test_events_tell_who_connected_and_what_came(tmp_path: Path) -> None:
             (conflict,) = [arguments for name, *arguments in peer.told if name == "conflict"]
             assert conflict[0] == b"key"
             assert {version.value for version in conflict[1]} == {b"other", b"value"}
+
+
+async def test_a_conflict_by_an_own_write_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path / "a") as a:
+        a.store.put(b"key", b"unseen")
+        a.store.put_with(b"key", b"value", seen=())
+        await until(lambda: "conflict" in a.names_told())
+        (told,) = [arguments for name, *arguments in a.told if name == "conflict"]
+        assert (told[0], {version.value for version in told[1]}) == (b"key", {b"unseen", b"value"})
+        assert a.node.status().counters.conflicts == 1
 
 
 async def test_joining_whom_one_talks_to_already(tmp_path: Path) -> None:
@@ -195,6 +206,29 @@ async def test_sync_brings_both_sides_in_step(tmp_path: Path) -> None:
             assert b.db.get(b"key") == b"value"
             assert await a.node.synchronize(10)
         assert await a.node.synchronize(10), "nobody is left to ask"
+
+
+async def test_sync_while_who_has_dialled_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had nothing more to say: as if it had left a moment before."""
+    async with (
+        running(tmp_path / "a") as a,
+        running(tmp_path / "b", a.address, interval_max=3600.0) as b,
+    ):
+        await until(lambda: only_or_none(a) is not None and only(a).connected)
+        in_step, left = Session.in_step, list[bool]()
+
+        async def late(session: Session, *, fresh: bool) -> bool:
+            while session.over is None:
+                await trio.sleep(0.01)
+            left.append(await in_step(session, fresh=fresh))
+            return left[-1]
+
+        monkeypatch.setattr(Session, "in_step", late)
+        assert await a.node.synchronize(10)
+        assert left == [False]
+        assert b.errors() == a.errors() == []
 
 
 async def test_sync_from_a_thread_and_its_time_limit(tmp_path: Path) -> None:

@@ -254,6 +254,18 @@ async def test_in_step_waits_for_both_directions(stores: tuple[Store, Store]) ->
     assert not await a.session.in_step(fresh=False)
 
 
+async def test_in_step_hears_out_what_the_peer_never_showed(stores: tuple[Store, Store]) -> None:
+    """It is announced behind the greeting (R13), when this side has nothing more to say as yet."""
+    for _ in range(5):
+        stores[1].put(b"key", b"value")
+        a, b = ends(stores, replace(SETTINGS, linger=0.0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.session.run)
+            nursery.start_soon(b.session.run)
+            assert await a.session.in_step(fresh=True)
+            assert stores[0].known() == stores[1].known()
+
+
 async def test_wrong_bytes_end_this_conversation_with_a_reason(
     stores: tuple[Store, Store],
 ) -> None:

@@ -598,7 +598,16 @@ def test_the_one_who_dialled_leaves_after_a_while() -> None:
     assert talk.waits(SETTINGS.linger - 1) == []
     assert talk.at_deadline() == [Send(IDLE_BYE)]
     assert talk.now == SETTINGS.linger
-    assert talk.hears(IDLE_BYE) == end("idle", IDLE_BYE.reason, by_peer=True)
+    assert talk.hears(IDLE_BYE) == end("idle", IDLE_BYE.reason)
+
+
+def test_who_waits_for_what_the_peer_says_does_not_leave() -> None:
+    talk = Talk()
+    talk.greeted()
+    talk.conversation.is_awaited = True
+    assert talk.waits(SETTINGS.linger + 1) == []
+    talk.conversation.is_awaited = False
+    assert talk.at_deadline() == [Send(IDLE_BYE)]
 
 
 def test_the_other_answers() -> None:

@@ -14,6 +14,7 @@ from replicator.store import feed as feed_module
 from replicator.store.feed import Change, Feed, chosen
 from replicator.store.store import Store
 
+from .clocks import START_MS, Clocks
 from .places import Place, contents
 from .rounds import FullRound, Round, collect, exchange
 
@@ -30,6 +31,23 @@ def feed_of(store: Store, token: str | None = None, origins: object = None) -> F
 
 def told(store: Store, token: str | None = None, origins: object = None) -> list[Change]:
     return list(drain(feed_of(store, token, origins)))
+
+
+def test_when_a_value_expires_is_told_with_it(store: Store, peer: Store, clocks: Clocks) -> None:
+    store.put(b"before anything expires", b"v")
+    assert [item.expiry_ms for item in told(store)] == [None]
+    store.put_with(b"k", b"v", expiry_ms=START_MS + 5)
+    store.put(b"l", b"v")
+    peer.put(b"l", b"expires and loses")
+    peer.put_with(b"m", b"expires", expiry_ms=START_MS + 9)
+    exchange(store, peer)
+    for token in (None, write_token(Position(KnownSet({7: [1, 2]}), KnownSet({7: [1, 2]})))):
+        found = {item.key: item.expiry_ms for item in told(store, token) if item.key}
+        assert found[b"k"] == START_MS + 5 and found[b"m"] == START_MS + 9
+        assert found[b"l"] is None is found[b"before anything expires"]
+    clocks.set(5, store)
+    (gone,) = [item for item in told(store) if item.key == b"k"]
+    assert (gone.value, gone.expiry_ms) == (None, None)
 
 
 class Mirror:

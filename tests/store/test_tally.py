@@ -1,7 +1,7 @@
 """Who won conflicts, and why."""
 
 from replicator.store.store import Store
-from replicator.store.tally import WINNERS_MAX, Tally
+from replicator.store.tally import WINNERS_MAX, Conflict, Tally
 
 from .rounds import Round, exchange
 
@@ -43,3 +43,24 @@ def test_of_a_store(store: Store, peer: Store) -> None:
     assert counts.by_origin == {f"{peer.origin:016x}": 1}
     exchange(store, peer)
     assert peer.conflict_counts() == counts
+
+
+def test_of_an_own_write(store: Store, peer: Store) -> None:
+    """Which leaves beside it what it has not seen; by one that has seen all there is none."""
+    told: list[Conflict] = []
+    store.on_conflict = told.append
+    store.put(b"k", b"read")
+    read = {version.dot for version in store.versions(b"k")}
+    store.put(b"k", b"written since")
+    store.put_with(b"k", b"ours", seen=read)
+    (one,) = told
+    assert (one.key, one.fault) == (b"k", None)
+    assert [version.value for version in one.versions] == [
+        version.value for version in store.versions(b"k")
+    ]
+    counts = store.conflict_counts()
+    assert sum(counts.by_reason.values()) == store.counters().conflicts == 1
+    assert counts.by_origin == {f"{store.origin:016x}": 1}
+    store.put_with(b"k", b"settled", seen={version.dot for version in store.versions(b"k")})
+    store.put(b"l", b"v")
+    assert len(told) == 1 and store.counters().conflicts == 1

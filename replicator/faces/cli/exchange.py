@@ -1,7 +1,8 @@
 """``export`` and ``import``: a store as JSON Lines, for other programs and other databases.
 
 A line is a JSON object: ``{"key": …, "value": …}``, each a string where the bytes are UTF-8, else
-``{"base64": "…"}``; a value of null says that the key shows nothing. With versions it also has
+``{"base64": "…"}``; a value of null says that the key shows nothing. A value that expires has an
+``expiry_ms``, milliseconds since the epoch. With versions it also has
 ``versions``, winner first, each with ``dot``, ``clock``, ``timestamp``, ``operation``, ``value``
 and ``expiry_ms``, and ``context``, ``{origin: seq}``.
 """
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from replicator.core.rows import EXPIRY_MS_MAX
 from replicator.errors import UsageError
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door
@@ -30,12 +32,16 @@ from replicator.faces.cli.options import (
     store_options,
 )
 from replicator.faces.cli.output import complain, jsonable
+from replicator.faces.cli.progress import Bar
 from replicator.faces.cli.tsv import Record, Records
 from replicator.store.local import check_key, check_value
 from replicator.store.newfile import new_file
 
 LINE_BYTES_MAX = 256 << 20
 """The longest line that is read: a key and eight siblings of the largest value, in base64."""
+
+SHOWN_EVERY = 1000
+"""Keys between two looks of the progress bar."""
 
 
 @click.command()
@@ -58,8 +64,9 @@ def export(
     """Write keys and values as JSON Lines to FILE, which must not be there, or standard output.
 
     All of one moment, whatever is written meanwhile. A line is {"key": …, "value": …}, each a
-    string where the bytes are UTF-8, else {"base64": "…"}. With --versions it also tells which
-    versions a key has, winner first, and its context; the value is null where it shows nothing.
+    string where the bytes are UTF-8, else {"base64": "…"}, and "expiry_ms" where the value expires.
+    With --versions it also tells which versions a key has, winner first, and its context; the value
+    is null where it shows nothing.
 
     \b
         replicator export --data ./a | gzip > a.jsonl.gz
@@ -69,9 +76,16 @@ def export(
     for name, text in ((b"PREFIX", prefix), (b"START", start), (b"STOP", stop)):
         if text is not None:
             arguments += [name, given(text, with_escapes)]
-    with where.open() as door, _output(file) as output:
-        for line in _lines(door, arguments):
+    is_scrolling = str(file) == "-" and sys.stdout.isatty()
+    with (
+        where.open() as door,
+        _output(file) as output,
+        Bar("exporting", is_wanted=not is_scrolling) as show,
+    ):
+        for count, line in enumerate(_lines(door, arguments)):
             output.write(line)
+            if count % SHOWN_EVERY == 0:
+                show(count, f"{count:,} keys")
     return Exit.OK
 
 
@@ -84,10 +98,10 @@ def import_(file: BinaryIO, where: Where, skip_bad: bool, as_json: bool) -> int:
     """Write the records of FILE, JSON Lines as export prints them. "-" is standard input.
 
     The store is made where there is none. A key that shows its value already is not written again;
-    a value of null deletes the key, if it is there. What a line tells of versions and contexts is
-    left aside, expiries too: here each record is a new write, which does not expire. Keys
-    that no line names stay as they are. Each batch is written as a whole or not at all, but not
-    the import; one that was cut short is simply repeated.
+    a value of null deletes the key, if it is there. A value expires when its line says so; one
+    whose time is over is left out. What a line tells of versions and contexts is left aside: here
+    each record is a new write. Keys that no line names stay as they are. Each batch is written as a
+    whole or not at all, but not the import; one that was cut short is simply repeated.
 
     \b
         replicator export --data ./a | replicator import --data ./b -
@@ -112,10 +126,18 @@ def parse(line: bytes) -> Record:
     key = _bytes_of("key", told["key"])
     check_key(key)
     if told["value"] is None:
-        return key, None
+        return Record(key, None)
     value = _bytes_of("value", told["value"])
     check_value(key, value)
-    return key, value
+    return Record(key, value, _expiry_of(told.get("expiry_ms")))
+
+
+def _expiry_of(told: object) -> int | None:
+    if told is None:
+        return None
+    if isinstance(told, bool) or not isinstance(told, int) or not 0 <= told <= EXPIRY_MS_MAX:
+        raise UsageError(f"the expiry_ms {told!r} is no number of milliseconds since the epoch")
+    return told
 
 
 def _bytes_of(name: str, told: object) -> bytes:
@@ -137,8 +159,12 @@ def _lines(door: Door, arguments: list[bytes]) -> Iterator[str]:
         page = door.call(b"REPL.MORE")
 
 
-def _document(key: bytes, value: bytes | None, *more: object) -> dict[str, object]:
+def _document(
+    key: bytes, value: bytes | None, expiry_ms: int | None, *more: object
+) -> dict[str, object]:
     document = {"key": jsonable(key), "value": jsonable(value)}
+    if expiry_ms is not None:
+        document["expiry_ms"] = expiry_ms
     if more:
         document["versions"], document["context"] = (jsonable(part) for part in more)
     return document

@@ -107,11 +107,12 @@ def _ask(
 
 
 def _print(item: list[Any], as_json: bool) -> None:
-    kind, key, value, dot, is_local, text = item
+    kind, key, value, dot, is_local, text, expiry_ms = item
     if as_json:
         document = {"kind": kind, "token": text}
         if kind in (b"change", b"key"):
             document |= {"key": key, "value": value, "dot": dot, "local": bool(is_local)}
+            document |= {} if expiry_ms is None else {"expiry_ms": expiry_ms}
         print_json(document)
     elif kind in (b"change", b"key"):
         click.echo(

@@ -15,7 +15,8 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door
 from replicator.faces.cli.options import Where, escaped_option, json_option, store_options
 from replicator.faces.cli.output import complain, print_json
-from replicator.faces.cli.tsv import Records, parse
+from replicator.faces.cli.progress import Bar
+from replicator.faces.cli.tsv import Record, Records, parse
 
 
 class Loader:
@@ -28,39 +29,49 @@ class Loader:
     Attributes:
         written, unchanged: records written, and records that were there already.
         deleted: keys deleted.
+        expired: records whose time was over; nothing was done about them.
     """
 
     def __init__(self, door: Door, show: Callable[["Loader"], object]) -> None:
         self._door = door
         self._show = show
-        self._batch: dict[bytes, bytes | None] = {}
+        self._batch: dict[bytes, Record] = {}
         self._count = 0
         self._size = 0
         self.written = 0
         self.unchanged = 0
         self.deleted = 0
+        self.expired = 0
 
-    def add(self, key: bytes, value: bytes | None) -> None:
+    def add(self, record: Record) -> None:
         """Write a record, or delete a key."""
-        self._batch[key] = value
+        self._batch[record.key] = record
         self._count += 1
-        self._size += len(key) + len(value or b"")
+        self._size += len(record.key) + len(record.value or b"")
         if self._count >= LOAD_BATCH_RECORDS or self._size >= LOAD_BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         puts: list[bytes] = []
+        expiring: list[bytes] = []
         gone: list[bytes] = []
-        for key, value in self._batch.items():
+        for key, value, expiry_ms in self._batch.values():
             if value is None:
                 gone.append(key)
-            else:
+            elif expiry_ms is None:
                 puts += (key, value)
+            else:
+                expiring += (key, value, b"%d" % expiry_ms)
         written = self._door.call(b"REPL.LOAD", *puts)[b"written"] if puts else 0
+        expired = 0
+        if expiring:
+            told = self._door.call(b"REPL.LOADPXAT", *expiring)
+            written, expired = written + told[b"written"], told[b"expired"]
         deleted = self._door.call(b"DEL", *gone) if gone else 0
         self.written += written
         self.deleted += deleted
-        self.unchanged += self._count - written - deleted
+        self.expired += expired
+        self.unchanged += self._count - written - deleted - expired
         if self._count:
             self._batch, self._count, self._size = {}, 0, 0
             self._show(self)
@@ -105,8 +116,8 @@ def load_records(records: Records, file: BinaryIO, where: Where, as_json: bool) 
     with where.open(create=True) as door, _progress(file, records, as_json) as show:
         loader = Loader(door, show)
         try:
-            for key, value in records:
-                loader.add(key, value)
+            for record in records:
+                loader.add(record)
         except UsageError as error:
             loader.flush()
             raise UsageError(
@@ -124,11 +135,9 @@ def _progress(
     """How far it is: JSON for programs, a bar for people, nothing for a log."""
     if as_json:
         yield _json_reports(records)
-    elif sys.stderr.isatty():
-        with _bar(file, records) as show:
-            yield show
     else:
-        yield lambda loader: None
+        with Bar("loading", _size_of(file)) as show:
+            yield lambda loader: show(records.size_bytes, f"{records.lines:,} lines")
 
 
 def _json_reports(records: Records) -> Callable[[Loader], object]:
@@ -137,15 +146,6 @@ def _json_reports(records: Records) -> Callable[[Loader], object]:
         sys.stdout.flush()
 
     return show
-
-
-@contextmanager
-def _bar(file: BinaryIO, records: Records) -> Iterator[Callable[[Loader], object]]:
-    # Here, not at the top: only a terminal needs it, and it takes long to import.
-    from replicator.faces.cli.progress import bar
-
-    with bar("loading", total=_size_of(file)) as advance:
-        yield lambda loader: advance(records.size_bytes, f"{records.lines:,} lines")
 
 
 def _size_of(file: BinaryIO) -> int | None:
@@ -165,6 +165,7 @@ def _counts(records: Records, loader: Loader) -> dict[str, int]:
         "written": loader.written,
         "unchanged": loader.unchanged,
         "deleted": loader.deleted,
+        "expired": loader.expired,
         "skipped": records.skipped,
     }
 
@@ -173,10 +174,12 @@ def _conclude(records: Records, loader: Loader, seconds: float, as_json: bool) -
     if as_json:
         print_json({"done": True, **_counts(records, loader), "seconds": round(seconds, 3)})
         return
-    rate = (loader.written + loader.unchanged + loader.deleted) / max(seconds, 1e-6)
+    done = loader.written + loader.unchanged + loader.deleted + loader.expired
+    rate = done / max(seconds, 1e-6)
     skipped = f", {records.skipped:,} bad lines skipped" if records.skipped else ""
     deleted = f", {loader.deleted:,} deleted" if loader.deleted else ""
+    expired = f", {loader.expired:,} had expired" if loader.expired else ""
     click.echo(
-        f"{loader.written:,} records written, {loader.unchanged:,} unchanged{deleted}{skipped} "
-        f"({seconds:.1f} s, {rate:,.0f} records/s)"
+        f"{loader.written:,} records written, {loader.unchanged:,} unchanged"
+        f"{deleted}{expired}{skipped} ({seconds:.1f} s, {rate:,.0f} records/s)"
     )

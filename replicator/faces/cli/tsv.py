@@ -1,7 +1,7 @@
 """Records out of a file of lines: KEY, a tab, VALUE; or as any other format has them."""
 
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.errors import UsageError
@@ -11,8 +11,18 @@ from replicator.store.local import check_key, check_value
 LINE_BYTES_MAX = 4 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 2
 """The longest line that can be a record: each byte of it an escape."""
 
-Record = tuple[bytes, bytes | None]
-"""A key and its value; None where it is to be deleted."""
+
+class Record(NamedTuple):
+    """What a line writes.
+
+    Attributes:
+        key, value: a key and its value; None where it is to be deleted.
+        expiry_ms: wall clock at which it expires, milliseconds since the epoch; None for never.
+    """
+
+    key: bytes
+    value: bytes | None
+    expiry_ms: int | None = None
 
 
 class Records:
@@ -74,7 +84,7 @@ class Records:
             self.size_bytes += len(line)
 
 
-def parse(line: bytes, with_escapes: bool = False) -> tuple[bytes, bytes]:
+def parse(line: bytes, with_escapes: bool = False) -> Record:
     """The record that a line writes.
 
     Args:
@@ -92,4 +102,4 @@ def parse(line: bytes, with_escapes: bool = False) -> tuple[bytes, bytes]:
         key, value = (unescaped(part.decode(errors="surrogateescape")) for part in (key, value))
     check_key(key)
     check_value(key, value)
-    return key, value
+    return Record(key, value)

@@ -34,6 +34,8 @@ class Change:
         dot: which write a "change" is about.
         is_local: whether it was written at the daemon's node.
         token: where to go on once this item is dealt with.
+        expiry_ms: when the value expires, wall clock in milliseconds since the epoch; None for
+            never. Nothing is told then.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Change:
     dot: Dot | None
     is_local: bool
     token: str
+    expiry_ms: int | None = None
 
     @property
     def is_delete(self) -> bool:
@@ -82,7 +85,7 @@ def without_expired(key: bytes, reply: list[dict[bytes, Any]]) -> list[Version]:
 
 def change_of(item: list[Any]) -> Change:
     """One item of a feed."""
-    kind, key, value, dot, is_local, token = item
+    kind, key, value, dot, is_local, token, expiry_ms = item
     return Change(
         text_of(kind),
         key,
@@ -90,6 +93,7 @@ def change_of(item: list[Any]) -> Change:
         None if dot is None else parse_dot(text_of(dot)),
         bool(is_local),
         text_of(token),
+        expiry_ms,
     )
 
 

@@ -220,6 +220,7 @@ timeout = 0
         ("[http]\nlisten = 'x'", "line 2: http.listen: 'x' is no address: the port is missing"),
         ("[resp]\nsocket_mode = '0666x'", "line 2: resp.socket_mode: '0666x': write a mode as"),
         ("[resp]\nsocket = ''", "line 2: resp.socket: '': write the path of the socket"),
+        (f"[resp]\nsocket = '{'x' * 102}'", "line 2: resp.socket: '/base/xxx"),
         ("[resp]\nsocket_group = ''", "line 2: resp.socket_group: '': write the name of a group"),
         ("[resp]\nclients_max = 0", "line 2: resp.clients_max: 0: write a whole number from 1 to"),
         ("[resp]\nkey = 'k'", "line 2: resp.key: needs certificate beside it: name both"),
