@@ -46,6 +46,12 @@ class Glob:
         match = self.expression.match
         return [key for key in keys if match(key)]
 
+    def is_matched(self, text: bytes) -> bool:
+        """Whether a text matches."""
+        if not text.startswith(self.prefix) or (self.stop is not None and text >= self.stop):
+            return False
+        return self.expression is None or self.expression.match(text) is not None
+
 
 EVERYTHING: Final = Glob(b"", None, None)
 
