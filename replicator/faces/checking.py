@@ -1,6 +1,6 @@
-"""The commands of the socket that look at everything: REPL.VERIFY and REPL.RECORDS.
+"""The commands of the socket that look at everything: REPL.DIGEST, REPL.VERIFY and REPL.RECORDS.
 
-Both go on with REPL.MORE, each reply being of bounded size and within bounded time.
+They go on with REPL.MORE, each reply being of bounded size and within bounded time.
 """
 
 from collections.abc import Generator
@@ -11,11 +11,33 @@ from replicator.faces.handle import Replica
 from replicator.faces.resp import Reply
 from replicator.faces.stepwise import CommandError, Session, Sized, pages
 from replicator.faces.verification import Verification
+from replicator.faces.words import flag, options
 from replicator.store.summaries import Summary
 from replicator.store.verify.faults import Fault
 
 QUIET_STEPS_MAX = 200
 """Steps without a fault in one reply: of a thousand rows each."""
+
+
+def digest(replica: Replica, session: Session, arguments: list[bytes]) -> Reply:
+    """REPL.DIGEST: hex; with STEPS {keys, is_done, digest}, the digest in the last reply."""
+    if not flag(options(arguments, (b"STEPS",)), b"STEPS"):
+        return replica.digest()
+    steps = _digest(replica)
+    return session.begin(steps, steps)
+
+
+def _digest(replica: Replica) -> Generator[Reply]:
+    summaries = replica.summaries()
+    keys = 0
+    try:
+        steps = summaries.digest_steps(replica._engine.store.wall_ms())
+        while isinstance(step := replica._next(steps), int):
+            keys = step
+            yield {"keys": keys, "is_done": False, "digest": None}
+        yield {"keys": keys, "is_done": True, "digest": step}
+    finally:
+        replica._release(summaries)
 
 
 def verify(replica: Replica, session: Session, _arguments: list[bytes]) -> Reply:

@@ -27,7 +27,8 @@ VALUE v | DELETE [SEEN dot …]          value, or by a delete; supersedes all, 
 REPL.REEVALUATE [timeout-ms]           let all conflicts show what the resolver makes of them now:
                                        {complete, deferred, keys, changed}
 REPL.CONFLICTS [AFTER k] [COUNT n]     the next key to pass as AFTER, or null; [key, versions] …
-REPL.DIGEST                            hex, equal on nodes that hold the same (R16)
+REPL.DIGEST [STEPS 1]                  hex, equal on nodes that hold the same (R16); with STEPS
+                                       {keys, is_done, digest}, REPL.MORE until it is done
 REPL.SYNC [timeout-ms]                 a round with every known peer, now: whether that succeeded
 REPL.MEMBERS                           every node of the cluster, as maps
 REPL.JOIN host:port [timeout-ms]       merge with the cluster of the node there (R15)
@@ -67,15 +68,22 @@ from replicator.faces.promises import (
     token,
     wait_for,
 )
+from replicator.faces.redis.clientcommands import CLIENTS
 from replicator.faces.redis.connection import CONNECTION
 from replicator.faces.redis.counting import COUNTING
 from replicator.faces.redis.expiries import EXPIRIES
 from replicator.faces.redis.flushing import FLUSHING
+from replicator.faces.redis.information import INFORMATION
+from replicator.faces.redis.introspection import INTROSPECTION
 from replicator.faces.redis.keys import KEYS
+from replicator.faces.redis.parameters import PARAMETER_COMMANDS
+from replicator.faces.redis.pubsub import PUBSUB
 from replicator.faces.redis.scanning import SCANNING
+from replicator.faces.redis.serving import SERVING
 from replicator.faces.redis.several import SEVERAL
 from replicator.faces.redis.strings import STRINGS
 from replicator.faces.redis.table import OK, Command, Table, waiting
+from replicator.faces.redis.transactions import TRANSACTIONS
 from replicator.faces.resp import Reply
 from replicator.faces.scanning import bounded, successor
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
@@ -167,10 +175,6 @@ def _conflicts(replica: Replica, _session: Session, arguments: list[bytes]) -> R
     return [page[-1].key if more else None, [[found.key, _shown(found, *told)] for found in page]]
 
 
-def _digest(replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply:
-    return replica.digest()
-
-
 def _sync(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     return replica.sync(timeout=_number(arguments[0]) / 1000 if arguments else None)
 
@@ -241,7 +245,7 @@ OWN: Final[Table] = {
     b"REPL.RESOLVE": waiting(_resolve, 3, needs=Role.ADMIN),
     b"REPL.REEVALUATE": waiting(_reevaluate, 1, 2, needs=Role.ADMIN),
     b"REPL.CONFLICTS": waiting(_conflicts, 1),
-    b"REPL.DIGEST": waiting(_digest, 1, 1),
+    b"REPL.DIGEST": waiting(checking.digest, 1, 3),
     b"REPL.SYNC": waiting(_sync, 1, 2, needs=Role.APPLICATION),
     b"REPL.MEMBERS": waiting(_members, 1, 1),
     b"REPL.JOIN": waiting(_join, 2, 3, needs=Role.ADMIN),
@@ -256,6 +260,11 @@ OWN: Final[Table] = {
 
 COMMANDS: Final[Table] = {
     **CONNECTION,
+    **CLIENTS,
+    **INTROSPECTION,
+    **INFORMATION,
+    **PARAMETER_COMMANDS,
+    **SERVING,
     **STRINGS,
     **COUNTING,
     **SEVERAL,
@@ -263,6 +272,8 @@ COMMANDS: Final[Table] = {
     **EXPIRIES,
     **SCANNING,
     **FLUSHING,
+    **TRANSACTIONS,
+    **PUBSUB,
     **OWN,
 }
 """All commands, by their names in capitals."""

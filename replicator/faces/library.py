@@ -108,6 +108,7 @@ def visit(
     *,
     resolver: Resolver | None = None,
     resolver_mode: ResolverMode = "concurrent",
+    adoption_progress: AdoptionProgress | None = None,
     **keywords: Unpack[Keywords],
 ) -> Replica:
     """Wrap a LevelDB that belongs to another program, for a moment and without peers.
@@ -116,6 +117,7 @@ def visit(
     stays as it is.
 
     Args:
+        adoption_progress: told the number of existing keys adopted, now and then.
         keywords: as for `replicate`; where to listen and whom to dial is left out of account.
 
     Raises:
@@ -123,7 +125,7 @@ def visit(
     """
     alone: Keywords = {"port": None, "peers": (), "discovery": (), "dial_members": False}
     settings = make_settings(**keywords | alone)
-    store = _open_store(db, settings, resolver, resolver_mode, None, visiting=True)
+    store = _open_store(db, settings, resolver, resolver_mode, adoption_progress, visiting=True)
     return _run(db, store, settings)
 
 

@@ -48,8 +48,7 @@ class JsonFormatter(logging.Formatter):
         }
         if trace := _trace(self, record):
             entry["trace"] = trace
-        # The one control character that is ASCII and that JSON lets pass.
-        return json.dumps(entry).replace("\x7f", "\\u007f")
+        return json.dumps(entry)
 
 
 def log_to_stderr(level: str, form: str = "text") -> None:

@@ -63,23 +63,25 @@ class Reloading:
         """Reload whenever a signal comes, until cancelled."""
         async for _ in hangups:
             notifier.reloading()
-            await self.reload()
-            notifier.tell(READY)
+            is_done = await self.reload()
+            trouble = "" if is_done else "the last reload was refused, the log says why"
+            notifier.tell(READY, f"STATUS={trouble}")
 
-    async def reload(self) -> None:
-        """Take what has changed; never raises."""
+    async def reload(self) -> bool:
+        """Take what has changed; whether it was. Never raises."""
         try:
             config, keys = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
         except ReplicatorError as error:
             logger.error(
                 "nothing was reloaded, all stays as it was: %s", "; ".join(str(error).split("\n"))
             )
-            return
+            return False
         self._doors.use(keys)
         told = [*self._take_peers(config), *self._take_level(config)]
         logger.info("reloaded: %s", "; ".join([*told, "passwords and certificates read again"]))
         if waiting := self._waiting(config):
             logger.warning("changed, but not in force before a restart: %s", ", ".join(waiting))
+        return True
 
     def _read(self) -> tuple[Config, Keys]:
         """What is new, checked: nothing fails after this."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from replicator.errors import ProtocolError
+from replicator.faces.logs import printable
 from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_INLINE_BYTES_MAX,
@@ -33,6 +34,9 @@ ARGUMENT_OVERHEAD_BYTES = 48
 
 _HEADER_BYTES_MAX = 32
 _SIZES = {b"%d" % size: size for size in range(4096)}
+_LINES = {b"*%d" % count: 1 + 2 * count for count in range(1, 65)}
+_header_of = {size: b"$%d" % size for size in range(4096)}.get
+_FAST_BYTES_MAX = 1 << 18
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
@@ -51,9 +55,28 @@ class Failure:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A message that no request asked for, of a type of its own in RESP3, else an array."""
+
+    items: "Sequence[Reply]"
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Replies one after the other, where a request has more than one."""
+
+    replies: "Sequence[Reply]"
+
+
+@dataclass(frozen=True, slots=True)
+class NullArray:
+    """The array that is none, which RESP2 tells from the null of a string."""
+
+
 Reply: TypeAlias = (
-    "bool | int | float | bytes | str | Status | Failure | Sequence[Reply] | Mapping[str, Reply]"
-    " | None"
+    "bool | int | float | bytes | str | Status | Failure | Push | Several | NullArray"
+    " | Sequence[Reply] | Mapping[str, Reply] | None"
 )
 """What a command answers; `encode` writes it."""
 
@@ -93,10 +116,17 @@ class RequestReader:
         self._held += len(data)
         if self._held < self._need:
             return []
-        data = b"".join(self._parts)
+        if len(self._parts) > 1:
+            data = b"".join(self._parts)
         requests: list[Request] = []
+        self._need = position = 0
         try:
-            position = self._scan(data, requests)
+            if self._missing:
+                position = self._scan(data, 0, requests, 1)
+            if not self._missing and len(data) - position < _FAST_BYTES_MAX:
+                position = _whole(data, position, requests)
+            if position < len(data):
+                position = self._scan(data, position, requests)
         except ProtocolError as error:
             self.error = error
             position = len(data)
@@ -104,11 +134,12 @@ class RequestReader:
         self._held = len(data) - position
         return requests
 
-    def _scan(self, data: bytes, requests: list[Request]) -> int:
-        """Take whole items off the front of `data`; how far that went."""
-        position = 0
-        self._need = 0
-        while position < len(data):
+    def _scan(
+        self, data: bytes, position: int, requests: list[Request], most: int | None = None
+    ) -> int:
+        """Take whole items off `data` from `position` on, up to the end of that many requests; how
+        far that went."""
+        while position < len(data) and len(requests) != most:
             if self._missing:
                 after = self._bulk(data, position)
             elif data[position] == 0x2A:  # *
@@ -170,6 +201,32 @@ class RequestReader:
         if words:
             requests.append(words)
         return end + 1
+
+
+def _whole(data: bytes, position: int, requests: list[Request]) -> int:
+    """Take whole requests off `data` from `position` on, as long as they are arrays without a
+    line's end in an argument, which is nearly always; how far that went.
+
+    Nothing is taken for a length that was not found to be the right one.
+    """
+    lines = (data[position:] if position else data).split(b"\r\n")
+    last = len(lines) - 1
+    place = 0
+    while (size := _LINES.get(lines[place])) is not None:
+        stop = place + size
+        if stop > last:
+            break
+        request = lines[place + 2 : stop : 2]
+        lengths = lines[place + 1 : stop : 2]
+        if lengths != [*map(_header_of, map(len, request))] and lengths != [
+            b"$%d" % len(argument) for argument in request
+        ]:
+            break
+        requests.append(request)
+        place = stop
+    if place == last and not lines[last]:
+        return len(data)
+    return position + sum(map(len, lines[:place])) + 2 * place
 
 
 def _cut(data: bytes, position: int, what: str) -> int:
@@ -266,9 +323,10 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
         case float():
             _encode(repr(reply), protocol, parts)
         case Status():
-            parts.append(b"+%s\r\n" % _line(reply.text))
+            parts.append(b"+%s\r\n" % _line(reply.text).encode(errors="surrogateescape"))
         case Failure():
-            parts.append(b"-%s\r\n" % _line(f"{reply.code} {reply.text}"))
+            # It quotes what a stranger has sent, and people will look at it.
+            parts.append(b"-%s\r\n" % printable(_line(f"{reply.code} {reply.text}")).encode())
         case Mapping():
             parts.append(
                 b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply))
@@ -276,11 +334,20 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
             for key, value in reply.items():
                 _encode(key, protocol, parts)
                 _encode(value, protocol, parts)
+        case NullArray():
+            parts.append(b"_\r\n" if protocol == 3 else b"*-1\r\n")
+        case Push():
+            parts.append((b">%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply.items))
+            for item in reply.items:
+                _encode(item, protocol, parts)
+        case Several():
+            for item in reply.replies:
+                _encode(item, protocol, parts)
         case _:
             parts.append(b"*%d\r\n" % len(reply))
             for item in reply:
                 _encode(item, protocol, parts)
 
 
-def _line(text: str) -> bytes:
-    return text.replace("\r", " ").replace("\n", " ").encode(errors="surrogateescape")
+def _line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")

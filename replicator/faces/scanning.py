@@ -1,6 +1,7 @@
 """``REPL.SCAN``, and what every paged command shares: bounds of keys, bounded pages."""
 
 from collections.abc import Callable, Iterable
+from itertools import chain, takewhile
 from typing import Any, TypeVar
 
 from replicator.config import PAGE_BYTES
@@ -22,19 +23,22 @@ def scan(replica: Replica, _session: Session, arguments: list[bytes]) -> Reply:
     start = max(prefix, given.get(b"START", b""))
     ends = [given.get(b"STOP"), successor(prefix)]
     bounds: dict[str, Any] = {"start": start}
-    if after is not None and is_reverse:
+    if is_reverse:
+        # plyvel finds nothing in reverse between an inclusive start and a stop that have one key
+        # between them; so the start is looked at here.
+        bounds = {}
         ends.append(after)
     elif after is not None and after >= start:
         bounds = {"start": after, "include_start": False}
     bounds["stop"] = min((end for end in ends if end is not None), default=None)
     items = replica.iterator(reverse=is_reverse, include_value=has_values, **bounds)
+    shown = takewhile(lambda item: (item[0] if has_values else item) >= start, items)
     try:
-        page, more = bounded(items, count(given), _size_of if has_values else len)
+        page, more = bounded(shown, count(given), _size_of if has_values else len)
     finally:
         items.close()
     keys = [item[0] for item in page] if has_values else page
-    shown = [part for item in page for part in item] if has_values else page
-    return [keys[-1] if more else None, shown]
+    return [keys[-1] if more else None, list(chain.from_iterable(page)) if has_values else page]
 
 
 def successor(prefix: bytes) -> bytes | None:

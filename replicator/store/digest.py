@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 from plyvel._plyvel import Snapshot
 
@@ -12,17 +12,42 @@ from replicator.store.keyspace import INDEX, after
 _VERSION = struct.Struct(">QQ?QQQI")
 
 
+STEP_KEYS = 20_000
+"""Records between two moments at which whoever waits hears of it: some 50 ms."""
+
+
 def digest(snapshot: Snapshot, origins: Mapping[int, int], moment_ms: int) -> str:
+    """The digest as of a wall clock, in milliseconds since the epoch. See `digest_steps`."""
+    steps = digest_steps(snapshot, origins, moment_ms)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: str = end.value
+            return result
+
+
+def digest_steps(
+    snapshot: Snapshot, origins: Mapping[int, int], moment_ms: int
+) -> Generator[int, None, str]:
     """Hash every record with at least one put that has not expired at `moment_ms`.
 
     Per live version: dot with the 64-bit origin, operation, clock, timestamp, expiry, checksum of
     the value. Never visible values, contexts, this store's numbers, or records of deletes only:
     those differ between nodes that hold the same data.
+
+    Yields:
+        Now and then, how many records were looked at.
+
+    Returns:
+        The hash, in hex.
     """
     state = hashlib.blake2b(digest_size=16)
     skip = len(INDEX)
     with snapshot.iterator(start=INDEX, stop=after(INDEX)) as index:
-        for row_key, row in index:
+        for count, (row_key, row) in enumerate(index):
+            if count and count % STEP_KEYS == 0:
+                yield count
             key = row_key[skip:]
             record, _ = rows.unpack(row, key, origins)
             if not any(

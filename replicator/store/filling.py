@@ -1,6 +1,11 @@
-"""Telling the filter of absent keys which keys there are, in the background after opening."""
+"""Telling the filter of absent keys which keys there are, in the background after opening.
+
+A million keys take most of a second of the processor, and while a daemon starts it needs that for
+itself: so filling begins a little later, and leaves half of the time to others.
+"""
 
 import threading
+import time
 from itertools import islice
 
 from plyvel._plyvel import Iterator as PlyvelIterator
@@ -13,6 +18,9 @@ FILTER_KEYS_AT_OPEN = 20_000
 
 FILTER_KEYS_AT_ONCE = 1000
 
+FILTER_PAUSE_SECONDS = 0.5
+"""Between opening and the filling of a larger one."""
+
 
 class Filling:
     """Fills the filter of one store."""
@@ -20,6 +28,7 @@ class Filling:
     def __init__(self, state: State) -> None:
         self._state = state
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
 
     def begin(self) -> None:
         """Tell the filter all keys there are; a small index is read at once."""
@@ -34,12 +43,17 @@ class Filling:
 
     def end(self) -> None:
         """The store is closed: return when nothing is read any more."""
+        self._ended.set()
         if self._thread is not None:
             self._thread.join()
 
     def _fill_slowly(self, index: "PlyvelIterator[bytes]") -> None:
-        while self._state.closed is None and not self._fill(index, FILTER_KEYS_AT_ONCE):
-            pass
+        pause = FILTER_PAUSE_SECONDS
+        while not self._ended.wait(pause) and self._state.closed is None:
+            begin = time.perf_counter()
+            if self._fill(index, FILTER_KEYS_AT_ONCE):
+                break
+            pause = time.perf_counter() - begin
         index.close()
 
     def _fill(self, index: "PlyvelIterator[bytes]", most: int) -> bool:

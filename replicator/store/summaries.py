@@ -9,7 +9,7 @@ from plyvel._plyvel import Snapshot
 from replicator.core import rows
 from replicator.core.known import KnownSet
 from replicator.core.record import Version
-from replicator.store.digest import digest
+from replicator.store.digest import digest, digest_steps
 from replicator.store.keyspace import INDEX, after
 from replicator.store.state import State
 
@@ -56,6 +56,10 @@ class Summaries:
     def digests(self, moment_ms: int) -> Iterator[str]:
         """The digest of what has not expired at a wall clock (R16), as an iterator of one step."""
         yield digest(self._snapshot, self._origins, moment_ms)
+
+    def digest_steps(self, moment_ms: int) -> Iterator[int | str]:
+        """The same in steps: how many records so far, and at the end the digest."""
+        yield (yield from digest_steps(self._snapshot, self._origins, moment_ms))
 
     def read(self) -> Iterator[Summary]:
         """Every record, in key order."""

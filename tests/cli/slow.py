@@ -1,6 +1,7 @@
-"""Runs a command whose store takes for ever to close: ``python slow.py BOUND replicator serve …``.
+"""Runs a command whose store takes long to close:
+``python slow.py BOUND SECONDS replicator serve …``.
 
-BOUND is what stands for `CLOSE_SECONDS_MAX`.
+BOUND is what stands for `CLOSE_SECONDS_MAX`, SECONDS how much longer than usual it takes.
 """
 
 import sys
@@ -12,9 +13,15 @@ from replicator.store.store import Store
 
 
 def run() -> None:
-    _, bound, *command = sys.argv
+    _, bound, seconds, *command = sys.argv
+    close = Store.close
     daemon.CLOSE_SECONDS_MAX = float(bound)
-    Store.close = lambda _: time.sleep(600)  # type: ignore[method-assign]
+
+    def closed_late(store: Store) -> None:
+        time.sleep(float(seconds))
+        close(store)
+
+    Store.close = closed_late  # type: ignore[method-assign]
     sys.argv = command
     main()
 

@@ -37,10 +37,11 @@ def test_every_exit_code() -> None:
     assert [int(code) for code, _ in rows("exit code")] == list(Exit)
 
 
-def test_every_command_of_the_socket() -> None:
+def test_every_command_of_the_socket_that_redis_has_not() -> None:
     (commands, _) = DOCS.split("| command | answer |", 1)[1].split("\n\n", 1)
     named = re.findall(r"(?:^\| |, )`([A-Z.]+)", commands, re.MULTILINE)
-    assert [name.encode() for name in named] == list(COMMANDS)
+    own = [name.decode() for name in COMMANDS if name.startswith(b"REPL.")]
+    assert named == own
 
 
 def test_limits() -> None:

@@ -70,13 +70,19 @@ def test_the_manager_is_told_of_every_turn(tmp_path: Path, manager: Manager) -> 
         told.extend(manager.heard())
         return any(one.startswith(what) for one in told)
 
-    with serving(tmp_path / "store", environ=environ) as daemon:
+    config = tmp_path / "node.toml"
+    config.write_text("")
+    with serving(tmp_path / "store", "--config", str(config), environ=environ) as daemon:
         until(lambda: heard("READY=1"))
         until(lambda: told.count("WATCHDOG=1") > 3 or heard("never"))
         told.clear()
         daemon.process.send_signal(signal.SIGHUP)
         until(lambda: heard("RELOADING=1\nMONOTONIC_USEC="))
-        until(lambda: heard("READY=1"))
+        until(lambda: heard("READY=1\nSTATUS="))
+        assert "refused" not in str(told)
+        config.write_text("x")
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: heard("READY=1\nSTATUS=the last reload was refused"))
         assert daemon.end() == 0
         assert heard("STOPPING=1")
 
@@ -102,7 +108,7 @@ def test_a_daemon_whose_store_has_failed_gives_no_more_signs_of_life(tmp_path: P
 
 
 def test_a_daemon_that_cannot_close_ends_within_its_bound(tmp_path: Path) -> None:
-    within = (sys.executable, SLOW, "0.5")
+    within = (sys.executable, SLOW, "0.5", "600")
     with serving(tmp_path / "store", within=within) as daemon:
         assert replicator("put", "k", "v", "--data", str(daemon.data)).exit_code == 0
         assert daemon.end() == 3
@@ -115,10 +121,19 @@ def test_a_daemon_that_cannot_close_ends_within_its_bound(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
-    with serving(tmp_path / "store", within=(sys.executable, SLOW, "600")) as daemon:
+    with serving(tmp_path / "store", within=(sys.executable, SLOW, "600", "600")) as daemon:
         daemon.process.send_signal(number)
         until(lambda: f"closing: {number.name}" in daemon.log)
         assert daemon.end(number) == 128 + number
+
+
+def test_a_hangup_while_it_closes_changes_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path / "store", within=(sys.executable, SLOW, "600", "0.5")) as daemon:
+        daemon.process.send_signal(signal.SIGTERM)
+        until(lambda: "closing: SIGTERM" in daemon.log)
+        for _ in range(3):
+            daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.process.wait(WAIT_SECONDS) == 0
 
 
 def test_replies_of_what_was_read_are_sent_before_the_end(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from itertools import pairwise
+from typing import Any
 
 import hiredis
 import pytest
@@ -129,9 +130,9 @@ def test_a_large_value_in_small_pieces_is_not_looked_at_again_and_again() -> Non
     class Counting(RequestReader):
         looked_at = 0
 
-        def _scan(self, data: bytes, requests: list[Request]) -> int:
-            self.looked_at += len(data)
-            return super()._scan(data, requests)
+        def _scan(self, data: bytes, position: int, *arguments: Any) -> int:
+            self.looked_at += len(data) - position
+            return super()._scan(data, position, *arguments)
 
     value = bytes(1 << 20)
     stream = encode_request(b"SET", b"k", value)
@@ -214,4 +215,5 @@ def test_hiredis_reads_every_reply(reply: Reply, protocol: int) -> None:
 def test_words_and_errors_stay_one_line() -> None:
     assert encode(Status("OK"), 2) == b"+OK\r\n"
     assert encode(Failure("ERR", "a\r\n+OK\nb"), 3) == b"-ERR a  +OK b\r\n"
+    assert encode(Failure("ERR", "\x1b[2J ü \udc80"), 2) == "-ERR \\x1b[2J ü \\udc80\r\n".encode()
     assert encode("ü", 3) == "$2\r\nü\r\n".encode()

@@ -11,6 +11,7 @@ import replicator
 from replicator import (
     AccessError,
     ClosedError,
+    ContendedError,
     NotReplicated,
     OutcomeUnknown,
     PeerError,
@@ -19,7 +20,7 @@ from replicator import (
     UnreachableError,
     UsageError,
 )
-from replicator.faces.client import calling, choosing
+from replicator.faces.client import calling, choosing, optimistic
 from replicator.faces.client.retries import RETRIES, Retry
 from replicator.faces.resp import Failure, Status
 from tests.client.fake import HANG_UP, KEEP_SILENT, FakeDaemon, Raw, fakes, once
@@ -64,7 +65,8 @@ def test_a_put_whose_answer_is_cut_is_tried_again(daemon: FakeDaemon, cut: objec
 def test_what_is_not_the_same_twice_is_not_tried_again(daemon: FakeDaemon) -> None:
     daemon.acts[b"APPEND"] = once(HANG_UP, 1)
     daemon.acts[b"REPL.VERSIONS"] = lambda _: []
-    daemon.acts[b"REPL.PUT"] = lambda _: HANG_UP
+    for name in (b"REPL.PUT", b"INCRBY", b"SET"):
+        daemon.acts[name] = lambda _: HANG_UP
     daemon.acts[b"REPL.RESOLVE"] = lambda _: HANG_UP
     with replicator.connect(daemon.url) as db:
         with pytest.raises(OutcomeUnknown, match=r"APPEND of unix:.* may have happened") as caught:
@@ -79,9 +81,19 @@ def test_what_is_not_the_same_twice_is_not_tried_again(daemon: FakeDaemon) -> No
         ):
             with pytest.raises(OutcomeUnknown):
                 unsafe()
-    assert daemon.names.count(b"APPEND") == 1
-    assert daemon.names.count(b"REPL.PUT") == 3
-    assert daemon.names.count(b"REPL.RESOLVE") == 1
+    for name in (b"APPEND", b"REPL.PUT", b"INCRBY", b"SET", b"REPL.RESOLVE"):
+        assert daemon.names.count(name) == 1
+
+
+def test_an_update_that_others_always_overtake_is_given_up(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimistic, "CLIENT_UPDATES_MAX", 3)
+    daemon.acts[b"REPL.VERSIONS"] = lambda _: []
+    daemon.acts[b"REPL.PUT"] = lambda _: Failure("CHANGED", "read it again")
+    with replicator.connect(daemon.url) as db, pytest.raises(ContendedError, match="3 times"):
+        db.update(b"k", lambda _: b"v")
+    assert daemon.asked == [[b"REPL.VERSIONS", b"k"], [b"REPL.PUT", b"k", b"v", b"IF"]] * 3
 
 
 def test_a_caller_may_say_that_twice_is_the_same(daemon: FakeDaemon) -> None:
@@ -220,6 +232,20 @@ def test_the_password_is_sent_and_never_told(daemon: FakeDaemon) -> None:
         replicator.connect(daemon.url, user="me", password="s3cret")
     assert seen == [[b"HELLO", b"3", b"AUTH", b"me", b"s3cret"]]
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_password_that_a_daemon_does_not_need(daemon: FakeDaemon) -> None:
+    words = "AUTH <password> called without any password configured for the default user"
+    greetings: list[list[bytes]] = []
+
+    def hello(request: list[bytes]) -> object:
+        greetings.append(request)
+        return Failure("ERR", words) if len(request) > 2 else {"server": "replicator"}
+
+    daemon.acts[b"HELLO"] = hello
+    with replicator.connect(daemon.url, password="x") as db:
+        assert db.get(b"k") == b"of 1"
+    assert [len(greeting) for greeting in greetings] == [5, 2]
 
 
 def test_nobody_there(tmp_path: Path) -> None:

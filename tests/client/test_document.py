@@ -61,8 +61,8 @@ COMMANDS_OF: dict[str, bytes] = {
     "expire": b"PEXPIRE",
     "persist": b"PERSIST",
     "wait_for": b"REPL.WAITFOR",
-    "incr": b"REPL.PUT IF",
-    "set_if_absent": b"REPL.PUT IF",
+    "incr": b"INCRBY",
+    "set_if_absent": b"SET NX",
     "update": b"REPL.PUT IF",
 }
 

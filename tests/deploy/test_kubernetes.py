@@ -111,6 +111,8 @@ def test_a_pod_is_closed() -> None:
     assert POD["spec"]["automountServiceAccountToken"] is False
     (data,) = [one for one in CONTAINER["volumeMounts"] if one["name"] == "data"]
     assert data["mountPath"] == IMAGE.last("VOLUME")
+    # The image's variable overrides the file: they must mean the same.
+    assert f"REPLICATOR_DATA={config()['node']['data']}" in IMAGE.last("ENV").split()
     assert Path(config()["node"]["data"]).parent == Path(data["mountPath"])
     (claim,) = STATEFUL_SET["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == data["name"]

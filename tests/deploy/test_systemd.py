@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.tools import CONFIGS, checked, faults
+from replicator.config import Settings
+from replicator.faces.configuration.sections import RespSection
+from replicator.faces.http.limits import HTTP_CONNECTIONS_MAX
+from replicator.faces.redis.limits import RESP_DESCRIPTORS_LEFT
+from tests.deploy.tools import CONFIGS, DOCS, checked, document, faults
 
 UNITS = CONFIGS / "systemd"
 EXPOSURE_MAX = 1.5
@@ -79,6 +83,19 @@ def test_the_socket_may_be_given_to_its_group() -> None:
     """Which is a privileged call to systemd, as it is to give a file to another user."""
     filters = settings(UNITS / "replicator.service")["SystemCallFilter"]
     assert filters.index("@chown") > filters.index("~@privileged @resources")
+
+
+def test_there_are_file_descriptors_for_all_that_may_connect() -> None:
+    clients, peers = RespSection().clients_max, Settings().connections_max
+    needed = clients + peers + HTTP_CONNECTIONS_MAX + RESP_DESCRIPTORS_LEFT
+    (limit,) = settings(UNITS / "replicator.service")["LimitNOFILE"]
+    assert int(limit) >= needed
+    services = document(CONFIGS / "docker" / "compose.yaml")["services"]
+    assert {one["ulimits"]["nofile"] for one in services.values()} == {int(limit)}
+    told = (DOCS / "DEPLOY.md").read_text()
+    assert f"{int(limit):,} are enough for {clients:,} clients" in told
+    assert f"{RESP_DESCRIPTORS_LEFT} are kept" in told
+    assert f"up to {HTTP_CONNECTIONS_MAX}." in told
 
 
 def test_paths_are_those_of_the_configuration() -> None:

@@ -13,6 +13,7 @@ from replicator.errors import ConfigError, StorageError, UsageError
 from replicator.faces import listening
 from replicator.faces.listening import ServerContext, TlsServerFiles, UnixListener, parse_listen
 from replicator.net.address import Address
+from tests.faces.servercerts import Site
 
 
 @pytest.mark.parametrize(
@@ -153,23 +154,6 @@ def test_unix_sockets_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         UnixListener(tmp_path / "missing" / "s", 0o600)
     assert not (tmp_path / "s").exists()
-
-
-class Site:
-    """Certificates of one CA as files."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ca = trustme.CA()
-        self.directory = directory
-        self.ca.cert_pem.write_to_path(directory / "ca.crt")
-
-    def issue(self, name: str, client_ca: bool = False) -> TlsServerFiles:
-        made = self.ca.issue_cert(name)
-        certificate, key = self.directory / "it.crt", self.directory / "it.key"
-        made.cert_chain_pems[0].write_to_path(certificate)
-        made.private_key_pem.write_to_path(key)
-        key.chmod(0o600)
-        return TlsServerFiles(certificate, key, self.directory / "ca.crt" if client_ca else None)
 
 
 @pytest.fixture

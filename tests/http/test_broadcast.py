@@ -4,9 +4,10 @@ import json
 
 import pytest
 import trio
+from starlette.types import Message
 
 from replicator.faces.http import broadcast as module
-from replicator.faces.http.broadcast import HEARTBEAT, Broadcast, message, next_message
+from replicator.faces.http.broadcast import HEARTBEAT, Broadcast, EventStream, message, next_message
 
 
 def test_a_message_is_one_event_whatever_is_in_it() -> None:
@@ -48,6 +49,38 @@ async def test_there_is_a_heartbeat_where_nothing_happens(autojump_clock: object
         assert trio.current_time() - before == pytest.approx(module.WATCHER_HEARTBEAT_SECONDS)
         broadcast.send(b"news")
         assert await next_message(page) == b"news"
+
+
+async def test_those_who_see_data_can_be_let_go() -> None:
+    broadcast = Broadcast()
+    with broadcast.page(True) as seeing, broadcast.page(False) as blind:
+        broadcast.let_go()
+        broadcast.send(b"news")
+        assert await next_message(seeing) is None
+        assert await next_message(blind) == b"news"
+        assert (len(broadcast), broadcast.dropped) == (1, 0)
+
+
+async def test_a_page_begins_with_nothing_older_than_its_first_message() -> None:
+    broadcast = Broadcast()
+    sent: list[bytes] = []
+
+    async def first() -> bytes:
+        broadcast.send(b"older")
+        return b"first"
+
+    async def receive() -> Message:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def send(part: Message) -> None:
+        sent.append(part.get("body", b""))
+        if part.get("body") == b"first":
+            broadcast.send(b"newer")
+            broadcast.end()
+
+    await EventStream(broadcast, first, True)({"method": "GET"}, receive, send)
+    assert sent == [b"", b"first", b"newer", b""]
 
 
 async def test_the_end_ends_all() -> None:

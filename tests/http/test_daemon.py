@@ -1,5 +1,6 @@
 """HTTP of a real daemon."""
 
+import http.client
 import json
 import os
 import signal
@@ -97,6 +98,11 @@ def test_over_tls_with_a_certificate_that_is_renewed(
     with serving(tmp_path / "a", "--http", "0.0.0.0:0") as daemon:
         assert answers(first) == 200
         assert answers(first, "/conflicts", Authorization=f"Bearer {TOKEN}") == 200
+        context = ssl.create_default_context()
+        first.configure_trust(context)
+        watching = http.client.HTTPSConnection("localhost", port_of(daemon), context=context)
+        watching.request("GET", "/events", headers={"Authorization": f"Bearer {TOKEN}"})
+        page = watching.getresponse()
         issue(second)
         token.chmod(stat.S_IRUSR | stat.S_IWUSR)
         token.write_text("another-token-altogether")
@@ -109,6 +115,8 @@ def test_over_tls_with_a_certificate_that_is_renewed(
                 return False
 
         until(is_renewed)
+        assert page.read().startswith(b"event: state\n")  # and is over: it is to ask anew
+        watching.close()
         bearer = "Bearer another-token-altogether"
         assert answers(second, "/conflicts", Authorization=bearer) == 200
         with pytest.raises(OSError, match="401"):

@@ -36,7 +36,7 @@ def test_every_event_has_words() -> None:
     told = happenings.take()
     assert [(one.kind, one.text) for one in told] == [
         ("connect", "dialled 127.0.0.1:9000"),
-        ("connection", "was dialled by 127.0.0.1:50000"),
+        ("connection", "was dialled by 127.0.0.1"),
         ("round", "caught up with berlin: 2 records, 1 news"),
         ("conflict", "2 versions of a key met"),
         ("difference", f"data differs from that of berlin ({'b' * 16})"),
@@ -84,6 +84,23 @@ def test_rounds_that_follow_each_other_are_one(monkeypatch: pytest.MonkeyPatch) 
     happenings.note("round", a_round())
     (later,) = happenings.take()
     assert later.id != first.id and later.times == 1
+
+
+def test_one_like_one_before_is_that_one_again() -> None:
+    happenings = Happenings()
+    for port in range(50_000, 50_300):
+        happenings.note("connect", "berlin", 9000)
+        happenings.note("connection", "berlin", port)
+        happenings.note("error", PeerError("no route"))
+    happenings.note("conflict", b"k", [VERSION])
+    happenings.note("conflict", b"k", [VERSION])
+    assert [(one.kind, one.times) for one in happenings.take()] == [
+        ("connect", 300),
+        ("connection", 300),
+        ("error", 300),
+        ("conflict", 1),
+        ("conflict", 1),
+    ]
 
 
 def test_both_queues_are_bounded() -> None:

@@ -17,7 +17,8 @@ from replicator.status import MemberStatus
 
 from .serving import Resp, Served, alone, conflicting, until
 
-DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "HTTP.md"
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENT = ROOT / "docs" / "HTTP.md"
 
 
 def samples(text: str) -> Iterator[Sample]:
@@ -57,6 +58,15 @@ async def test_the_table_is_complete(tmp_path: Path) -> None:
             name + "_total" if kind == "counter" else name: kind for name, kind in ours.items()
         }
         assert documented() == given
+
+
+def test_dashboards_and_alerts_ask_for_nothing_else() -> None:
+    asked = set()
+    for path in (ROOT / "configs").rglob("*"):
+        if path.suffix in (".json", ".yml", ".yaml") and path.is_file():
+            asked |= set(re.findall(r"\breplicator_[a-z_]+\b", path.read_text()))
+    asked = {re.sub("_(bucket|count|sum)$", "", name) for name in asked}
+    assert asked and asked <= set(documented())
 
 
 async def test_both_formats_are_valid(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Open conflicts: counted in steps, listed within bounds."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import trio
 
 from replicator.core.dots import Dot
 from replicator.core.record import Version
+from replicator.faces.handle import Replica
 from replicator.faces.http import openconflicts
 from replicator.faces.http.limits import (
     CONFLICTS_SHOWN_BYTES,
@@ -21,8 +21,11 @@ from replicator.store.conflicts import Standing
 from .serving import conflicting
 
 
-def changes_of(store: object) -> Callable[[], object]:
-    return lambda: (store.writes, store.counters().applied)  # type: ignore[attr-defined]
+def conflicts_of(replica: Replica) -> OpenConflicts:
+    store = replica._engine.store
+    return OpenConflicts(
+        replica, lambda: (store.writes, store.counters().applied), trio.CapacityLimiter(1)
+    )
 
 
 async def counted(conflicts: OpenConflicts) -> None:
@@ -37,36 +40,35 @@ async def counted(conflicts: OpenConflicts) -> None:
 async def test_they_are_counted_and_listed(tmp_path: Path) -> None:
     keys = [b"k%03d" % number for number in range(CONFLICTS_SHOWN_MAX + 20)]
     async with conflicting(tmp_path, *keys) as (served, _):
-        conflicts = OpenConflicts(served.replica, changes_of(served.replica._engine.store))
+        conflicts = conflicts_of(served.replica)
         assert conflicts.count is None
         await counted(conflicts)
         assert conflicts.count == len(keys)
-        listed, is_news = await conflicts.told()
-        assert is_news
+        listed = await conflicts.told()
         assert [one["key"] for one in listed] == [
             key.decode() for key in keys[:CONFLICTS_SHOWN_MAX]
         ]
-        assert (await conflicts.told()) == (listed, False)
+        assert await conflicts.told() == listed
 
 
 async def test_one_that_is_settled_is_gone_at_once(tmp_path: Path) -> None:
     async with conflicting(tmp_path, b"a", b"b") as (served, _):
-        conflicts = OpenConflicts(served.replica, changes_of(served.replica._engine.store))
+        conflicts = conflicts_of(served.replica)
         await counted(conflicts)
         served.replica.put(b"a", b"settled")
-        listed, is_news = await conflicts.told()
-        assert is_news and [one["key"] for one in listed] == ["b"]
+        listed = await conflicts.told()
+        assert [one["key"] for one in listed] == ["b"]
         assert conflicts.count == 1
         served.replica.delete(b"b")
-        assert await conflicts.told() == ([], True)
+        assert await conflicts.told() == []
         assert conflicts.count == 0
 
 
 async def test_one_that_an_event_names_is_listed_before_the_next_count(tmp_path: Path) -> None:
     async with conflicting(tmp_path, b"a") as (served, _):
-        conflicts = OpenConflicts(served.replica, changes_of(served.replica._engine.store))
+        conflicts = conflicts_of(served.replica)
         conflicts.add([b"a", b"not in conflict"])
-        listed, _ = await conflicts.told()
+        listed = await conflicts.told()
         assert [one["key"] for one in listed] == ["a"]
 
 
@@ -79,7 +81,7 @@ async def test_small_steps_find_the_same(tmp_path: Path, monkeypatch: pytest.Mon
             if number % 7:
                 served.replica.put(b"k%03d" % number, b"v")
         store = served.replica._engine.store
-        conflicts = OpenConflicts(served.replica, changes_of(store))
+        conflicts = conflicts_of(served.replica)
         await counted(conflicts)
         assert conflicts.count == len(keys)
         assert store.keys_in_conflict(None, 100) == (keys, None)
@@ -93,17 +95,17 @@ async def test_equal_writes_are_no_conflict(tmp_path: Path) -> None:
         store = served.replica._engine.store
         assert len(store.versions(b"a")) == 2
         assert store.keys_in_conflict(None, 10) == ([], None)
-        conflicts = OpenConflicts(served.replica, changes_of(store))
+        conflicts = conflicts_of(served.replica)
         conflicts.add([b"a"])
-        assert await conflicts.told() == ([], False)
+        assert await conflicts.told() == []
 
 
 async def test_long_keys_are_left_to_the_command_line(tmp_path: Path) -> None:
     keys = [b"%d" % number + b"x" * (CONFLICTS_SHOWN_BYTES // 2) for number in range(3)]
     async with conflicting(tmp_path, *keys) as (served, _):
-        conflicts = OpenConflicts(served.replica, changes_of(served.replica._engine.store))
+        conflicts = conflicts_of(served.replica)
         await counted(conflicts)
-        listed, _ = await conflicts.told()
+        listed = await conflicts.told()
         assert len(listed) == 1
         assert conflicts.count == 3
 
@@ -111,16 +113,16 @@ async def test_long_keys_are_left_to_the_command_line(tmp_path: Path) -> None:
 async def test_a_value_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with conflicting(tmp_path, b"a", b"b") as (served, _):
         store = served.replica._engine.store
-        conflicts = OpenConflicts(served.replica, changes_of(store))
+        conflicts = conflicts_of(served.replica)
         await counted(conflicts)
-        before, _ = await conflicts.told()
+        before = await conflicts.told()
         read: list[bytes] = []
         real = type(store).standing
         monkeypatch.setattr(
             type(store), "standing", lambda self, key: read.append(key) or real(self, key)
         )
         served.replica.put(b"other", b"v")
-        assert await conflicts.told() == (before, False)
+        assert await conflicts.told() == before
         assert read == []
 
 
@@ -130,16 +132,16 @@ async def test_a_value_that_is_damaged_is_told(tmp_path: Path) -> None:
         with store.db.iterator(start=b"\xff\xff\xff\xffv", stop=b"\xff\xff\xff\xffw") as rows:
             for key, _value in list(rows):
                 store.db.put(key, b"damaged")
-        conflicts = OpenConflicts(served.replica, changes_of(store))
+        conflicts = conflicts_of(served.replica)
         await counted(conflicts)
-        ((told,), _) = await conflicts.told()
+        (told,) = await conflicts.told()
         assert "not the one written" in told["fault"] and told["versions"] == []
 
 
 async def test_nobody_is_counted_for_while_nobody_asks(
     tmp_path: Path, autojump_clock: object
 ) -> None:
-    conflicts = OpenConflicts(None, object)  # type: ignore[arg-type]
+    conflicts = OpenConflicts(None, object, trio.CapacityLimiter(1))  # type: ignore[arg-type]
     with trio.move_on_after(1000):
         await conflicts.keep_counting(lambda: False)
     assert conflicts.count is None

@@ -90,6 +90,25 @@ async def test_keys_and_values_are_for_those_who_have_the_token(tmp_path: Path) 
         assert (wrong.status, wrong.json["error"]) == (401, "this is not the token")
 
 
+async def test_what_one_page_begins_with_is_still_told_to_the_others(tmp_path: Path) -> None:
+    async with conflicting(tmp_path, b"k") as (served, theirs):
+        page = await Events.open(served, ADMIN)
+        told = (await page.next("state"))["conflicts"]
+        while not told["listed"]:
+            told = await page.next("conflicts")
+        served.replica.put(b"l", b"ours")
+        theirs.put(b"l", b"theirs")
+        await served.replica.synchronize(30)
+
+        async def is_told() -> bool:
+            other = await Events.open(served, ADMIN)  # which looks at the conflicts, too
+            await other.next("state")
+            await other.close()
+            return len((await page.next("conflicts"))["listed"]) == 2
+
+        await until(is_told)
+
+
 async def test_settling_is_told_to_all(tmp_path: Path) -> None:
     async with conflicting(tmp_path, b"k") as (served, _):
         page = await Events.open(served, ADMIN)

@@ -39,6 +39,15 @@ async def test_frames_arrive_whole_whatever_the_portions(portion: int) -> None:
     assert await received(stream) == payloads
 
 
+async def test_what_comes_and_goes_is_counted() -> None:
+    stream, raw = framed_and_raw()
+    data = frame(b"one") + frame(b"x" * 1000)
+    await stream.send([b"one", b"x" * 1000])
+    await raw.send_all(data[:7])
+    await stream.receive()
+    assert (stream.bytes_in, stream.bytes_out) == (7, len(data))
+
+
 async def test_several_payloads_are_sent_as_frames_in_order() -> None:
     stream, raw = framed_and_raw()
     await stream.send([b"one", b"two"])

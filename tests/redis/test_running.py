@@ -14,7 +14,10 @@ from replicator.faces.access import Role
 from replicator.faces.handle import Replica
 from replicator.faces.library import replicate
 from replicator.faces.redis.client import Client
+from replicator.faces.redis.counting import COUNTING
 from replicator.faces.redis.running import Running
+from replicator.faces.redis.several import SEVERAL
+from replicator.faces.redis.shared import Shared
 from replicator.faces.redis.strings import STRINGS
 from replicator.faces.redis.table import Command, Work, reading, waiting, writing
 from replicator.faces.redis.turn import Turn
@@ -56,6 +59,8 @@ def wait(_replica: Replica, _session: Session, _arguments: list[bytes]) -> Reply
 
 TABLE: dict[bytes, Command] = {
     **STRINGS,
+    **COUNTING,
+    **SEVERAL,
     b"FAIL": reading(fail, 1),
     b"NONSENSE": reading(nonsense, 1),
     b"WORK": writing(work, 1),
@@ -70,9 +75,9 @@ class Bench:
     def __init__(self, replica: Replica) -> None:
         self.begun: list[tuple[Client, object]] = []
         self.waits_for_gate: list[Client] = []
+        self.shared = Shared(replica, TABLE)
         self.running = Running(
-            replica,
-            TABLE,
+            self.shared,
             lambda c, what, _: self.begun.append((c, what)),
             self.waits_for_gate.append,
         )
@@ -83,7 +88,7 @@ class Bench:
         """A client that has sent some requests."""
         ours, other = socket.socketpair()
         self._others.append(other)
-        client = Client(len(self._others), ours, "test", role)
+        client = Client(self.shared, len(self._others), ours, "test", role)
         client.requests.extend(request.split() for request in requests)
         self.ready.append(client)
         return client
@@ -147,6 +152,15 @@ def test_names_are_found_in_any_case(bench: Bench) -> None:
     bench.turn()
     assert replies(client) == b"+OK\r\n$1\r\nv\r\n"
     assert bench.running.counts.commands == {b"SET": 1, b"GET": 1}
+
+
+def test_a_turn_ends_where_it_has_written_much(replica: Replica, bench: Bench) -> None:
+    names = [[b"%d-%d" % (part, number) for number in range(600)] for part in range(3)]
+    requests = [b" ".join([b"MSET", *(b"%b v" % name for name in some)]) for some in names]
+    clients = [bench.client(*requests), bench.client(*requests)]
+    bench.turn()
+    assert [len(client.requests) for client in clients] == [1, 3]
+    assert bench.ready == deque([clients[1], clients[0]])
 
 
 def test_a_failed_commit_fails_what_stands_on_it_and_nothing_else(
@@ -259,7 +273,7 @@ def test_unknown_commands_and_wrong_counts_are_answered_in_redis_words(bench: Be
     bench.turn()
     wrong = b"-ERR wrong number of arguments for 'get' command\r\n"
     assert replies(client) == (
-        b"-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b'\r\n" + 2 * wrong
+        b"-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' \r\n" + 2 * wrong
     )
 
 

@@ -414,3 +414,33 @@ def test_what_is_no_leveldb(place: Place, damage: str) -> None:
     with pytest.raises(FormatError, match="no LevelDB"):
         check_comparator(place.path)
     shutil.rmtree(place.path)
+
+
+def test_commits_are_timed_while_somebody_asks(place: Place) -> None:
+    store = place.open()
+    level = store.level
+    times: list[float] = []
+    store.put(b"k", b"1")
+    level.on_commit = times.append
+    store.put(b"k", b"2")
+    store.write([(b"l", b"3"), (b"m", b"4")])
+    level.on_commit = None
+    store.put(b"k", b"5")
+    assert len(times) == 2
+    assert all(seconds > 0 for seconds in times)
+
+
+def test_a_commit_that_fails_is_not_timed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = place.open()
+    store.put(b"k", b"1")
+    level = store.level
+    times: list[float] = []
+    level.on_commit = times.append
+
+    class Refused:
+        def write(self) -> None:
+            raise OSError("no room")
+
+    with level.lock, pytest.raises(CommitError):
+        level.commit(Refused())  # type: ignore[arg-type]
+    assert times == []

@@ -354,6 +354,7 @@ class TestFilter:
         keys = [b"%d" % index for index in range(3000)]
         store.write([(key, b"v") for key in keys])
         monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 10)
+        monkeypatch.setattr(filling, "FILTER_PAUSE_SECONDS", 0)
         store = place.reopen()
         for key in keys[::-7]:
             store.put(key, b"w")
@@ -369,6 +370,7 @@ class TestFilter:
     ) -> None:
         store.write([(b"%04d" % index, b"v") for index in range(count)])
         monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 10)
+        monkeypatch.setattr(filling, "FILTER_PAUSE_SECONDS", 0)
         store = place.reopen()
         while not store.absent.ready:
             time.sleep(0.001)
@@ -379,10 +381,25 @@ class TestFilter:
     ) -> None:
         store.write([(b"%d" % index, b"v") for index in range(5000)])
         monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 1)
+        monkeypatch.setattr(filling, "FILTER_PAUSE_SECONDS", 0)
         place.reopen()
         place.close()
         names = [thread.name for thread in threading.enumerate()]
         assert "replicator filter" not in names
+
+    def test_closing_before_it_is_filled(
+        self, place: Place, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Programs that open, look and close do not wait for it to begin."""
+        store.write([(b"%d" % index, b"v") for index in range(10)])
+        monkeypatch.setattr(filling, "FILTER_KEYS_AT_OPEN", 1)
+        monkeypatch.setattr(filling, "FILTER_PAUSE_SECONDS", 3600)
+        store = place.reopen()
+        assert not store.absent.ready
+        closing = threading.Thread(target=place.close, daemon=True)
+        closing.start()
+        closing.join(30)
+        assert not closing.is_alive()
 
 
 def test_opening_that_fails_leaves_nothing_behind(directory: Path) -> None:

@@ -15,6 +15,7 @@ from replicator.core.dots import format_origin
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.options import FILE, Where, json_option, store_options
 from replicator.faces.cli.output import escaped, print_json
+from replicator.faces.cli.progress import Bar
 from replicator.store.backupchain import Checked, Progress, check_backup
 from replicator.store.restore import restore as restore_directory
 
@@ -140,14 +141,9 @@ def _progress(title: str, total: int | None, as_json: bool) -> Iterator[Show]:
     """How far it is: JSON for programs, a bar for people, nothing for a log."""
     if as_json:
         yield _json_report
-    elif sys.stderr.isatty():
-        # Here, not at the top: only a terminal needs it, and it takes long to import.
-        from replicator.faces.cli.progress import bar
-
-        with bar(title, total) as advance:
-            yield lambda done, text: advance(done, f"{_megabytes(done)} {text}")
     else:
-        yield lambda done, text: None
+        with Bar(title, total) as show:
+            yield lambda done, text: show(done, f"{_megabytes(done)} {text}")
 
 
 def _json_report(done: int, _text: str) -> None:

@@ -138,7 +138,7 @@ def amount(number: float) -> str:
     """A number in at most six characters."""
     for unit in ("", "k", "M", "G"):
         if number < 999.5:
-            return f"{number:.0f}{unit}" if not unit or number >= 100 else f"{number:.1f}{unit}"
+            return f"{number:.0f}{unit}" if not unit or number >= 99.95 else f"{number:.1f}{unit}"
         number /= 1000
     return f"{number:.1f}T"
 

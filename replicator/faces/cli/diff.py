@@ -15,6 +15,7 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door, open_door
 from replicator.faces.cli.options import DIRECTORY, config_option, given_to, json_option
 from replicator.faces.cli.output import escaped, print_json
+from replicator.faces.cli.progress import Bar
 
 ONLY_A, ONLY_B = "only-in-a", "only-in-b"
 CONFLICT_A, CONFLICT_B = "conflict-in-a", "conflict-in-b"
@@ -74,9 +75,17 @@ class Side:
             {parse_origin(origin.decode()): bounds for origin, bounds in head[b"known"].items()}
         )
 
-    def entries(self) -> Iterator[Entry]:
-        """Every key with a put, in key order."""
+    def entries(self, show: Bar | None = None) -> Iterator[Entry]:
+        """Every key with a put, in key order.
+
+        Args:
+            show: told how many there were so far.
+        """
+        keys = 0
         while page := self._door.call(b"REPL.MORE"):
+            keys += len(page)
+            if show is not None:
+                show(keys, f"{keys:,} keys")
             for item in page:
                 entry = Entry(*item)
                 if not entry.is_over(self._moment_ms):
@@ -107,15 +116,22 @@ def diff(
     config = given_to(config_file, {}).read()
     counts: Counter[str] = Counter()
     moment_ms = time.time_ns() // 1_000_000
-    with open_door(a, config) as door_a, open_door(b, config) as door_b:
+    with (
+        open_door(a, config) as door_a,
+        open_door(b, config) as door_b,
+        Bar("comparing", is_wanted=not as_json) as show,
+    ):
         sides = Side(door_a, moment_ms), Side(door_b, moment_ms)
-        _tell_lacks(*sides, as_json)
+        with show.aside():
+            _tell_lacks(*sides, as_json)
         if sides[0].digest != sides[1].digest:
-            for key, how in differences(sides[0].entries(), sides[1].entries()):
+            for key, how in differences(sides[0].entries(show), sides[1].entries()):
                 counts[how] += 1
                 if limit is None or counts.total() <= limit:
                     doors = (door_a, door_b) if values else ()
-                    _print(key, how, [door.call(b"GET", key) for door in doors], as_json)
+                    found = [door.call(b"GET", key) for door in doors]
+                    with show.aside():
+                        _print(key, how, found, as_json)
     is_equal = not counts
     if as_json:
         print_json({"done": True, "differences": dict(counts), "equal": is_equal})

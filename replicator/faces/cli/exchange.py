@@ -32,12 +32,16 @@ from replicator.faces.cli.options import (
     store_options,
 )
 from replicator.faces.cli.output import complain, jsonable
+from replicator.faces.cli.progress import Bar
 from replicator.faces.cli.tsv import Record, Records
 from replicator.store.local import check_key, check_value
 from replicator.store.newfile import new_file
 
 LINE_BYTES_MAX = 256 << 20
 """The longest line that is read: a key and eight siblings of the largest value, in base64."""
+
+SHOWN_EVERY = 1000
+"""Keys between two looks of the progress bar."""
 
 
 @click.command()
@@ -72,9 +76,16 @@ def export(
     for name, text in ((b"PREFIX", prefix), (b"START", start), (b"STOP", stop)):
         if text is not None:
             arguments += [name, given(text, with_escapes)]
-    with where.open() as door, _output(file) as output:
-        for line in _lines(door, arguments):
+    is_scrolling = str(file) == "-" and sys.stdout.isatty()
+    with (
+        where.open() as door,
+        _output(file) as output,
+        Bar("exporting", is_wanted=not is_scrolling) as show,
+    ):
+        for count, line in enumerate(_lines(door, arguments)):
             output.write(line)
+            if count % SHOWN_EVERY == 0:
+                show(count, f"{count:,} keys")
     return Exit.OK
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from replicator.core.clock import roughly
+from replicator.errors import RefusedError
 from replicator.faces.cli.codes import Exit
-from replicator.faces.cli.door import open_door
+from replicator.faces.cli.door import Door, open_door
 from replicator.faces.cli.options import DIRECTORY, Where, json_option, store_options
 from replicator.faces.cli.output import escaped, jsonable, print_json
+from replicator.faces.cli.progress import Bar
 
 WINNERS_SHOWN = 5
 
@@ -87,13 +89,29 @@ def digest(where: Where, others: tuple[Path, ...], as_json: bool) -> int:
     """
     digests = []
     for directory in (where.directory, *others):
-        with open_door(directory, where.config) as door:
-            digests.append(door.call(b"REPL.DIGEST").decode())
+        title = f"reading {escaped(directory.name)}" if others else "reading"
+        with open_door(directory, where.config) as door, Bar(title, is_wanted=not as_json) as show:
+            digests.append(_digest(door, show))
         if as_json:
             print_json({"data": str(directory), "digest": digests[-1]})
         else:
             click.echo(f"{digests[-1]}  {escaped(str(directory))}" if others else digests[-1])
     return Exit.OK if len(set(digests)) == 1 else Exit.NO
+
+
+def _digest(door: Door, show: Bar) -> str:
+    try:
+        reply: Any = door.call(b"REPL.DIGEST", b"STEPS", b"1")
+    except RefusedError as error:
+        if error.code != "ERR":
+            raise
+        whole: str = door.call(b"REPL.DIGEST").decode()  # a daemon of version 0.2.0
+        return whole
+    while not reply[b"is_done"]:
+        show(reply[b"keys"], f"{reply[b'keys']:,} keys")
+        reply = door.call(b"REPL.MORE")
+    digest: str = reply[b"digest"].decode()
+    return digest
 
 
 def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
@@ -110,6 +128,8 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
     if is_of_now:
         facts["format"] = str(found["format"])
     counters = {name: count for name, count in found["counters"].items() if count}
+    if found.get("failed") is not None:
+        facts["no writes"] = escaped(found["failed"])
     facts["counters"] = (
         ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counters.items())
         or "nothing yet"

@@ -15,6 +15,7 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door
 from replicator.faces.cli.options import Where, escaped_option, json_option, store_options
 from replicator.faces.cli.output import complain, print_json
+from replicator.faces.cli.progress import Bar
 from replicator.faces.cli.tsv import Record, Records, parse
 
 
@@ -134,11 +135,9 @@ def _progress(
     """How far it is: JSON for programs, a bar for people, nothing for a log."""
     if as_json:
         yield _json_reports(records)
-    elif sys.stderr.isatty():
-        with _bar(file, records) as show:
-            yield show
     else:
-        yield lambda loader: None
+        with Bar("loading", _size_of(file)) as show:
+            yield lambda loader: show(records.size_bytes, f"{records.lines:,} lines")
 
 
 def _json_reports(records: Records) -> Callable[[Loader], object]:
@@ -147,15 +146,6 @@ def _json_reports(records: Records) -> Callable[[Loader], object]:
         sys.stdout.flush()
 
     return show
-
-
-@contextmanager
-def _bar(file: BinaryIO, records: Records) -> Iterator[Callable[[Loader], object]]:
-    # Here, not at the top: only a terminal needs it, and it takes long to import.
-    from replicator.faces.cli.progress import bar
-
-    with bar("loading", total=_size_of(file)) as advance:
-        yield lambda loader: advance(records.size_bytes, f"{records.lines:,} lines")
 
 
 def _size_of(file: BinaryIO) -> int | None:

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from replicator.faces.cli.door import Door
+from replicator.faces.cli.progress import Bar
 from replicator.faces.client.replies import ReplyReader
 from replicator.faces.configuration import Config
 from replicator.faces.control import answer
 from replicator.faces.leveldb import open_leveldb
 from replicator.faces.library import visit
 from replicator.faces.stepwise import Session
+
+ADOPTING = "taking over the data that is there"
 
 
 class LocalDoor(Door):
@@ -29,7 +32,12 @@ class LocalDoor(Door):
         self._replies = ReplyReader()
         db = open_leveldb(data, create=create)
         try:
-            self._replica = visit(db, **config.keywords)
+            with Bar(ADOPTING) as show:
+                self._replica = visit(
+                    db,
+                    adoption_progress=lambda keys: show(keys, f"{keys:,} keys"),
+                    **config.keywords,
+                )
         except BaseException:
             db.close()
             raise

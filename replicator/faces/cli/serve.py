@@ -12,6 +12,7 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.nodeoptions import node_options
 from replicator.faces.cli.options import Where, json_option
 from replicator.faces.cli.output import escaped, print_json
+from replicator.faces.cli.progress import Bar
 from replicator.faces.configuration import Config, Given
 from replicator.faces.logs import log_to_stderr
 
@@ -41,7 +42,7 @@ def serve(given: Given, as_json: bool) -> int:
     # Here, not at the top: it takes ten times as long to import as what other commands need.
     import trio
 
-    from replicator.faces.daemon import run_daemon
+    from replicator.faces.daemon import log_adoption, run_daemon
 
     config = given.read()
     data = Where(config).directory
@@ -49,9 +50,17 @@ def serve(given: Given, as_json: bool) -> int:
     _warn_of_strangers(config)
 
     def on_ready(replica: "Replica", doors: "Doors") -> None:
+        adopting.close()
         _tell_ready(replica, doors, data, as_json)
 
-    trio.run(run_daemon, data, given, config, on_ready)
+    def on_adopted(keys: int) -> None:
+        if adopting.is_seen:
+            adopting(keys, f"{keys:,} keys")
+        else:
+            log_adoption(keys)
+
+    with Bar("taking over the data that is there") as adopting:
+        trio.run(run_daemon, data, given, config, on_ready, on_adopted)
     return Exit.OK
 
 

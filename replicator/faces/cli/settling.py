@@ -1,5 +1,6 @@
 """``conflicts``, ``versions``, ``resolve`` and ``reevaluate``."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,9 @@ from replicator.faces.cli.options import (
     store_options,
 )
 from replicator.faces.cli.output import complain, escaped, print_json
+from replicator.faces.cli.progress import Bar
+
+REEVALUATE_SLICE_SECONDS = 0.5
 
 VALUE_CHARACTERS_MAX = 60
 """How much of a value is shown to people."""
@@ -135,9 +139,18 @@ def reevaluate(where: Where, timeout: float | None, as_json: bool) -> int:
     not complete yet; it goes on in the background and when the node is started again, and status
     tells how far it is.
     """
-    seconds = WAIT_SECONDS_MAX if timeout is None else min(timeout, WAIT_SECONDS_MAX)
-    with where.open() as door:
-        found = door.call(b"REPL.REEVALUATE", b"%d" % (seconds * 1000))
+    end = time.monotonic() + (WAIT_SECONDS_MAX if timeout is None else timeout)
+    with where.open() as door, Bar("looking again", 1000, is_wanted=not as_json) as show:
+        while True:
+            left = end - time.monotonic()
+            # In slices, so that a person sees how far it is.
+            slice_ms = max(round(1000 * min(left, REEVALUATE_SLICE_SECONDS)), 0)
+            found = door.call(b"REPL.REEVALUATE", b"%d" % slice_ms)
+            if found[b"complete"] or found[b"deferred"] or left <= REEVALUATE_SLICE_SECONDS:
+                break
+            if show.is_seen:
+                revisiting = door.call(b"REPL.STATUS")[b"revisiting"] or {b"share": 1.0}
+                show(round(1000 * revisiting[b"share"]), f"{found[b'keys']:,} keys")
     if as_json:
         print_json(found)
     elif found[b"complete"]:

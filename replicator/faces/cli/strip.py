@@ -8,6 +8,7 @@ from replicator.errors import UsageError
 from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.options import DIRECTORY, json_option
 from replicator.faces.cli.output import escaped, print_json
+from replicator.faces.cli.progress import Bar
 from replicator.store.strip import strip as strip_directory
 
 
@@ -24,7 +25,8 @@ def strip(directory: Path, yes: bool, as_json: bool) -> int:
     """
     if not yes and not _confirmed(directory):
         raise UsageError("nothing was changed")
-    removed = strip_directory(directory)
+    with Bar("stripping", is_wanted=not as_json) as show:
+        removed = strip_directory(directory, lambda rows: show(rows, f"{rows:,} rows"))
     if as_json:
         print_json({"directory": str(directory), "rows_removed": removed})
     else:

@@ -14,6 +14,7 @@ from replicator.faces.cli.codes import Exit
 from replicator.faces.cli.door import Door, daemon_door
 from replicator.faces.cli.options import DIRECTORY, FILE, config_option, given_to, json_option
 from replicator.faces.cli.output import escaped, print_json
+from replicator.faces.cli.progress import Bar
 from replicator.faces.configuration import Config
 from replicator.faces.unixsocket import DIRECTORY_NAME
 from replicator.store.verify.directory import Directory, stopped
@@ -71,19 +72,20 @@ def verify(
         replicator verify ./a --repair
     """
     config = given_to(config_file, {}).read()
-    report = Report(directory, as_json, show_all)
-    door = daemon_door(directory)
-    if door is not None:
-        if repair:
-            door.close()
-            raise UsageError(f"a daemon runs on {directory}: stop it, then repair")
-        _ask(door, report)
-    else:
-        with stopped(directory) as found:
+    with Bar("verifying", is_wanted=not as_json) as show:
+        report = Report(directory, as_json, show_all, show)
+        door = daemon_door(directory)
+        if door is not None:
             if repair:
-                _repair(found, report, config, changed == "undo", copy_to)
-            else:
-                _look(found, report)
+                door.close()
+                raise UsageError(f"a daemon runs on {directory}: stop it, then repair")
+            _ask(door, report)
+        else:
+            with stopped(directory) as found:
+                if repair:
+                    _repair(found, report, config, changed == "undo", copy_to)
+                else:
+                    _look(found, report)
     return report.conclude()
 
 
@@ -92,6 +94,7 @@ class Report:
 
     Args:
         show_all: whether every fault is printed.
+        show: how far it is.
 
     Attributes:
         keys: how many records were looked at.
@@ -100,19 +103,32 @@ class Report:
         copy: the file with the rows of before a repair.
     """
 
-    def __init__(self, directory: Path, as_json: bool, show_all: bool) -> None:
+    def __init__(self, directory: Path, as_json: bool, show_all: bool, show: Bar) -> None:
         self.keys = 0
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
         self.copy: Path | None = None
+        self._show = show
         self._directory = directory
         self._as_json = as_json
         self._show_all = show_all or as_json
         self._printed: Counter[str] = Counter()
         self._started = time.monotonic()
 
+    def looked_at(self, keys: int) -> None:
+        """Tell how many records were looked at so far."""
+        self._show(keys, f"{keys:,} keys")
+
+    def mended(self, faults: int) -> None:
+        """Tell how many faults were mended so far."""
+        self._show(faults, f"{faults:,} faults mended")
+
     def fault(self, found: Mapping[str, Any], outcome: Outcome | None = None) -> None:
         """Print a fault, and what became of it."""
+        with self._show.aside():
+            self._fault(found, outcome)
+
+    def _fault(self, found: Mapping[str, Any], outcome: Outcome | None) -> None:
         kind = found["fault"]
         self._printed[kind] += 1
         if self._as_json:
@@ -162,6 +178,7 @@ def _ask(door: Door, report: Report) -> None:
     try:
         reply: Any = door.call(b"REPL.VERIFY")
         while True:
+            report.looked_at(reply[b"keys"])
             for found in reply[b"faults"]:
                 named = {name.decode(): value for name, value in found.items()}
                 named["fault"] = named["fault"].decode()
@@ -189,7 +206,10 @@ def _faults(directory: Directory, report: Report) -> Iterator[tuple[bytes, Fault
     yield from ((b"", fault) for fault in directory.faults)
     for prefix in directory.prefixes:
         with directory.scan(prefix) as scan:
-            yield from ((prefix, fault) for fault in scan.faults())
+            for step in scan.steps():
+                report.looked_at(report.keys + scan.keys)
+                if step is not None:
+                    yield prefix, step
             report.keys += scan.keys
             report.notes += scan.notes
 
@@ -220,12 +240,13 @@ def _repair(
         )
         header = {"directory": str(directory.path), "prefix": prefix.hex()}
         with SideFile(_copy_path(directory, copy_to, place), header) as side_file:
-            repair.copy(side_file)
+            repair.copy(side_file, report.looked_at)
             if not repair.counts:
                 side_file.discard()
                 continue
             report.copy = side_file.path
-            for fault, outcome in repair.mend(side_file):
+            for count, (fault, outcome) in enumerate(repair.mend(side_file)):
+                report.mended(count)
                 report.fault(_named(fault, prefix), outcome)
     _look(directory, report, shows=False)
 

@@ -72,7 +72,8 @@ def watch(data: Path, interval: float, as_json: bool) -> None:
         first = watched.look()
         if first.status is None:
             raise UsageError(f"{first.problem}: --watch looks at a running node")
-        if sys.stdout.isatty() and not as_json:
+        is_dumb = os.environ.get("TERM", "").lower() in ("", "dumb", "unknown")
+        if sys.stdout.isatty() and not is_dumb and not as_json:
             _on_terminal(watched, first, str(data), interval)
         else:
             _for_log(watched, first, interval, as_json)
@@ -88,7 +89,7 @@ def _for_log(watched: Watched, first: Look, interval: float, as_json: bool) -> N
         events = history.add(look, time.time())
         if as_json:
             problem = {"problem": look.problem} if look.problem else {}
-            members = {"members_known": look.members} if look.status else {}
+            members = {"known_members": look.members} if look.status else {}
             print_json(
                 {"time_ms": time.time_ns() // 1_000_000, **(look.status or problem), **members}
             )

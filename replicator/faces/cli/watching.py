@@ -17,11 +17,11 @@ RATES = ("writes", "records in", "records out", "bytes in", "bytes out")
 """What is counted per second."""
 
 COUNTED_EVENTS = {
-    "conflicts": "conflicts arose",
-    "resolver_faults": "times the resolver failed",
-    "commit_failures": "commits failed",
-    "skewed": "writes came dated far ahead",
-    "forks": "forks of this directory were found: it has a new origin",
+    "conflicts": "new conflicts",
+    "resolver_faults": "failures of the resolver",
+    "commit_failures": "commits that failed",
+    "skewed": "writes dated too far ahead",
+    "forks": "forks of this directory that were found",
 }
 """Counters whose growth is an event, and what is said of it."""
 
@@ -60,7 +60,7 @@ class Event:
     counts: int = 0
 
     def __str__(self) -> str:
-        return f"{self.counts:,} {self.text}" if self.counts else self.text
+        return f"{self.text}: {self.counts:,}" if self.counts else self.text
 
 
 class History:

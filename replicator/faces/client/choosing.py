@@ -133,11 +133,13 @@ class Chooser(Generic[L]):
             place.hang_up()
 
     def leave(self, place: Place[L], problem: str) -> None:
-        """Look for another daemon the next time."""
+        """Look for another daemon the next time. Of many callers that fail together one counts."""
         with self._lock:
-            place.failed(self._world.now(), problem)
+            is_first = self.current is place
+            if is_first:
+                place.failed(self._world.now(), problem)
             self._forsake(place)
-        if self.carries:
+        if is_first and self.carries:
             logger.warning("the client leaves %s: %s", place.endpoint, problem)
 
     def _forsake(self, place: Place[L]) -> None:
@@ -146,28 +148,36 @@ class Chooser(Generic[L]):
             self.current = None
 
     async def move(self, end: float, *, of_nodes: bool) -> None:
-        """Find a daemon. One caller looks, the others wait for it. Raises as `reach`."""
+        """Find a daemon. One caller looks, the others wait for it. Raises as `reach`.
+
+        Those in a pause are waited for, and tried all the same when the time is over: what is
+        raised was seen by this very call.
+        """
+        began = self._world.now()
         if not await self._moving.take(max(end - self._world.now(), CLIENT_DIAL_SECONDS)):
             raise self._none_answers()
         try:
             while self.current is None:
                 if self.is_closed:
                     raise ClosedError("the client is closed")
-                if await self._try_all(of_nodes):
+                now = self._world.now()
+                some = [place for place in self._places if place.due <= now]
+                if now >= end:
+                    some = [place for place in self._places if place.tried < began]
+                if await self._try_all(some, of_nodes):
                     return
-                due = min(place.due for place in self._places)
-                if due >= end:
+                if now >= end:
                     raise self._none_answers()
+                due = min(min(place.due for place in self._places), end)
                 await self._world.pause(max(due - self._world.now(), 0))
         finally:
             self._moving.give_back()
 
-    async def _try_all(self, of_nodes: bool) -> bool:
+    async def _try_all(self, some: list[Place[L]], of_nodes: bool) -> bool:
         """Take the first daemon that answers and has caught up, else the first that answers."""
         behind: tuple[Place[L], L] | None = None
-        now = self._world.now()
         try:
-            for place in [place for place in self._places if place.due <= now]:
+            for place in some:
                 try:
                     line, has_all = await self._look_at(place, CLIENT_DIAL_SECONDS, of_nodes)
                 except UnreachableError as error:
@@ -237,14 +247,23 @@ class Chooser(Generic[L]):
         """
         line = await self._world.dial(place.endpoint, timeout)
         try:
-            hello = encode_request(b"HELLO", b"3", *place.endpoint.login)
-            for reply in await self._ask(place, line, hello + OWN_TOKEN, 2, timeout):
-                if isinstance(reply, RefusedError):
-                    raise _refused(place.endpoint, reply)
+            refused = await self._greet(place, line, place.endpoint.login, timeout)
+            if refused is not None and "without any password" in str(refused):
+                refused = await self._greet(place, line, (), timeout)  # it needs none
+            if refused is not None:
+                raise _refused(place.endpoint, refused)
         except BaseException:
             line.close()
             raise
         return line
+
+    async def _greet(
+        self, place: Place[L], line: L, login: tuple[bytes, ...], timeout: float
+    ) -> RefusedError | None:
+        """Greet, and see that it is one of ours; what it says against it."""
+        hello = encode_request(b"HELLO", b"3", *login)
+        replies = await self._ask(place, line, hello + OWN_TOKEN, 2, timeout)
+        return next((reply for reply in replies if isinstance(reply, RefusedError)), None)
 
     async def _ask(
         self, place: Place[L], line: L, data: bytes, count: int, timeout: float
@@ -301,6 +320,7 @@ class Chooser(Generic[L]):
         if os.getpid() == self._process:
             return False
         self._begin()
+        self.written.after_fork()
         self.current = None
         for place in self._places:
             with suppress(OSError):

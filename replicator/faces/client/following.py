@@ -58,7 +58,8 @@ class Following:
     async def next(self) -> Change:
         """The next item. Raises as `Pages.next`."""
         change = await self.pages.next()
-        self._given = change.token
+        # Behind the last one of a page the token of the page stands for all that was looked at.
+        self._given = None if self.pages.is_drained else change.token
         return change
 
     async def _page(self) -> list[Change]:
@@ -67,26 +68,27 @@ class Following:
         while True:
             left = max(min(end - self._caller.world.now(), CLIENT_SLICE_SECONDS), 0.0)
             wait = left if self._follow else 0.0
-            since = () if self._since is None else (b"SINCE", self._since.encode())
-            await self._see_that_it_is_known()
-            token, *items = await self._caller.call(
-                call_of(
-                    b"REPL.CHANGES", *since, *self._words, b"WAIT", milliseconds(wait), seconds=wait
-                )
-            )
+            token, *items = await self._read(wait)
             self._since = text_of(token)
             if items or not self._follow or self._caller.world.now() >= end:
                 return [change_of(item) for item in items]
 
-    async def _see_that_it_is_known(self) -> None:
-        """After a move: let the daemon get what the reader has seen at another one."""
-        place = self._caller.chooser.current
-        if place is not self._place and self._since is not None:
-            token, seconds = self._since.encode(), CLIENT_SLICE_SECONDS / 2
+    async def _read(self, wait: float) -> list[Any]:
+        """What the daemon tells behind the token. One that the client has just moved to is first
+        given the time to get what the reader has seen at another one."""
+        since = () if self._since is None else (b"SINCE", self._since.encode())
+        words = (b"REPL.CHANGES", *since, *self._words, b"WAIT", milliseconds(wait))
+        while True:
+            told: list[Any] = await self._caller.call(call_of(*words, seconds=wait))
+            place = self._caller.chooser.current
+            if place is self._place or not since:
+                self._place = place
+                return told
+            self._place = place
+            seconds = CLIENT_SLICE_SECONDS / 2
             await self._caller.call(
-                call_of(b"REPL.WAITFOR", token, milliseconds(seconds), seconds=seconds)
+                call_of(b"REPL.WAITFOR", since[1], milliseconds(seconds), seconds=seconds)
             )
-        self._place = place
 
 
 class AsyncChanges:

@@ -77,7 +77,7 @@ class AsyncClient(AsyncView):
         return await change(
             self._caller,
             self._full(key),
-            lambda versions, _: fn(versions),
+            fn,
             promises=promises,
             lifetime=lifetime_of(ttl),
             seconds=seconds,

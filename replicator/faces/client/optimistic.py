@@ -10,7 +10,7 @@ from typing import Any
 
 from replicator import chance
 from replicator.core.record import Version
-from replicator.errors import ContendedError, RefusedError, UsageError
+from replicator.errors import ContendedError, RefusedError
 from replicator.faces.client.answers import without_expired
 from replicator.faces.client.calling import Call, Caller, call_of
 from replicator.faces.client.limits import CLIENT_UPDATE_PAUSE_MAX, CLIENT_UPDATES_MAX
@@ -18,14 +18,8 @@ from replicator.faces.client.replies import CHANGED
 from replicator.faces.client.retries import Retry
 from replicator.faces.client.words import value_of
 
-NUMBER_LEAST, NUMBER_MOST = -(1 << 63), (1 << 63) - 1
-
-Decide = Callable[[list[Version], bytes | None], bytes | None]
-"""Given the live versions, winner first, and what the key shows; the new value, None to delete."""
-
-
-class LeaveError(Exception):
-    """What a decision raises that nothing is to be written."""
+Decide = Callable[[list[Version]], bytes | None]
+"""Given the live versions, winner first; the new value, None to delete."""
 
 
 async def change(
@@ -53,7 +47,7 @@ async def change(
     pause = 0.001
     for _ in range(CLIENT_UPDATES_MAX):
         told = await caller.call(call_of(b"REPL.VERSIONS", key))
-        value = decide(without_expired(key, told), await _shown(caller, key, told))
+        value = decide(without_expired(key, told))
         words: tuple[bytes, ...] = (b"REPL.DELETE", key)
         if value is not None:
             words = (b"REPL.PUT", key, value_of(value), *lifetime)
@@ -71,42 +65,3 @@ async def change(
         f"others wrote key {key[:40]!r} in between, {CLIENT_UPDATES_MAX} times: write it from "
         "fewer places, or keep the function short"
     )
-
-
-async def _shown(caller: Caller[Any], key: bytes, told: list[dict[bytes, Any]]) -> bytes | None:
-    """What the key shows."""
-    if told and not any(version[b"wins"] for version in told):  # what the resolver made of them
-        merged: bytes | None = await caller.call(call_of(b"GET", key))
-        return merged
-    found: bytes | None = told[0][b"value"] if told and not told[0][b"expired"] else None
-    return found
-
-
-def setting(value: bytes) -> Decide:
-    """Sets a key that shows nothing; raises LeaveError where it shows something."""
-
-    def decide(_versions: list[Version], shown: bytes | None) -> bytes:
-        if shown is not None:
-            raise LeaveError
-        return value
-
-    return decide
-
-
-def adding(by: int) -> Decide:
-    """Adds to a number; one that is not there is 0. Raises UsageError where there is none."""
-
-    def decide(_versions: list[Version], shown: bytes | None) -> bytes:
-        digits = b"0" if shown is None else shown
-        try:
-            number = int(digits) if len(digits) <= 20 else None
-        except ValueError:
-            number = None
-        if number is None or b"%d" % number != digits:
-            raise UsageError(f"{digits[:40]!r} is no whole number that can be added to")
-        total = number + by
-        if not NUMBER_LEAST <= total <= NUMBER_MOST:
-            raise UsageError(f"{number} + {by} would be more than 64 bits")
-        return b"%d" % total
-
-    return decide

@@ -5,6 +5,7 @@ pauses are drawn, so that clients that lost a daemon together do not come back t
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from replicator import chance
@@ -33,6 +34,7 @@ class Place(Generic[L]):
         number: its place in the order of preference.
         idle: connections that nobody uses, the last used at the end.
         failures: how often in a row it could not be used.
+        tried: when it could not be used the last time.
         due: when it may be tried again.
         problem: why it could not be used the last time.
         settled: up to which of the session's writes it is known to hold them
@@ -43,6 +45,7 @@ class Place(Generic[L]):
     endpoint: Endpoint
     idle: list[L] = field(default_factory=list)
     failures: int = 0
+    tried: float = -inf
     due: float = 0.0
     problem: str = "not tried yet"
     settled: int = 0
@@ -56,6 +59,7 @@ class Place(Generic[L]):
         """It was not."""
         pause = min(CLIENT_HOLDOFF_MIN * 2.0 ** min(self.failures, 30), CLIENT_HOLDOFF_MAX)
         self.failures += 1
+        self.tried = now
         self.due = now + pause * chance.uniform(0.5, 1.0)
         self.problem = problem
 

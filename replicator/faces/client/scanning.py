@@ -42,6 +42,11 @@ class Pages(Generic[Item]):
             self._items.extend(page)
         return self._items.popleft()
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the next item takes another read."""
+        return not self._items
+
     def close(self) -> None:
         """Give no more. Idempotent."""
         self._is_closed = True

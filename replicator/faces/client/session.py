@@ -36,6 +36,10 @@ class Written:
             self._merge()
             return (write_token(self._known) if self._known else None), self.mark
 
+    def after_fork(self) -> None:
+        """In a forked child: whoever held the lock is not here."""
+        self._lock = threading.Lock()
+
     def _merge(self) -> None:
         for token in self._latest:
             self._known = self._known.union(read_token(token))

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from replicator.faces.client.batch import AsyncWriteBatch
-from replicator.faces.client.calling import Caller, call_of
-from replicator.faces.client.optimistic import LeaveError, adding, change, setting
+from replicator.faces.client.calling import Call, Caller, call_of
+from replicator.faces.client.retries import Retry
 from replicator.faces.client.scanning import AsyncIterator, Pages, Scan
 from replicator.faces.client.words import (
     key_of,
@@ -203,15 +203,10 @@ class AsyncView:
 
         Raises:
             OutcomeUnknown: the answer was lost.
-            ContendedError: others wrote the key each time.
             What `put` raises.
         """
-        decide = setting(value_of(value))
-        try:
-            await change(self._caller, self._full(key), decide, lifetime=lifetime_of(ttl))
-        except LeaveError:
-            return False
-        return True
+        words = (b"SET", self._full(key), value_of(value), *lifetime_of(ttl), b"NX")
+        return await self._caller.call(Call(words, Retry.NEVER)) is not None
 
     async def incr(self, key: bytes, by: int = 1) -> int:
         """Add to a number that is written as decimal digits; a key that shows nothing counts as 0.
@@ -231,9 +226,8 @@ class AsyncView:
         """
         if isinstance(by, bool) or not isinstance(by, int):
             raise TypeError(f"by must be a whole number, not {type(by).__name__}")
-        total = await change(self._caller, self._full(key), adding(by))
-        assert total is not None
-        return int(total)
+        total: int = await self._caller.call(call_of(b"INCRBY", self._full(key), b"%d" % by))
+        return total
 
     def prefixed_db(self, prefix: bytes) -> "AsyncPrefixedView":
         """The keys that begin with `prefix`, seen without it."""

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator
 
@@ -21,7 +22,8 @@ from replicator.faces.configuration.sections import (
 )
 from replicator.faces.keywords import SECONDS_MAX, make_settings
 from replicator.faces.limits import CLIENTS_MOST
-from replicator.faces.listening import parse_listen
+from replicator.faces.listening import UNIX_PATH_BYTES_MAX, parse_listen
+from replicator.faces.redis.flags import ALL, parse_flags
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
 
@@ -151,6 +153,12 @@ def _unservable(name: str, section: RespSection | HttpSection) -> Iterator[tuple
 def _unfit_socket(section: RespSection) -> Iterator[tuple[str, str]]:
     if section.socket == "":
         yield "resp.socket", "'': write the path of the socket, or leave it out"
+    elif section.socket is not None and len(os.fsencode(section.socket)) > UNIX_PATH_BYTES_MAX:
+        yield (
+            "resp.socket",
+            f"{section.socket!r}: choose a path of at most {UNIX_PATH_BYTES_MAX} bytes: a socket's "
+            "address holds no longer one",
+        )
     if not re.fullmatch(r"0?[0-7]{3}", section.socket_mode):
         yield "resp.socket_mode", f'{section.socket_mode!r}: write a mode as chmod, such as "0660"'
     if section.socket_group == "":
@@ -159,4 +167,12 @@ def _unfit_socket(section: RespSection) -> Iterator[tuple[str, str]]:
         yield (
             "resp.clients_max",
             f"{section.clients_max}: write a whole number from 1 to {CLIENTS_MOST}",
+        )
+    try:
+        parse_flags(section.notify_keyspace_events)
+    except ValueError as error:
+        flags = section.notify_keyspace_events
+        yield (
+            "resp.notify_keyspace_events",
+            f'{flags!r}: {error}: write some of A{ALL}KE, as in Redis, "KEA" for all',
         )

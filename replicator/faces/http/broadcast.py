@@ -8,7 +8,7 @@ Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 import trio
@@ -85,6 +85,12 @@ class Broadcast:
                 del self._pages[channel]
                 channel.close()
 
+    def let_go(self) -> None:
+        """Let go of those who may see data: who may has changed, and they are to ask anew."""
+        for channel in [one for one, sees_data in self._pages.items() if sees_data]:
+            del self._pages[channel]
+            channel.close()
+
     def end(self) -> None:
         """End all of them, and take no more."""
         self._is_over = True
@@ -133,6 +139,9 @@ class EventStream(Response):
     async def _tell(self, send: Send) -> None:
         with self._broadcast.page(self._sees_data) as messages:
             text: bytes | None = await self._first()
+            with suppress(trio.WouldBlock, trio.EndOfChannel):
+                while True:
+                    messages.receive_nowait()  # older than what it begins with
             while text is not None:
                 await send({"type": "http.response.body", "body": text, "more_body": True})
                 text = await next_message(messages)

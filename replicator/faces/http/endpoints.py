@@ -82,14 +82,21 @@ class Endpoints:
 
     Args:
         access: gives who has the token, as that is now.
+        threads: what takes longer, or waits.
     """
 
     def __init__(
-        self, replica: Replica, access: Callable[[], Judge], watch: Watch, pulse: Pulse
+        self,
+        replica: Replica,
+        access: Callable[[], Judge],
+        watch: Watch,
+        pulse: Pulse,
+        threads: trio.CapacityLimiter,
     ) -> None:
         self._access = access
         self._replica = replica
         self._watch = watch
+        self._threads = threads
         self._pulse = pulse
         self._files = _static_files()
         self._are_tokens_wrong = False
@@ -135,7 +142,7 @@ class Endpoints:
         view = await self._watch.view()
         accept = request.headers.get("accept", "")
         text, content_type = await trio.to_thread.run_sync(
-            render, view, accept, abandon_on_cancel=True
+            render, view, accept, limiter=self._threads, abandon_on_cancel=True
         )
         return Response(text, headers={"Content-Type": content_type})
 
@@ -151,7 +158,9 @@ class Endpoints:
             "disk_free_bytes": view.disk.free_bytes,
             "resp": view.resp,
         }
-        return await trio.to_thread.run_sync(_json, found, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(
+            _json, found, limiter=self._threads, abandon_on_cancel=True
+        )
 
     async def _conflicts(self, request: Request) -> Response:
         if not await self._may_see(request):
@@ -183,8 +192,10 @@ class Endpoints:
         settle = partial(self._replica.resolve, key, dot, seen=seen)
         try:
             # Not abandoned: who asked is to be told what came of it.
-            written = await trio.to_thread.run_sync(settle)
-            versions = await trio.to_thread.run_sync(self._replica.versions, key)
+            written = await trio.to_thread.run_sync(settle, limiter=self._threads)
+            versions = await trio.to_thread.run_sync(
+                self._replica.versions, key, limiter=self._threads
+            )
         except NotLiveError as error:
             return _refused(409, str(error))
         except (StorageError, ClosedError, GateClosedError) as error:

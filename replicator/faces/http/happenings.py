@@ -1,8 +1,9 @@
 """Recent events of a node, for its page.
 
 Events come in a thread of their own, thousands a second when a node catches up. They are taken from
-there as they are, and put into words when the page is next told of them: rounds with one peer
-that follow each other are one happening, which grows.
+there as they are, and put into words when the page is next told of them. Rounds with one peer that
+follow each other are one happening, which grows; a connection or an error like one before is that
+one again: a quiet cluster, whose nodes say hello now and then, does not push out what matters.
 """
 
 import time
@@ -115,8 +116,9 @@ class Happenings:
             case "round", (Round() as found,):
                 return self._round(at_ms, found)
             case (("connect" | "connection"), (host, port)):
-                who = "dialled" if name == "connect" else "was dialled by"
-                return self._new(at_ms, name, f"{who} {printable(f'{host}:{port}')}")
+                # The port of whoever dialled is another one each time.
+                text = f"dialled {host}:{port}" if name == "connect" else f"was dialled by {host}"
+                return self._again(at_ms, name, printable(text))
             case "conflict", (key, versions):
                 return self._conflict(at_ms, key, versions)
             case "difference", (node, origin):
@@ -126,8 +128,15 @@ class Happenings:
                 text = f"a conflict was settled here by {printable(str(who))}"
                 return replace(self._new(at_ms, "settled", text), key=shown(key))
             case _, (error, *_):
-                return self._new(at_ms, "error", printable(str(error)))
-        return self._new(at_ms, "error", printable(name))
+                return self._again(at_ms, "error", printable(str(error)))
+        return self._again(at_ms, "error", printable(name))
+
+    def _again(self, at_ms: int, kind: Any, text: str) -> Happening:
+        """One like this that is kept already, or a new one."""
+        for one in self._kept.values():
+            if (one.kind, one.text) == (kind, text):
+                return replace(one, at_ms=at_ms, times=one.times + 1)
+        return self._new(at_ms, kind, text)
 
     def _new(self, at_ms: int, kind: Any, text: str) -> Happening:
         return Happening(next(self._ids), at_ms, kind, text)

@@ -19,6 +19,9 @@ HTTP_SEND_SECONDS = 30.0
 HTTP_CLOSE_SECONDS = 2.0
 """How long requests may go on when the HTTP server ends."""
 
+HTTP_THREADS_MAX = 4
+"""Worker threads of the HTTP server, beside the one that tries the disk."""
+
 HTTP_DENIED_SECONDS = 0.5
 """What a wrong token costs whoever shows it."""
 

@@ -54,11 +54,15 @@ class OpenConflicts:
 
     Args:
         changes: gives something that differs when the store has changed.
+        threads: what reads.
     """
 
-    def __init__(self, replica: Replica, changes: Callable[[], object]) -> None:
+    def __init__(
+        self, replica: Replica, changes: Callable[[], object], threads: trio.CapacityLimiter
+    ) -> None:
         self._replica = replica
         self._changes = changes
+        self._threads = threads
         self._keys: dict[bytes, _Listed | None] = {}
         self._bytes = 0
         self._is_all = False
@@ -98,7 +102,9 @@ class OpenConflicts:
         first: list[bytes] = []
         while True:
             started = time.perf_counter()
-            keys, cursor = await trio.to_thread.run_sync(self._step, cursor, abandon_on_cancel=True)
+            keys, cursor = await trio.to_thread.run_sync(
+                self._step, cursor, limiter=self._threads, abandon_on_cancel=True
+            )
             taken = time.perf_counter() - started
             count += len(keys)
             first += keys[: CONFLICTS_SHOWN_MAX - len(first)]
@@ -128,14 +134,16 @@ class OpenConflicts:
             else:
                 self._is_all = False
 
-    async def told(self) -> tuple[list[Told], bool]:
-        """The listed conflicts in key order, and whether that has changed since the last time."""
+    async def told(self) -> list[Told]:
+        """The listed conflicts in key order."""
         async with self._turn:
             now = self._changes()
             if self._looked_at == now:
-                return self._as_told(), False
+                return self._as_told()
             before = dict(self._keys)
-            found = await trio.to_thread.run_sync(self._look_at, before, abandon_on_cancel=True)
+            found = await trio.to_thread.run_sync(
+                self._look_at, before, limiter=self._threads, abandon_on_cancel=True
+            )
             self._looked_at = now
             for key, listed in found.items():
                 if listed is None:
@@ -143,7 +151,7 @@ class OpenConflicts:
                     self._bytes -= len(key)
                 else:
                     self._keys[key] = listed
-            return self._as_told(), found != before
+            return self._as_told()
 
     def _as_told(self) -> list[Told]:
         return [listed.told for _, listed in sorted(self._keys.items()) if listed is not None]

@@ -9,6 +9,7 @@ import trio
 
 from replicator.errors import ReplicatorError
 from replicator.faces.http.broadcast import Broadcast, message
+from replicator.faces.http.guard import Judge
 from replicator.faces.http.happenings import Happening, Happenings
 from replicator.faces.http.history import History, Totals
 from replicator.faces.http.limits import (
@@ -30,7 +31,7 @@ class Pulse:
     """Keeps the history and the pages of one node. For its trio loop.
 
     Args:
-        has_token: whether there is a token that changes need.
+        access: gives who has the token, as that is now.
 
     Attributes:
         broadcast: the pages.
@@ -43,15 +44,16 @@ class Pulse:
         watch: Watch,
         happenings: Happenings,
         conflicts: OpenConflicts,
-        has_token: Callable[[], bool],
+        access: Callable[[], Judge],
     ) -> None:
         self.broadcast = Broadcast()
         self.happenings = happenings
         self.history = History()
         self._watch = watch
         self._conflicts = conflicts
-        self._has_token = has_token
-        self._count: int | None = None
+        self._access = access
+        self._judge = access()
+        self._last_told: tuple[list[Told], int | None] = [], None
 
     async def beat(self) -> None:
         """Look at the node, and tell; never ends."""
@@ -66,6 +68,9 @@ class Pulse:
             await trio.sleep_until(next_at)
 
     async def _beat(self) -> None:
+        if self._judge is not (judge := self._access()):
+            self._judge = judge
+            self.broadcast.let_go()
         view = await self._watch.look()
         point = self.history.add(_totals(view), view.at_ms, *worst_lag(view))
         happened = self.happenings.take()
@@ -78,7 +83,7 @@ class Pulse:
             await self._tell_conflicts()
 
     def _state(self, view: View) -> dict[str, Any]:
-        return tell_state(view, has_token=self._has_token())
+        return tell_state(view, has_token=self._access().has_token)
 
     def _new_conflicts(self) -> list[bytes]:
         waiting = self.happenings.conflicting
@@ -91,30 +96,30 @@ class Pulse:
                 self.broadcast.send(told, to_data=sees_data)
 
     async def _tell_conflicts(self) -> None:
-        """Tell those who may see data of the conflicts, where that is news, others how many."""
-        listed: list[Told] = []
-        is_news = False
-        if self.broadcast.sees_data:
-            listed, is_news = await self._conflicts.told()
-        count = self._conflicts.count
-        if is_news or count != self._count:
-            self._count = count
-            for sees_data in (False, True):
-                told = tell_conflicts(listed, count, sees_data)
-                self.broadcast.send(message("conflicts", told), to_data=sees_data)
+        """Tell those who may see data of the conflicts, others how many, where that is news."""
+        listed = await self._conflicts.told() if self.broadcast.sees_data else []
+        now = listed, self._conflicts.count
+        if now == self._last_told:
+            return
+        self._last_told = now
+        for sees_data in (False, True):
+            told = tell_conflicts(*now, sees_data)
+            self.broadcast.send(message("conflicts", told), to_data=sees_data)
 
     async def tell_conflicts(self, sees_data: bool) -> dict[str, object]:
         """How many conflicts are open and, for those who may see data, the first of them."""
-        listed = (await self._conflicts.told())[0] if sees_data else []
+        listed = await self._conflicts.told() if sees_data else []
         return tell_conflicts(listed, self._conflicts.count, sees_data)
 
     async def whole(self, sees_data: bool) -> bytes:
-        """All that a page needs to begin with."""
+        """All that a page needs to begin with, as of the moment at which this returns."""
+        await self._watch.view()
+        conflicts = await self.tell_conflicts(sees_data)
         view = await self._watch.view()
         state = self._state(view) | {
             "history": self.history.told(),
             "happenings": tell_happenings(self.happenings.all(), sees_data),
-            "conflicts": await self.tell_conflicts(sees_data),
+            "conflicts": conflicts,
         }
         return message("state", state)
 

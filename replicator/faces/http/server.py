@@ -12,6 +12,7 @@ from replicator.faces.http.disk import Disk
 from replicator.faces.http.endpoints import Endpoints
 from replicator.faces.http.guard import Guard, Judge, Names
 from replicator.faces.http.happenings import Happenings
+from replicator.faces.http.limits import HTTP_THREADS_MAX
 from replicator.faces.http.listening import Listening
 from replicator.faces.http.openconflicts import OpenConflicts
 from replicator.faces.http.pulse import Pulse
@@ -44,10 +45,13 @@ class HttpServer:
         store = replica._engine.store
         self._level = store.level
         happenings = Happenings()
-        self._conflicts = OpenConflicts(replica, lambda: (store.writes, store.counters().applied))
+        threads = trio.CapacityLimiter(HTTP_THREADS_MAX)
+        self._conflicts = OpenConflicts(
+            replica, lambda: (store.writes, store.counters().applied), threads
+        )
         self._watch = Watch(replica, Disk(data), resp, lambda: self._conflicts.count)
-        self._pulse = Pulse(self._watch, happenings, self._conflicts, lambda: access().has_token)
-        self._endpoints = Endpoints(replica, access, self._watch, self._pulse)
+        self._pulse = Pulse(self._watch, happenings, self._conflicts, access)
+        self._endpoints = Endpoints(replica, access, self._watch, self._pulse, threads)
         app = Guard(self._endpoints.app(), Names(allowed_hosts))
         self._listening = Listening(app, tls)
 

@@ -21,6 +21,7 @@ _CURSOR: Final = re.compile(rb"[0-9]{1,20}")
 _CURSOR_END: Final = 1 << 64
 _SCAN_COUNT: Final = 10
 _RANDOM_LEVELS_MAX: Final = 64
+_RANDOM_SHORTEST: Final = 1 / 8
 
 
 def _keys(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
@@ -175,29 +176,29 @@ def read_random_key(view: View) -> bytes | None:
     From what all keys begin with, byte by byte: a byte is drawn between that of the first key and
     that of the last one, and the first key found from there on says with which keys to go on. So a
     few look-ups do, and keys of numbers of one length are equally likely; of others, those with
-    few neighbours are more likely.
+    few neighbours are more likely. A key that all the others begin with is drawn now and then.
     """
     first, last = view.read_key_from(b""), view.read_key_before(None)
     for _ in range(_RANDOM_LEVELS_MAX):
         if first is None or last is None or first == last:
             break
-        size = next(
-            (
-                place
-                for place, pair in enumerate(zip(first, last, strict=False))
-                if pair[0] != pair[1]
-            ),
-            len(first),
-        )
-        least = first[size] if size < len(first) else -1
-        drawn = round(chance.uniform(least - 0.5, last[size] + 0.5))
-        if drawn < 0 and least < 0:
-            break
-        start = first[:size] + bytes([max(drawn, 0)])
-        first = view.read_key_from(start) if drawn > least else first
-        if first is not None:
-            last = view.read_key_before(successor(first[: size + 1]))
+        size = _common(first, last)
+        if size == len(first):
+            if chance.random() < _RANDOM_SHORTEST:
+                break
+            first = view.read_key_from(first + b"\0") or last
+        least, most = first[size], last[size]
+        drawn = round(chance.uniform(least - 0.5, most + 0.5))
+        if drawn > least:
+            first = view.read_key_from(first[:size] + bytes([min(drawn, most)])) or last
+        last = view.read_key_before(successor(first[: size + 1]))
     return first
+
+
+def _common(first: bytes, last: bytes) -> int:
+    """How many bytes two keys begin with alike."""
+    size = min(len(first), len(last))
+    return next((place for place in range(size) if first[place] != last[place]), size)
 
 
 SCANNING: Final[Table] = {

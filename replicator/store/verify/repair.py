@@ -28,7 +28,7 @@ digests, and mending gives it back (R16).
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -127,8 +127,11 @@ class Repair:
     _has_to_mark: bool = False
     _ground: Ground = field(default_factory=Ground)
 
-    def copy(self, side_file: SideFile) -> None:
+    def copy(self, side_file: SideFile, progress: Callable[[int], object] | None = None) -> None:
         """Verify, and copy all rows that `mend` is going to touch. Seals the file.
+
+        Args:
+            progress: told now and then how many records were looked at.
 
         Raises:
             StorageError: LevelDB's own files are damaged, which is not mended here; or the file
@@ -138,7 +141,11 @@ class Repair:
         with self.db.snapshot() as snapshot:
             scan = Scan(snapshot, split(self.db)[1], look_around(self.path))
             self._ground = scan.ground
-            for fault in scan.faults():
+            for fault in scan.steps():
+                if progress is not None:
+                    progress(scan.keys)
+                if fault is None:
+                    continue
                 if fault.kind is Kind.UNREADABLE:
                     raise StorageError(
                         f"LevelDB's own files are damaged behind the row {fault.key!r}, "

@@ -1,10 +1,15 @@
 """Environment variables: every key, lists and switches, secrets taken out, strangers left alone."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from replicator.errors import ConfigError
+from replicator.faces.access import read_access
 from replicator.faces.configuration import Environment, Given
 from replicator.faces.configuration.environment import NOTHING, SECRET_VARIABLES
 from replicator.faces.configuration.sections import KEYS, Key
@@ -12,8 +17,8 @@ from replicator.faces.configuration.sections import KEYS, Key
 
 def value_of(variable: str, text: str) -> object:
     """What a variable comes to in force."""
-    given = Given(None, Environment.take({variable: text}))
-    found, config = given.examine("")
+    source = Given(None, Environment.take({variable: text}))
+    found, config = source.examine("")
     assert config is not None, found
     key = next(key for key in KEYS.values() if key.variable == variable)
     return getattr(getattr(config.file, key.section), key.name)
@@ -38,6 +43,7 @@ def sample(key: Key) -> tuple[str, object]:
         "resolver.mode": "equal-clock",
         "resp.listen": "1",
         "resp.socket_mode": "0600",
+        "resp.notify_keyspace_events": "KEA",
         "http.listen": "1",
         "log.level": "error",
         "log.format": "json",
@@ -59,8 +65,8 @@ BESIDE = {
 @pytest.mark.parametrize("key", KEYS.values(), ids=str)
 def test_every_key_is_a_variable(key: Key) -> None:
     text, meant = sample(key)
-    given = Given(None, Environment.take({**BESIDE.get(key.section, {}), key.variable: text}))
-    found, config = given.examine("")
+    source = Given(None, Environment.take({**BESIDE.get(key.section, {}), key.variable: text}))
+    found, config = source.examine("")
     assert config is not None, [str(one) for one in found]
     (row,) = [row for row in config.values() if row[0] == str(key)]
     assert row[1] == meant
@@ -79,8 +85,8 @@ def test_an_empty_variable_is_none() -> None:
 
 
 def test_the_short_form_of_the_directory() -> None:
-    given = Given(None, Environment.take({"REPLICATOR_DATA": "here"}))
-    _, config = given.examine("")
+    source = Given(None, Environment.take({"REPLICATOR_DATA": "here"}))
+    _, config = source.examine("")
     assert config is not None and config.data == Path("here")
     assert wrong({"REPLICATOR_DATA": "a", "REPLICATOR_NODE_DATA": "b"}) == [
         "REPLICATOR_DATA: contradicts REPLICATOR_NODE_DATA: keep one"
@@ -142,11 +148,11 @@ def test_secrets_are_taken_out_and_shown_nowhere() -> None:
     environment = Environment.take(environ)
     assert environ == {}
     assert {secret.where for secret in environment.secrets.values()} == set(SECRET_VARIABLES)
-    given = Given(None, environment)
-    config = given.read()
+    source = Given(None, environment)
+    config = source.read()
     assert config.access.has_password and config.access.has_token
     assert config.access.secrets["http_token"].reveal() == b"hush"
-    assert "hush" not in f"{environment!r} {given!r} {config!r} {list(config.values())}"
+    assert "hush" not in f"{environment!r} {source!r} {config!r} {list(config.values())}"
 
 
 def test_a_secret_that_cannot_be_is_not_repeated() -> None:
@@ -160,3 +166,24 @@ def test_of_the_process_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment.take(os.environ)
     assert "REPLICATOR_ACCESS_ADMIN_PASSWORD" not in os.environ
     assert environment.secrets["admin_password"].reveal() == b"hush"
+
+
+ANY_TEXT = st.text(st.characters(exclude_characters="\0")) | st.sampled_from(
+    ["true", "1", "-1", "1e999", "nan", "127.0.0.1:1", "[::1]:0", "a:1,b:2", "~x/y", "../..", ","]
+)
+
+
+@given(st.dictionaries(st.sampled_from([key.variable for key in KEYS.values()]), ANY_TEXT))
+def test_any_variables_are_read_or_refused(environ: dict[str, str]) -> None:
+    found, config = Given(None, Environment.take(dict(environ))).examine("")
+    assert (config is None) == bool(found)
+    for mistake in found:
+        assert str(mistake).startswith("REPLICATOR_") or mistake.key == "tls"
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SECRET_VARIABLES)), ANY_TEXT))
+def test_any_secrets_are_read_or_refused(environ: dict[str, str]) -> None:
+    _, config = Given(None, Environment.take(dict(environ))).examine("")
+    if config is not None:
+        with suppress(ConfigError):
+            read_access(config.access)

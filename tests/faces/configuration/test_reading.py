@@ -220,8 +220,13 @@ timeout = 0
         ("[http]\nlisten = 'x'", "line 2: http.listen: 'x' is no address: the port is missing"),
         ("[resp]\nsocket_mode = '0666x'", "line 2: resp.socket_mode: '0666x': write a mode as"),
         ("[resp]\nsocket = ''", "line 2: resp.socket: '': write the path of the socket"),
+        (f"[resp]\nsocket = '{'x' * 102}'", "line 2: resp.socket: '/base/xxx"),
         ("[resp]\nsocket_group = ''", "line 2: resp.socket_group: '': write the name of a group"),
         ("[resp]\nclients_max = 0", "line 2: resp.clients_max: 0: write a whole number from 1 to"),
+        (
+            "[resp]\nnotify_keyspace_events = 'Km'",
+            "line 2: resp.notify_keyspace_events: 'Km': unknown letters 'm': write some of",
+        ),
         ("[resp]\nkey = 'k'", "line 2: resp.key: needs certificate beside it: name both"),
         ("[resp]\nclient_ca = 'k'", "line 2: resp.client_ca: needs certificate beside it"),
         ("[http]\ncertificate = 'k'", "line 2: http.certificate: needs key beside it: name both"),
@@ -287,6 +292,7 @@ def test_sections_of_what_the_daemon_serves() -> None:
         socket_mode = "660"
         socket_group = "www-data"
         clients_max = 5
+        notify_keyspace_events = "KEx"
         certificate = "a.crt"
         key = "/etc/a.key"
         client_ca = "ca.crt"
@@ -306,6 +312,7 @@ def test_sections_of_what_the_daemon_serves() -> None:
         socket_mode=0o660,
         socket_group="www-data",
         clients_max=5,
+        notify_keyspace_events="KEx",
         tls=TlsServerFiles(Path("/base/a.crt"), Path("/etc/a.key"), Path("/base/ca.crt")),
         insecure=False,
     )

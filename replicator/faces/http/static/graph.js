@@ -5,7 +5,7 @@ import { plural, renew, seconds, svg } from "./dom.js";
 const WIDTH = 560;
 const HEIGHT = 320;
 const DRAWN_MAX = 24;
-const NAME_CHARACTERS = 18;
+const NAME_CHARACTERS = 15;
 const SELF_HALF = 19;
 
 export class Graph {
@@ -81,7 +81,7 @@ export class Graph {
 }
 
 function around(count) {
-  const [rx, ry] = [WIDTH / 2 - 75, HEIGHT / 2 - 48];
+  const [rx, ry] = [WIDTH / 2 - 85, HEIGHT / 2 - 48];
   return Array.from({ length: count }, (_, place) => {
     const angle = (count === 1 ? 0 : -Math.PI / 2 + (count === 2 ? Math.PI / 2 : 0)) + (place * 2 * Math.PI) / count;
     const y = HEIGHT / 2 + ry * Math.sin(angle);

@@ -148,7 +148,7 @@ function eventLine(one) {
     { class: `is-${one.kind}` },
     el("time", { datetime: new Date(one.at_ms).toISOString() }, clock(one.at_ms)),
     el("span", { class: "kind" }, NAMES[one.kind] ?? one.kind),
-    el("span", { class: "text" }, one.text, one.key ? [" ", shown(one.key)] : null, one.times > 1 ? el("small", { class: "muted" }, ` (${number(one.times)} rounds)`) : null),
+    el("span", { class: "text" }, one.text, one.key ? [" ", shown(one.key)] : null, one.times > 1 ? el("small", { class: "muted" }, ` (${number(one.times)} ${one.kind === "round" ? "rounds" : "times"})`) : null),
   );
 }
 

@@ -8,17 +8,21 @@ const WINDOW_MS = 600000;
 const COLUMNS = 200;
 
 const PLOTS = [
-  { title: "Writes here", unit: "/s", series: [["writes", "written"]] },
-  { title: "Reads here", unit: "/s", series: [["reads", "read"]], optional: true },
+  { title: "Writes here", unit: () => "/s", series: [["writes", "written"]] },
+  { title: "Reads here", unit: () => "/s", series: [["reads", "read"]], optional: true },
   {
     title: "Records with peers",
-    unit: "/s",
+    unit: () => "/s",
     series: [
       ["records_in", "received"],
       ["records_out", "sent"],
     ],
   },
-  { title: "Furthest behind", unit: " entries", series: [["lag_entries", "entries"]] },
+  {
+    title: "Furthest behind",
+    unit: (count) => (count === 1 ? " write" : " writes"),
+    series: [["lag_entries", "writes"]],
+  },
 ];
 
 export class Plots {
@@ -106,7 +110,7 @@ class Plot {
       this.paths[place].line.setAttribute("d", drawn.line);
       this.paths[place].area.setAttribute("d", drawn.area);
     });
-    setText(this.top, `${rate(scale)}${this.wanted.unit}`);
+    setText(this.top, `${rate(scale)}${this.wanted.unit(scale)}`);
     this.tell(points, fields, end, most);
   }
 
@@ -124,15 +128,16 @@ class Plot {
       when = `${clock(point[fields.at_ms])}: `;
     }
     const values = this.wanted.series.map(([name]) => rate(point[fields[name]]));
-    let text = `${when}${values.join(" · ")}${this.wanted.unit}`;
+    const unit = this.wanted.unit(point[fields[this.wanted.series[0][0]]]);
+    let text = `${when}${values.join(" · ")}${unit}`;
     if (this.wanted.series[0][0] === "lag_entries" && point[fields.lag_seconds] > 0) {
       text += `, ${seconds(point[fields.lag_seconds])}`;
     }
     setText(this.now, text);
     this.image.setAttribute(
       "aria-label",
-      `${this.wanted.title}: ${values.join(" and ")}${this.wanted.unit} now, ` +
-        `at most ${rate(most)}${this.wanted.unit} in the last ten minutes`,
+      `${this.wanted.title}: ${values.join(" and ")}${unit} now, ` +
+        `at most ${rate(most)}${this.wanted.unit(most)} in the last ten minutes`,
     );
   }
 }
