@@ -457,7 +457,7 @@ async def test_a_first_write_that_the_store_refuses_is_answered(
             b"+QUEUED",
             b"-STORAGE the disk is gone: mend it",
             b"-STORAGE the disk is gone: mend it",
-            b"+PONG",
+            b"",
         ]
 
 
