@@ -68,15 +68,22 @@ from replicator.faces.promises import (
     token,
     wait_for,
 )
+from replicator.faces.redis.clientcommands import CLIENTS
 from replicator.faces.redis.connection import CONNECTION
 from replicator.faces.redis.counting import COUNTING
 from replicator.faces.redis.expiries import EXPIRIES
 from replicator.faces.redis.flushing import FLUSHING
+from replicator.faces.redis.information import INFORMATION
+from replicator.faces.redis.introspection import INTROSPECTION
 from replicator.faces.redis.keys import KEYS
+from replicator.faces.redis.parameters import PARAMETER_COMMANDS
+from replicator.faces.redis.pubsub import PUBSUB
 from replicator.faces.redis.scanning import SCANNING
+from replicator.faces.redis.serving import SERVING
 from replicator.faces.redis.several import SEVERAL
 from replicator.faces.redis.strings import STRINGS
 from replicator.faces.redis.table import OK, Command, Table, waiting
+from replicator.faces.redis.transactions import TRANSACTIONS
 from replicator.faces.resp import Reply
 from replicator.faces.scanning import bounded, successor
 from replicator.faces.stepwise import CommandError, Session, Sized, absolute, pages
@@ -253,6 +260,11 @@ OWN: Final[Table] = {
 
 COMMANDS: Final[Table] = {
     **CONNECTION,
+    **CLIENTS,
+    **INTROSPECTION,
+    **INFORMATION,
+    **PARAMETER_COMMANDS,
+    **SERVING,
     **STRINGS,
     **COUNTING,
     **SEVERAL,
@@ -260,6 +272,8 @@ COMMANDS: Final[Table] = {
     **EXPIRIES,
     **SCANNING,
     **FLUSHING,
+    **TRANSACTIONS,
+    **PUBSUB,
     **OWN,
 }
 """All commands, by their names in capitals."""

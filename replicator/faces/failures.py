@@ -50,7 +50,7 @@ def failure(error: Exception) -> Failure:
 
 def unknown(request: Request) -> Failure:
     """Redis's own words, which some clients look for."""
-    begin = " ".join(f"'{_text(argument)}'" for argument in islice(request, 1, 9))
+    begin = "".join(f"'{_text(argument)}' " for argument in islice(request, 1, 9))
     return Failure(
         "ERR", f"unknown command '{_text(request[0])}', with args beginning with: {begin}"
     )

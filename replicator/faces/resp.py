@@ -55,9 +55,28 @@ class Failure:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A message that no request asked for, of a type of its own in RESP3, else an array."""
+
+    items: "Sequence[Reply]"
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Replies one after the other, where a request has more than one."""
+
+    replies: "Sequence[Reply]"
+
+
+@dataclass(frozen=True, slots=True)
+class NullArray:
+    """The array that is none, which RESP2 tells from the null of a string."""
+
+
 Reply: TypeAlias = (
-    "bool | int | float | bytes | str | Status | Failure | Sequence[Reply] | Mapping[str, Reply]"
-    " | None"
+    "bool | int | float | bytes | str | Status | Failure | Push | Several | NullArray"
+    " | Sequence[Reply] | Mapping[str, Reply] | None"
 )
 """What a command answers; `encode` writes it."""
 
@@ -315,6 +334,15 @@ def _encode(reply: Reply, protocol: int, parts: list[bytes]) -> None:
             for key, value in reply.items():
                 _encode(key, protocol, parts)
                 _encode(value, protocol, parts)
+        case NullArray():
+            parts.append(b"_\r\n" if protocol == 3 else b"*-1\r\n")
+        case Push():
+            parts.append((b">%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply.items))
+            for item in reply.items:
+                _encode(item, protocol, parts)
+        case Several():
+            for item in reply.replies:
+                _encode(item, protocol, parts)
         case _:
             parts.append(b"*%d\r\n" % len(reply))
             for item in reply:

@@ -111,9 +111,15 @@ def remove(data: Path) -> None:
 
 def peer_is_allowed(connection: HasOptions) -> bool:
     """Whether the process at the other end runs as this process's user, or as root."""
+    return user_of(connection) in (0, os.geteuid())
+
+
+def user_of(connection: HasOptions) -> int:
+    """The number of the user as whom the process at the other end runs."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-    return uid in (0, os.geteuid())
+    user: int = uid
+    return user
 
 
 def _closed_directory(data: Path) -> Path:

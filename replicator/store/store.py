@@ -299,6 +299,10 @@ class Store(Conflicts):
         """Store what is known of some members; see `members`."""
         write_members(self, accounts)
 
+    def when_expired(self, call: Callable[[list[bytes]], object] | None) -> None:
+        """Have `call` called with swept keys, see `Sweeper.on_expired`. None ends that."""
+        self._sweeper.on_expired = call
+
     def sweep(self) -> None:
         """Take values that have expired out of the user's keys, and put back what went too early by
         a clock that was ahead (R17); at most `SWEEP_BATCHES_MAX` commits.

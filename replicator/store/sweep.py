@@ -13,7 +13,7 @@ not written again, nor read: the other rows of the key are (R11).
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from zlib import crc32
 
@@ -80,6 +80,8 @@ class Sweeper:
 
     Attributes:
         swept: how many values were taken out of the user's keys since opening.
+        on_expired: called with the keys of which a value was taken out, once that is committed, in
+            the thread that sweeps and with the lock held: it must be quick.
     """
 
     def __init__(self, state: State, settler: Settler) -> None:
@@ -88,7 +90,9 @@ class Sweeper:
         self._is_foreign = False
         self._pace = Pace(state.level)
         self._written_bytes = 0
+        self._gone: list[bytes] = []
         self.swept = 0
+        self.on_expired: Callable[[list[bytes]], object] | None = None
 
     def at_opening(self, *, is_foreign: bool) -> None:
         """See how far the rows of swept values reach, and sweep all that is due.
@@ -186,6 +190,7 @@ class Sweeper:
         state = self._state
         state.refuse_closed()
         batch = state.db.write_batch()
+        self._gone.clear()
         on_disk = self._on_disk()
         size = done = 0
         while done < len(some) and (size < SWEEP_BATCH_BYTES or asked is None):
@@ -195,7 +200,10 @@ class Sweeper:
             if done < len(some):
                 size += SWEEP_KEY_BYTES + self._settle(batch, some[done], merged, asked)
                 done += 1
+        gone, self._gone = self._gone, []
         state.commit_quietly(batch)
+        if gone and self.on_expired is not None:
+            self.on_expired(gone)
         self._written_bytes += size
         return done
 
@@ -237,6 +245,8 @@ class Sweeper:
         if place > start:
             state.due.note(moment_of(some[place - 1]), b"", is_swept=True)
             self.swept += place - start
+            if self.on_expired is not None:
+                self._gone += [row_key[_ROW_KEY:] for row_key in some[start:place]]
         return place - start
 
     def _on_disk(self) -> dict[bytes, bytes]:
@@ -291,7 +301,8 @@ class Sweeper:
             state.due.note(moment_of(row_key), key, is_swept=row_key >= NOTHING_DUE)
             return 0
         state.install(batch, key, record, record, shown)
-        self.swept += row_key < NOTHING_DUE and has_expired(shown.visible, state.wall_ms())
+        if row_key < NOTHING_DUE and has_expired(shown.visible, state.wall_ms()):
+            self._note(key)
         return sum(len(version.value or b"") for version in record.versions)
 
     def _settle_alone(
@@ -325,8 +336,15 @@ class Sweeper:
             batch.put(expiry_key(expiry_ms, key), b"")
             batch.put(key, value)
         state.due.note(expiry_ms, key, is_swept=is_over)
-        self.swept += row_key < NOTHING_DUE and is_over
+        if row_key < NOTHING_DUE and is_over:
+            self._note(key)
         return len(value)
+
+    def _note(self, key: bytes) -> None:
+        """A value is taken out with the batch."""
+        self.swept += 1
+        if self.on_expired is not None:
+            self._gone.append(key)
 
     def _is_over(self, record: Record) -> bool:
         """Whether all puts of a record have expired: then it shows nothing, whoever settles it."""
@@ -341,7 +359,7 @@ class Sweeper:
             batch.delete(row_key)
             batch.put(swept_key(moment_of(row_key), key), b"")
             batch.delete(key)
-            self.swept += 1
+            self._note(key)
 
 
 def _last_to_go(record: Record) -> Version:

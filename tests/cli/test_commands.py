@@ -75,7 +75,7 @@ def test_greetings(replica: Replica) -> None:
 
 def test_what_is_no_command(replica: Replica) -> None:
     assert run(replica, b"FLY", b"to", b"\x1b") == Failure(
-        "ERR", "unknown command 'FLY', with args beginning with: 'to' '\x1b'"
+        "ERR", "unknown command 'FLY', with args beginning with: 'to' '\x1b' "
     )
     assert run(replica, b"GET") == Failure("ERR", "wrong number of arguments for 'get' command")
     assert run(replica, b"PING", b"1", b"2") == Failure(

@@ -9,6 +9,7 @@ import pytest
 from replicator.faces.handle import Replica
 from replicator.faces.redis.aside import Commits, begun, ended
 from replicator.faces.redis.globs import EVERYTHING
+from replicator.faces.redis.turn import Turn
 from replicator.faces.redis.view import View
 from replicator.store.pace import Pace
 from tests.cli.daemons import until
@@ -46,12 +47,19 @@ def test_what_it_raises_is_raised(error: Exception) -> None:
         result(ended(begun(fail)))
 
 
+def commits_on(replica: Replica) -> Commits:
+    """As a command that goes on has them, whose turn is over."""
+    turn = Turn(replica)
+    turn.abandon()
+    return Commits(turn)
+
+
 def test_commits_give_way_where_much_was_written(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
     monkeypatch.setattr(Pace, "give_way", lambda _, size: waited.append(size))
-    commits = Commits(replica)
+    commits = commits_on(replica)
     for number in range(8):
         with commits.turn() as turn:
             turn.put(b"%d" % number, bytes(300_000))
@@ -62,7 +70,7 @@ def test_commits_give_way_where_much_was_written(
 
 
 def test_a_turn_that_raises_writes_nothing(replica: Replica) -> None:
-    with pytest.raises(ValueError), Commits(replica).turn() as turn:
+    with pytest.raises(ValueError), commits_on(replica).turn() as turn:
         turn.put(b"k", b"v")
         raise ValueError
     assert replica.get(b"k") is None

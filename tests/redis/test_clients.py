@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import trustme
@@ -19,6 +21,7 @@ from replicator.faces.redis import clients as module
 from replicator.faces.redis.client import Client
 from replicator.faces.redis.clients import Clients
 from replicator.faces.redis.entrances import Entrance
+from replicator.faces.redis.hub import Hub
 from replicator.faces.redis.limits import (
     RESP_DESCRIPTORS_LEFT,
     RESP_OUTPUT_BYTES_MAX,
@@ -26,6 +29,7 @@ from replicator.faces.redis.limits import (
     RESP_STRANGER_BYTES_MAX,
     RESP_STRANGER_SECONDS,
 )
+from replicator.faces.redis.shared import Shared
 from replicator.faces.resp import encode_request
 
 PATIENCE_SECONDS = 10.0
@@ -42,7 +46,8 @@ class Echo:
             listener = socket.create_server(("127.0.0.1", 0))
         listener.listen(100)
         self.address = listener.getsockname()
-        self.clients = Clients([Entrance(listener, lambda: role, tls)], 100_000)
+        shared = cast(Shared, SimpleNamespace(hub=Hub(), idle_seconds=0))
+        self.clients = Clients(shared, [Entrance(listener, lambda: role, tls)], 100_000)
         self.holds: set[int] = set()
 
     def connect(self) -> socket.socket:

@@ -13,11 +13,23 @@ from replicator.faces.redis.limits import (
     RESP_ARGUMENTS_MAX,
     RESP_CURSORS_MAX,
     RESP_KEYS_AT_ONCE,
+    RESP_LOGIN_FREE,
+    RESP_LOGIN_PARDON_SECONDS,
+    RESP_LOGIN_WAIT_SECONDS,
+    RESP_LOGINS_WRONG_MAX,
+    RESP_NOTIFICATIONS_MAX,
+    RESP_OUTPUT_ALL_BYTES_MAX,
     RESP_PATTERN_BYTES_MAX,
+    RESP_PUSHED_BYTES_MAX,
     RESP_REQUEST_BYTES_MAX,
+    RESP_SUBSCRIPTIONS_MAX,
+    RESP_TRANSACTION_BYTES_MAX,
+    RESP_TRANSACTION_WORDS_MAX,
     RESP_VALUES_AT_ONCE_BYTES,
+    RESP_WATCHED_MAX,
     RESP_WRITES_KEYS,
 )
+from replicator.faces.redis.parameters import PARAMETERS
 from replicator.faces.redis.turn import Turn
 from replicator.faces.stepwise import Session
 
@@ -49,7 +61,13 @@ def test_every_command_that_redis_has() -> None:
         for cell, _ in ROW.findall(section)
         for name in named(cell)
     ]
-    assert sorted(told) == sorted(name for name in COMMANDS if not name.startswith(b"REPL."))
+    assert set(told) == {name for name in COMMANDS if not name.startswith(b"REPL.")}
+
+
+def test_what_can_be_set() -> None:
+    names = {name for name, one in PARAMETERS.items() if one.set is not None}
+    row = next(row for row in TEXT.split("\n") if row.startswith("| `CONFIG GET"))
+    assert set(re.findall(r"`([a-z-]+)`", row)) - {"admin"} == names
 
 
 def test_what_two_nodes_may_decide_both() -> None:
@@ -64,6 +82,15 @@ def test_limits() -> None:
     assert f"{RESP_KEYS_AT_ONCE:,} keys or {RESP_VALUES_AT_ONCE_BYTES >> 20} MiB" in TEXT
     assert f"{RESP_PATTERN_BYTES_MAX:,} bytes" in TEXT
     assert f"{RESP_CURSORS_MAX:,} that were used last" in TEXT
+    assert f"at most {RESP_TRANSACTION_WORDS_MAX:,} words" in TEXT
+    assert f"and {RESP_TRANSACTION_BYTES_MAX >> 20} MiB; beyond that" in TEXT
+    assert f"watches up to {RESP_WATCHED_MAX:,} keys" in TEXT
+    assert f"{RESP_SUBSCRIPTIONS_MAX:,} channels and patterns" in TEXT
+    assert f"when {RESP_PUSHED_BYTES_MAX >> 20} MiB of messages" in TEXT
+    assert f"leave {RESP_OUTPUT_ALL_BYTES_MAX >> 20} MiB unread" in TEXT
+    assert RESP_NOTIFICATIONS_MAX == 100_000
+    assert (RESP_LOGIN_FREE, RESP_LOGINS_WRONG_MAX, RESP_LOGIN_PARDON_SECONDS) == (3, 10, 60)
+    assert f"after {RESP_LOGIN_WAIT_SECONDS} s, then twice as long, up to 2 s" in TEXT
     assert f"commits of {'fifty' if RESP_WRITES_KEYS == 50 else RESP_WRITES_KEYS}" in TEXT
     assert COMMANDS[b"FLUSHALL"].needs == COMMANDS[b"FLUSHDB"].needs == Role.ADMIN
 

@@ -3,6 +3,7 @@ ioredis."""
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -244,3 +245,83 @@ def test_ioredis(path: str, node_modules: Path) -> None:
         "unknown": "ERR unknown command 'lpush'",
         "del": 2,
     }
+
+
+def test_ioredis_and_node_redis_talk(path: str, node_modules: Path) -> None:
+    ran = subprocess.run(
+        ["node", "talking.js", path],
+        cwd=node_modules,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["ioredis"] == {
+        "subscribed": 1,
+        "psubscribed": 2,
+        "published": [1, 1, 0],
+        "multi": [[None, "OK"], [None, 2], [None, 1]],
+        "messages": [["news", "hello"], ["sp*", "sport", "goal"], ["news", "done"]],
+        "aborted": None,
+        "value": "7",
+        "unsubscribed": 1,
+    }
+    assert told["resp2"] == told["resp3"]
+    assert told["resp3"] == {
+        "published": [1, 1],
+        "messages": [["news", "hello"], ["sport", "goal"], ["news", "done"]],
+        "multi": ["OK", 2, 1],
+        "aborted": "WatchError",
+        "value": "7",
+        "name": "tests",
+    }
+
+
+@pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="redis-benchmark is missing")
+def test_redis_benchmark(path: str) -> None:
+    ran = subprocess.run(
+        [
+            "redis-benchmark",
+            "-s",
+            path,
+            "-t",
+            "ping,set,get,incr,mset",
+            *["-n", "2000", "-P", "16", "-q"],
+        ],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+    assert ran.returncode == 0
+    assert "WARNING" not in ran.stdout + ran.stderr  # it could not read the configuration
+    assert len(re.findall(r": [0-9.]+ requests per second", ran.stdout)) == 6
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli is not installed")
+def test_redis_cli_subscribes_and_runs_transactions(path: str) -> None:
+    def cli(*lines: str) -> str:
+        ran = subprocess.run(
+            ["redis-cli", "-s", path],
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+        )
+        return ran.stdout
+
+    assert cli("MULTI", "SET cli:k 1", "INCR cli:k", "EXEC") == "OK\nQUEUED\nQUEUED\nOK\n2\n"
+    assert cli("COMMAND DOCS get").startswith("get\nsummary\n")
+    assert "redis_mode:standalone" in cli("INFO server").split()
+    listener = subprocess.Popen(
+        ["redis-cli", "-s", path, "SUBSCRIBE", "news"], stdout=subprocess.PIPE, text=True
+    )
+    assert listener.stdout is not None
+    try:
+        assert [listener.stdout.readline() for _ in range(3)] == ["subscribe\n", "news\n", "1\n"]
+        assert cli("PUBLISH news hello") == "1\n"
+        assert [listener.stdout.readline() for _ in range(3)] == ["message\n", "news\n", "hello\n"]
+    finally:
+        listener.kill()
+        listener.wait()
+        listener.stdout.close()

@@ -17,6 +17,7 @@ from replicator.faces.redis.client import Client
 from replicator.faces.redis.counting import COUNTING
 from replicator.faces.redis.running import Running
 from replicator.faces.redis.several import SEVERAL
+from replicator.faces.redis.shared import Shared
 from replicator.faces.redis.strings import STRINGS
 from replicator.faces.redis.table import Command, Work, reading, waiting, writing
 from replicator.faces.redis.turn import Turn
@@ -74,9 +75,9 @@ class Bench:
     def __init__(self, replica: Replica) -> None:
         self.begun: list[tuple[Client, object]] = []
         self.waits_for_gate: list[Client] = []
+        self.shared = Shared(replica, TABLE)
         self.running = Running(
-            replica,
-            TABLE,
+            self.shared,
             lambda c, what, _: self.begun.append((c, what)),
             self.waits_for_gate.append,
         )
@@ -87,7 +88,7 @@ class Bench:
         """A client that has sent some requests."""
         ours, other = socket.socketpair()
         self._others.append(other)
-        client = Client(len(self._others), ours, "test", role)
+        client = Client(self.shared, len(self._others), ours, "test", role)
         client.requests.extend(request.split() for request in requests)
         self.ready.append(client)
         return client
@@ -272,7 +273,7 @@ def test_unknown_commands_and_wrong_counts_are_answered_in_redis_words(bench: Be
     bench.turn()
     wrong = b"-ERR wrong number of arguments for 'get' command\r\n"
     assert replies(client) == (
-        b"-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b'\r\n" + 2 * wrong
+        b"-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' \r\n" + 2 * wrong
     )
 
 

@@ -23,6 +23,7 @@ from replicator.faces.configuration.sections import (
 from replicator.faces.keywords import SECONDS_MAX, make_settings
 from replicator.faces.limits import CLIENTS_MOST
 from replicator.faces.listening import UNIX_PATH_BYTES_MAX, parse_listen
+from replicator.faces.redis.flags import ALL, parse_flags
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?")
 
@@ -166,4 +167,12 @@ def _unfit_socket(section: RespSection) -> Iterator[tuple[str, str]]:
         yield (
             "resp.clients_max",
             f"{section.clients_max}: write a whole number from 1 to {CLIENTS_MOST}",
+        )
+    try:
+        parse_flags(section.notify_keyspace_events)
+    except ValueError as error:
+        flags = section.notify_keyspace_events
+        yield (
+            "resp.notify_keyspace_events",
+            f'{flags!r}: {error}: write some of A{ALL}KE, as in Redis, "KEA" for all',
         )

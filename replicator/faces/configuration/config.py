@@ -37,6 +37,8 @@ class RespConfig:
         socket: path of a further Unix socket; None has none.
         socket_mode, socket_group: who may connect to that one.
         clients_max: clients at a time, on all sockets together.
+        notify_keyspace_events: letters that choose the keyspace notifications; see
+            `replicator.faces.redis.flags`.
         tls: of TCP; None speaks without.
         insecure: whether to listen beyond loopback without TLS or a password.
     """
@@ -46,6 +48,7 @@ class RespConfig:
     socket_mode: int
     socket_group: str | None
     clients_max: int
+    notify_keyspace_events: str
     tls: TlsServerFiles | None
     insecure: bool
 
@@ -178,6 +181,7 @@ def _resp(section: RespSection) -> RespConfig:
         socket_mode=int(section.socket_mode, 8),
         socket_group=section.socket_group,
         clients_max=section.clients_max,
+        notify_keyspace_events=section.notify_keyspace_events,
         tls=_server_files(section.certificate, section.key, section.client_ca),
         insecure=section.insecure,
     )

@@ -117,6 +117,7 @@ class RespSection(Struct, frozen=True):
     socket_mode: str = "0660"
     socket_group: str | None = None
     clients_max: int = RESP_CLIENTS_MAX
+    notify_keyspace_events: str = ""
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None

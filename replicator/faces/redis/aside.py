@@ -12,13 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, ParamSpec, TypeVar
 
-from replicator.faces.handle import Replica
 from replicator.faces.redis.limits import (
     RESP_ASIDE_SECONDS,
     RESP_ASIDE_THREADS_MAX,
     RESP_WRITES_PAUSE_BYTES,
 )
-from replicator.faces.redis.turn import Turn
+from replicator.faces.redis.turn import NotingTurn, Turn
+from replicator.faces.resp import Request
 from replicator.store.pace import Pace
 
 P = ParamSpec("P")
@@ -52,11 +52,17 @@ def ended(future: Future[T]) -> Generator[bytes, None, T]:
 
 
 class Commits:
-    """The commits of a command that goes on in slices. For the thread of the server."""
+    """The commits of a command that goes on in slices. For the thread of the server.
 
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-        self._pace = Pace(replica._lease.store.level)
+    Args:
+        first: the turn in which it began.
+        request: where its writes are to be notified of.
+    """
+
+    def __init__(self, first: Turn, request: Request | None = None) -> None:
+        self._first = first
+        self._request = request
+        self._pace = Pace(first.store.level)
         self._bytes = 0
 
     @contextmanager
@@ -66,12 +72,14 @@ class Commits:
         Raises:
             What `Turn.commit` raises.
         """
-        turn = Turn(self._replica)
+        turn = self._first.another()
         try:
             yield turn
             turn.commit()
         finally:
             turn.abandon()
+        if isinstance(turn, NotingTurn) and self._request is not None:
+            turn.tell(self._request, turn.written)
         for key, value in turn.writes.items():
             self._bytes += _KEYS_PER_WRITE * len(key) + _WRITE_BYTES + len(value or b"")
 

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections import deque
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,6 +16,9 @@ from replicator.faces.redis.table import Slices
 from replicator.faces.resp import Request, RequestReader
 from replicator.faces.stepwise import Session
 
+if TYPE_CHECKING:
+    from replicator.faces.redis.shared import Shared
+
 logger = logging.getLogger("replicator")
 
 STRANGER = 1
@@ -23,6 +27,10 @@ GATHERS = 2
 """It gathers a transaction: MULTI without EXEC."""
 LISTENS = 4
 """It has subscribed and speaks RESP2, where little else is allowed."""
+MUTE = 8
+"""It wants no replies: CLIENT REPLY OFF."""
+MUTE_ONCE = 16
+"""It wants no reply to the request that comes: CLIENT REPLY SKIP."""
 
 _TLS_RECORD_BYTES = 16 << 10
 """More at once is no progress to be seen until all of it is taken."""
@@ -32,6 +40,7 @@ class Client(Session):
     """A connected client. For the thread of the server.
 
     Args:
+        shared: what it shares with all others.
         number: by which people tell it from others, never used again.
         connection: accepted, non-blocking; a TLS socket shakes hands with its first read.
         address: where it comes from, for people.
@@ -50,24 +59,39 @@ class Client(Session):
         slices: the command that goes on in slices; with `has_begun` some of its reply was given.
         scope: the command that waits in the loop; it is cancelled where the client leaves.
         events: what the server waits for on its socket.
-        queue: the requests of a transaction; None where it gathers none. With `is_dirty` one of
-            them was refused.
-        watched: keys and their index rows when they were watched.
-        channels, patterns: what it has subscribed to.
+        first_role: what it was when it came.
+        queue: the requests of a transaction, of so many bytes and words; None where it gathers
+            none. With `is_dirty` one of them was refused.
+        is_mute: whether what goes on has no reply: CLIENT REPLY was asked for before.
+        is_executing: whether its transaction is being run.
+        watched: keys, with their index rows when they were watched, and whether they showed
+            anything.
+        first_dots, last_dots: the own dots of the first and the last commit that its replies stood
+            on: origin, first seq, last seq.
+        channels, patterns: what it has subscribed to, in that order.
+        is_touched: whether a message was given to it that may not have been sent.
+        pushed_bytes: messages given to it since nothing waited for it to read.
+        wrong_logins: how often it has shown a wrong password.
         name, library, library_version: what it says of itself.
         since, active: monotonic seconds at which it came, sent its last request.
     """
 
     def __init__(
-        self, number: int, connection: socket.socket, address: str, role: Role | None
+        self,
+        shared: "Shared",
+        number: int,
+        connection: socket.socket,
+        address: str,
+        role: Role | None,
     ) -> None:
         super().__init__()
+        self.shared = shared
         self.number = number
         self.connection = connection
         self._tls = connection if isinstance(connection, ssl.SSLSocket) else None
         self.descriptor = connection.fileno()
         self.address = address
-        self.role = role
+        self.role = self.first_role = role
         self.user = ""
         self.reader = RequestReader()
         self.requests: deque[Request] = deque()
@@ -82,10 +106,17 @@ class Client(Session):
         self.has_begun = False
         self.events = 0
         self.queue: list[Request] | None = None
-        self.is_dirty = False
-        self.watched: dict[bytes, bytes | None] = {}
-        self.channels: set[bytes] = set()
-        self.patterns: set[bytes] = set()
+        self.queue_bytes = self.queue_words = 0
+        self.is_dirty = self.is_executing = False
+        self.watched: dict[bytes, tuple[bytes | None, bool]] = {}
+        self.first_dots: tuple[int, int, int] | None = None
+        self.last_dots: tuple[int, int, int] | None = None
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.is_touched = self.is_mute = False
+        self.pushed_bytes = 0
+        self.held_back: list[bytes] = []
+        self.wrong_logins = 0
         self.name = self.library = self.library_version = b""
         self.last_command = b""
 
@@ -109,6 +140,11 @@ class Client(Session):
     def is_stranger(self) -> bool:
         """Whether it has not logged in, or not yet shaken hands."""
         return bool(self.mode & STRANGER) or (self._tls is not None and self._tls.version() is None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing going on: no request, no subscription."""
+        return not (self.is_busy or self.requests or self.channels or self.patterns)
 
     def send(self) -> int:
         """Give the kernel what waits, and what was added to `parts`, as far as it takes it, up to
@@ -155,6 +191,28 @@ class Client(Session):
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
 
+    def answer(self, part: bytes) -> None:
+        """Put a piece of the reply of what goes on among those to be sent."""
+        if not self.is_mute:
+            self.parts.append(part)
+
+    def resume(self) -> None:
+        """What went on is over."""
+        self.is_busy = self.is_mute = False
+        if self.closing:
+            self.requests.clear()
+        if self.held_back:
+            self.parts += self.held_back
+            self.held_back.clear()
+
+    def push(self, message: bytes) -> None:
+        """Put an encoded message among the replies, and never into the middle of one."""
+        self.pushed_bytes += len(message)
+        if self.slices is None:
+            self.parts.append(message)
+        else:
+            self.held_back.append(message)
+
     def disconnect(self) -> None:
         """Hang up and give up what goes on. Idempotent; never raises."""
         self.is_gone = True
@@ -162,6 +220,7 @@ class Client(Session):
         self.waiting.clear()
         self.parts.clear()
         self.waiting_bytes = 0
+        self.shared.hub.forget(self)
         if self.scope is not None:
             self.scope.cancel()
         try:

@@ -19,10 +19,12 @@ from replicator.faces.redis.limits import (
     RESP_INPUT_ALL_BYTES_MAX,
     RESP_OUTPUT_ALL_BYTES_MAX,
     RESP_OUTPUT_BYTES_MAX,
+    RESP_PUSHED_BYTES_MAX,
     RESP_STALL_SECONDS,
     RESP_STRANGER_BYTES_MAX,
     RESP_STRANGER_SECONDS,
 )
+from replicator.faces.redis.shared import Shared
 from replicator.faces.resp import Failure, encode
 
 logger = logging.getLogger("replicator")
@@ -32,6 +34,7 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 60), (socket.TC
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
 _COME = _IN | _BROKEN
+_LEFT = select.EPOLLRDHUP
 _SOME_BYTES = 1 << 20
 
 
@@ -39,8 +42,9 @@ class Clients:
     """The clients. For the thread of the server.
 
     Args:
+        shared: what they share.
         entrances: where they come in.
-        clients_max: how many there may be, as far as there are file descriptors.
+        clients_max: how many there may be, as far as there are file descriptors; it may be changed.
 
     Attributes:
         ready: those with requests, in the order of their turns.
@@ -51,11 +55,15 @@ class Clients:
         waiting_bytes: what all of them have not yet read.
     """
 
-    def __init__(self, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX) -> None:
+    def __init__(
+        self, shared: Shared, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX
+    ) -> None:
         self.ready: deque[Client] = deque()
         self.sliced: deque[Client] = deque()
         self.accepted = self.bytes_in = self.bytes_out = self.waiting_bytes = 0
-        self._clients_max = clients_max
+        self.clients_max = clients_max
+        self._shared = shared
+        shared.clients = self
         self._by_descriptor: dict[int, Client] = {}
         self._input_bytes = 0
         self.is_draining = False
@@ -76,8 +84,8 @@ class Clients:
         """How many there may be now."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
-            return self._clients_max
-        return min(self._clients_max, descriptors - RESP_DESCRIPTORS_LEFT)
+            return self.clients_max
+        return min(self.clients_max, descriptors - RESP_DESCRIPTORS_LEFT)
 
     @property
     def refused(self) -> int:
@@ -130,7 +138,7 @@ class Clients:
         if client.events & _IN:
             if mask & _COME and not client.requests:  # what comes meanwhile waits in the kernel
                 self._receive(client)
-        elif mask & _BROKEN and not client.is_ready:
+        elif mask & (_BROKEN | _LEFT) and not client.is_ready:
             # It has left, both ways, while a command of it goes on or replies wait. The kernel
             # says so again and again. Who hung up before its turn came is heard out.
             self.drop(client)
@@ -162,7 +170,7 @@ class Clients:
             connection.close()
             return
         self.accepted += 1
-        client = Client(self.accepted, connection, _place(address), entrance.role())
+        client = Client(self._shared, self.accepted, connection, _place(address), entrance.role())
         self._by_descriptor[client.descriptor] = client
         client.events = _IN
         self._epoll.register(client.descriptor, _IN)
@@ -182,6 +190,7 @@ class Clients:
             self.settle(client)
             return
         self.bytes_in += len(data)
+        client.active = time.monotonic()
         reader = client.reader
         before = reader.held
         client.requests.extend(reader.feed(data))
@@ -228,7 +237,22 @@ class Clients:
             self.drop(client)
             return
         self.waiting_bytes += client.waiting_bytes - before
+        if client.pushed_bytes and not self._keeps_up(client):
+            return
         self.settle(client)
+
+    def _keeps_up(self, client: Client) -> bool:
+        """Whether a subscriber reads its messages; who does not is disconnected."""
+        if not client.waiting_bytes:
+            client.pushed_bytes = 0
+        elif (
+            client.pushed_bytes > RESP_PUSHED_BYTES_MAX
+            or self.waiting_bytes > RESP_OUTPUT_ALL_BYTES_MAX
+        ):
+            logger.warning("client %s does not read its messages", client.address)
+            self.drop(client)
+            return False
+        return True
 
     def settle(self, client: Client) -> None:
         """Bring up to date what is waited for, whether it may go on, and whether it may stay."""
@@ -247,6 +271,8 @@ class Clients:
                 self.drop(client)
                 return
         events = _OUT if waiting else 0
+        if client.scope is not None:  # it may wait for ever, if only for its own end
+            events |= _LEFT
         if not (
             client.is_busy
             or client.is_at_end
@@ -285,11 +311,14 @@ class Clients:
         in again where that had failed."""
         self._entrances.resume()
         now = time.monotonic()
+        idle_seconds = self._shared.idle_seconds
         for client in self:
             if client.waiting_bytes and now - client.moved > RESP_STALL_SECONDS:
                 logger.warning("client %s reads nothing of what it asked for", client.address)
                 self.drop(client)
-            elif now - client.since > RESP_STRANGER_SECONDS and client.is_stranger:
+            elif (now - client.since > RESP_STRANGER_SECONDS and client.is_stranger) or (
+                idle_seconds and now - client.active > idle_seconds and client.is_idle
+            ):
                 self.drop(client)
 
     def close(self) -> None:

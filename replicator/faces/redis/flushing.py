@@ -9,7 +9,6 @@ from typing import Final
 
 from replicator.core import rows
 from replicator.faces.access import Role
-from replicator.faces.handle import Replica
 from replicator.faces.redis.aside import Commits
 from replicator.faces.redis.limits import RESP_WRITES_KEYS
 from replicator.faces.redis.table import Command, Slices, Table, Work
@@ -27,11 +26,11 @@ _OPTIONS: Final = (b"SYNC", b"ASYNC")
 def _flush(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
     if len(request) > 2 or (len(request) == 2 and request[1].upper() not in _OPTIONS):
         raise CommandError("ERR syntax error")
-    return Work(_flushed(turn.replica))
+    return Work(_flushed(turn))
 
 
-def _flushed(replica: Replica) -> Slices:
-    view, commits = View(replica), Commits(replica)
+def _flushed(first: Turn) -> Slices:
+    view, commits = View(first.replica), Commits(first)
     try:
         found = view.rows()
         while batch := (yield from view.aside(view.read_rows, found, RESP_WRITES_KEYS)):

@@ -69,6 +69,12 @@ class Glob:
             reached = (reached << 1 & steps[byte]) | (reached & stars)
         return bool(reached & place)
 
+    def is_matched(self, text: bytes) -> bool:
+        """Whether a text matches."""
+        if not text.startswith(self.prefix) or (self.stop is not None and text >= self.stop):
+            return False
+        return self.expression is None or self.expression.match(text) is not None
+
 
 EVERYTHING: Final = Glob(b"", None)
 

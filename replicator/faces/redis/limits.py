@@ -73,6 +73,55 @@ RESP_THREADS_MAX = 64
 RESP_DRAIN_SECONDS = 5.0
 """How long a daemon that closes lets running commands end and replies be read."""
 
+RESP_TRANSACTION_WORDS_MAX = 50_000
+"""Words of all requests of one transaction, such as ten thousand of SET k v EX s. They are run in
+one go, while other clients wait."""
+
+RESP_TRANSACTION_BYTES_MAX = 64 << 20
+"""The same in bytes."""
+
+RESP_WATCHED_MAX = 10_000
+"""Keys that one client may watch."""
+
+RESP_SUBSCRIPTIONS_MAX = 10_000
+"""Channels and patterns that one client may subscribe to."""
+
+RESP_DELIVERIES_AT_ONCE = 1000
+"""Messages given to subscribers, each counted for each of them, beyond which a turn ends."""
+
+RESP_PUSH_SECONDS = 0.001
+"""How long messages are sent, and notifications made, between two turns."""
+
+RESP_NOTIFICATIONS_MAX = 100_000
+"""Keyspace notifications that wait to be published, beyond which the oldest are dropped."""
+
+RESP_LOGIN_FREE = 3
+"""Wrong passwords from one address before its next login has to wait."""
+
+RESP_LOGIN_WAIT_SECONDS = 0.05
+"""How long that waits; each further wrong one doubles it."""
+
+RESP_LOGIN_WAIT_SECONDS_MAX = 2.0
+"""The longest that a login waits."""
+
+RESP_LOGIN_PARDON_SECONDS = 60.0
+"""Without another wrong password for so long, an address begins anew."""
+
+RESP_LOGIN_ADDRESSES_MAX = 10_000
+"""Addresses whose wrong passwords are told apart, the latest ones."""
+
+RESP_LOGINS_WRONG_MAX = 10
+"""Wrong passwords of one client, after which it is disconnected."""
+
+RESP_WAIT_ASK_SECONDS = 0.1
+"""How long WAIT for no replica waits for peers to say what they hold."""
+
+RESP_NAME_BYTES_MAX = 256
+"""What a client calls itself, or its library."""
+
+RESP_WORK_AT_ONCE = 100
+"""Items that a command which goes on in slices looks at between two looks at the clock."""
+
 RESP_KEYS_AT_ONCE = 1000
 """Keys of one command up to which it is run in its turn, reads one moment and is one commit. With
 more it goes on in slices."""

@@ -13,64 +13,28 @@ from time import perf_counter
 from typing import Final
 
 from replicator.faces.failures import failure, unknown, wrong_count
-from replicator.faces.handle import Replica
-from replicator.faces.redis.client import GATHERS, LISTENS, STRANGER, Client
+from replicator.faces.redis.client import GATHERS, LISTENS, MUTE, MUTE_ONCE, STRANGER, Client
 from replicator.faces.redis.limits import RESP_REQUESTS_AT_ONCE, RESP_TURN_WRITES_MAX
-from replicator.faces.redis.table import OK, Awaited, Command, Table, Work
-from replicator.faces.redis.turn import Turn
-from replicator.faces.resp import Failure, Reply, Request, Status, encode
+from replicator.faces.redis.notifications import Event, events_of
+from replicator.faces.redis.promise import Promise, encoded
+from replicator.faces.redis.shared import Shared
+from replicator.faces.redis.table import OK, Awaited, Command, Work
+from replicator.faces.redis.transactions import gather
+from replicator.faces.redis.turn import NotingTurn, Turn
+from replicator.faces.resp import Failure, Reply, Request, Several, Status
+from replicator.faces.stepwise import CommandError
 
 _OK: Final = b"+OK\r\n"
 _QUEUED: Final = Status("QUEUED")
 _LATER: Final = Status("")
 """Instead of a reply: it comes when the turn is over."""
+_NONE: Final = Several(())
+"""No reply at all."""
 
 LISTENING: Final = frozenset(
     {b"SUBSCRIBE", b"UNSUBSCRIBE", b"PSUBSCRIBE", b"PUNSUBSCRIBE", b"PING", b"QUIT", b"RESET"}
 )
 """What a client may ask for in RESP2 while it has subscribed."""
-
-
-class Promise:
-    """What of one client stands on a commit: it has written, or has seen what was written.
-
-    Attributes:
-        client: whose it is.
-        parts: its replies of the turn; those at `places` stand on the commit.
-        begin: begins what its last request goes on with, or None; it stands on the commit, too,
-            where `is_staked`.
-    """
-
-    __slots__ = ("begin", "client", "is_staked", "parts", "places")
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.parts = client.parts
-        self.places: list[int] = []
-        self.begin: Callable[[], None] | None = None
-        self.is_staked = False
-
-    def fail(self, error: Exception) -> None:
-        """Let what stands on the commit be a failure."""
-        if self.client.is_gone:
-            return
-        text = encode(failure(error), self.client.protocol)
-        for place in self.places:
-            self.parts[place] = text
-        if self.is_staked:
-            self.parts.append(text)
-            self.begin = None
-
-    def keep(self) -> None:
-        """Give back what was withheld, and begin what goes on."""
-        client = self.client
-        client.is_busy = False
-        if client.is_gone:
-            return
-        client.parts[:0] = self.parts
-        if self.begin is not None:
-            client.is_busy = True
-            self.begin()
 
 
 class Counts:
@@ -91,7 +55,7 @@ class Running:
     """Runs requests. For the thread of the server.
 
     Args:
-        table: the commands, by their names in capitals.
+        shared: what the clients share; its commands are run.
         goes_on: begins, behind the commit, what a client's request goes on with: what it has
             returned, or the command itself where it waits in a thread. The client `is_busy` until
             that ends.
@@ -100,15 +64,19 @@ class Running:
 
     def __init__(
         self,
-        replica: Replica,
-        table: Table,
+        shared: Shared,
         goes_on: Callable[[Client, Work | Awaited | Command, Request], None],
         admits: Callable[[Client], None],
     ) -> None:
         self.counts = Counts()
-        self._replica = replica
-        self._store = replica._engine.store
-        self._table = table
+        self._shared = shared
+        self._replica = shared.replica
+        self._store = shared.store
+        self._table = shared.table
+        self._hub = shared.hub
+        self._events: list[Event] = []
+        shared.counts = self.counts
+        shared.run = self._run_queued
         self._goes_on = goes_on
         self._admits = admits
         self._turn: Turn
@@ -132,7 +100,9 @@ class Running:
         until = perf_counter() + seconds
         served: list[Client] = []
         self._promises = {}
-        self._turn = turn = Turn(self._replica)
+        self._events.clear()
+        self._hub.begin_turn()
+        self._turn = turn = self._new_turn()
         try:
             while ready:
                 client = ready.popleft()
@@ -147,15 +117,26 @@ class Running:
                 if client.requests and not client.is_busy:
                     client.is_ready = True
                     ready.append(client)
-                if perf_counter() > until or len(turn.writes) > RESP_TURN_WRITES_MAX:
+                is_full = len(turn.writes) > RESP_TURN_WRITES_MAX or self._hub.is_full
+                if perf_counter() > until or is_full:
                     break
             self._commit()
         finally:
             turn.abandon()
         return served
 
+    def _new_turn(self) -> Turn:
+        tell = self._shared.tell
+        if tell is None or not self._shared.notifications.are_on:
+            return Turn(self._replica)
+        return NotingTurn(self._replica, tell)
+
     def go_on(self) -> None:
-        """Begin what the turn's requests go on with."""
+        """Tell what the turn has done, and begin what its requests go on with."""
+        if self._events:
+            for event in self._events:
+                self._shared.notifications.add(event)
+            self._events.clear()
         if self._later:
             later, self._later = self._later, {}
             for begin in later.values():
@@ -184,13 +165,18 @@ class Running:
         if not turn.writes:
             return
         try:
-            turn.commit()
+            dots = turn.commit()
         except Exception as error:
             counts.failures += 1
             self._fail(error)
-        else:
-            counts.commits += 1
-            counts.writes += len(turn.writes)
+            return
+        counts.commits += 1
+        counts.writes += len(turn.writes)
+        origin = self._store.origin
+        first, stop = dots.bounds(origin)
+        for client in self._promises:
+            client.last_dots = origin, first, stop - 1
+            client.first_dots = client.first_dots or client.last_dots
 
     def _fail(self, error: Exception) -> None:
         for promise in self._promises.values():
@@ -199,12 +185,14 @@ class Running:
                 del self._later[promise.client]
                 promise.client.is_busy = False
         self._promises = {}
+        self._hub.withdraw()
+        self._events.clear()
 
     def _run(self, client: Client, until: float) -> None:
         """Run requests of a client, until there are none, one is answered only later, or the time
         is over."""
         turn, table, counts = self._turn, self._table, self.counts.commands
-        requests, parts = client.requests, client.parts
+        requests, parts, hub = client.requests, client.parts, self._hub
         for _ in range(min(len(requests), RESP_REQUESTS_AT_ONCE)):
             request = requests.popleft()
             name = request[0]
@@ -217,6 +205,7 @@ class Running:
             else:
                 counts[name] = counts.get(name, 0) + 1
                 reply = self._execute(client, command, request)
+            client.last_command = name
             if reply is OK:
                 parts.append(_OK)
             elif type(reply) is bytes:
@@ -226,6 +215,10 @@ class Running:
                     self._promise(client).is_staked = True
                     turn.is_touched = False
                 return
+            elif reply is _NONE:
+                if turn.is_touched:
+                    self._promise(client)
+                    turn.is_touched = False
             else:
                 parts.append(encoded(reply, client.protocol))
             if turn.is_touched:
@@ -234,15 +227,13 @@ class Running:
             if client.closing:
                 requests.clear()
                 return
-            if perf_counter() > until or len(turn.writes) > RESP_TURN_WRITES_MAX:
+            if perf_counter() > until or len(turn.writes) > RESP_TURN_WRITES_MAX or hub.is_full:
                 return
 
     def _execute(self, client: Client, command: Command, request: Request) -> Reply:
-        count = len(request)
-        if count < command.least or (command.most is not None and count > command.most):
-            return wrong_count(request)
-        if command.needs is not None and (client.role is None or client.role < command.needs):
-            return Failure("NOPERM", f"this user has no permissions to run '{named(request)}'")
+        refusal = _refusal(client, command, request)
+        if refusal is not None:
+            return refusal
         if command.run is None:
             self._put_off(client, lambda: self._goes_on(client, command, request))
             return _LATER
@@ -251,15 +242,41 @@ class Running:
             self.counts.commands[request[0].upper()] -= 1
             self._put_off(client, lambda: self._admits(client))
             return _LATER
+        turn = self._turn
         try:
-            reply = command.run(self._turn, client, request)
+            reply = command.run(turn, client, request)
         except Exception as error:
             return failure(error)
+        if isinstance(turn, NotingTurn) and turn.written:
+            self._note(turn, request)
         if isinstance(reply, Work | Awaited | Command):
             more = reply
             self._put_off(client, lambda: self._goes_on(client, more, request))
             return _LATER
         return reply
+
+    def _run_queued(self, client: Client, request: Request) -> Reply:
+        """Run a request of a transaction; it was looked at when it was queued."""
+        name, turn = request[0].upper(), self._turn
+        command = self._table[name]
+        assert command.run is not None
+        self.counts.commands[name] = self.counts.commands.get(name, 0) + 1
+        try:
+            reply = command.run(turn, client, request)
+            if isinstance(reply, Work | Awaited | Command):
+                if isinstance(reply, Work):
+                    reply.slices.close()
+                raise _refused(request)
+        except Exception as error:
+            return failure(error)
+        if isinstance(turn, NotingTurn) and turn.written:
+            self._note(turn, request)
+        return reply
+
+    def _note(self, turn: NotingTurn, request: Request) -> None:
+        """Keep in mind what there is to tell of a command, for when it is committed."""
+        self._events += events_of(request[0].upper(), request, turn.written)
+        turn.written.clear()
 
     def _promise(self, client: Client) -> Promise:
         promise = self._promises.get(client)
@@ -276,6 +293,22 @@ class Running:
     ) -> Reply:
         """A command that is not there, or one of a client in a mode."""
         mode = client.mode
+        client.set_mode(MUTE_ONCE, False)
+        reply = self._in_mode(client, name, command, request)
+        if not mode & MUTE_ONCE and not mode & client.mode & MUTE:
+            return reply
+        if reply is not _LATER:
+            return _NONE
+        if client.requests and client.requests[0] is request:  # it is run again
+            client.mode |= mode & MUTE_ONCE
+        else:
+            client.is_mute = True
+        return _LATER
+
+    def _in_mode(
+        self, client: Client, name: bytes, command: Command | None, request: Request
+    ) -> Reply:
+        mode = client.mode
         if command is None:
             client.is_dirty = True
             return unknown(request)
@@ -284,8 +317,8 @@ class Running:
         if mode & LISTENS and name not in LISTENING:
             return Failure(
                 "ERR",
-                f"Can't execute '{named(request)}': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / "
-                "QUIT / RESET are allowed in this context",
+                f"Can't execute '{named(request)}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING "
+                "/ QUIT / RESET are allowed in this context",
             )
         if mode & GATHERS and not command.at_once:
             return self._gather(client, command, request)
@@ -293,23 +326,35 @@ class Running:
         return self._execute(client, command, request)
 
     def _gather(self, client: Client, command: Command, request: Request) -> Reply:
-        """Put a request into the client's transaction."""
-        if len(request) < command.least or (
-            command.most is not None and len(request) > command.most
-        ):
-            client.is_dirty = True
-            return wrong_count(request)
-        assert client.queue is not None
-        client.queue.append(request)
-        return _QUEUED
+        """Put a request into the client's transaction, or refuse the whole of it."""
+        refusal = _refusal(client, command, request)
+        if refusal is None:
+            try:
+                if command.alone or command.run is None:
+                    raise _refused(request)
+                gather(client, request)
+                return _QUEUED
+            except CommandError as error:
+                refusal = failure(error)
+        client.is_dirty = True
+        return refusal
 
 
-def encoded(reply: Reply, protocol: int) -> bytes:
-    """A reply as bytes, or the failure to make it."""
-    try:
-        return encode(reply, protocol)
-    except Exception as error:
-        return encode(failure(error), protocol)
+def _refusal(client: Client, command: Command, request: Request) -> Failure | None:
+    """Why a client may not have that run, if it may not."""
+    count = len(request)
+    if count < command.least or (command.most is not None and count > command.most):
+        return wrong_count(request)
+    if command.needs is not None and (client.role is None or client.role < command.needs):
+        return Failure("NOPERM", f"this user has no permissions to run '{named(request)}'")
+    return None
+
+
+def _refused(request: Request) -> CommandError:
+    return CommandError(
+        f"ERR Command not allowed inside a transaction: '{named(request)}' goes on for a while, or "
+        "changes the connection"
+    )
 
 
 def named(request: Request) -> str:

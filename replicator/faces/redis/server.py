@@ -10,6 +10,7 @@ what that sends meanwhile waits in the kernel; so it does where it does not read
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,22 +18,29 @@ from time import perf_counter
 
 import trio
 
-from replicator.errors import ClosedError, StorageError
+from replicator.errors import ClosedError, NotReplicated, StorageError
+from replicator.faces.access import OPEN_ACCESS, Access
 from replicator.faces.commands import COMMANDS
 from replicator.faces.failures import failure
 from replicator.faces.nursery import TrioReplica
 from replicator.faces.redis.client import Client
 from replicator.faces.redis.clients import Clients
 from replicator.faces.redis.entrances import Entrance
+from replicator.faces.redis.following import Following, written_after, written_before
 from replicator.faces.redis.limits import (
     RESP_CLIENTS_MAX,
     RESP_DRAIN_SECONDS,
+    RESP_PUSH_SECONDS,
     RESP_SLICE_SECONDS,
     RESP_THREADS_MAX,
     RESP_TURN_SECONDS,
 )
-from replicator.faces.redis.running import Promise, Running, encoded
+from replicator.faces.redis.notifications import Event, events_of
+from replicator.faces.redis.promise import Promise, encoded
+from replicator.faces.redis.running import Running
+from replicator.faces.redis.shared import Shared
 from replicator.faces.redis.table import Awaited, Command, Work
+from replicator.faces.redis.turn import Written
 from replicator.faces.resp import Failure, Reply, Request, encode
 
 logger = logging.getLogger("replicator")
@@ -48,6 +56,10 @@ class ServerStatus:
     Attributes:
         clients: how many there are now.
         accepted, refused: how many were let in, and sent away because there were too many.
+        auth_failures: how many wrong passwords were shown.
+        subscriptions: to how many channels and patterns anybody has subscribed.
+        messages: how many messages were given to a subscriber.
+        notifications_dropped: keyspace notifications that came too fast to be published.
         commands: how often each command was run, by its name in capitals.
         reads, writes: keys read, and written.
         commits, commit_failures: how many commits the writes took; those that failed.
@@ -58,6 +70,7 @@ class ServerStatus:
     clients: int
     accepted: int
     refused: int
+    auth_failures: int
     commands: dict[str, int]
     reads: int
     writes: int
@@ -66,6 +79,9 @@ class ServerStatus:
     bytes_in: int
     bytes_out: int
     waiting_bytes: int
+    subscriptions: int
+    messages: int
+    notifications_dropped: int
 
 
 class Server:
@@ -75,15 +91,28 @@ class Server:
         replica: the handle; it stays open until `run` has returned.
         entrances: where clients come in; they are the server's from now on.
         clients_max: how many there may be.
+        access: what judges passwords now; it is asked for every time, for it may change.
+        stop: has the daemon end, for SHUTDOWN.
+
+    Attributes:
+        shared: what its clients share.
     """
 
     def __init__(
-        self, replica: TrioReplica, entrances: list[Entrance], clients_max: int = RESP_CLIENTS_MAX
+        self,
+        replica: TrioReplica,
+        entrances: list[Entrance],
+        clients_max: int = RESP_CLIENTS_MAX,
+        *,
+        access: Callable[[], Access] = lambda: OPEN_ACCESS,
+        stop: Callable[[], object] | None = None,
     ) -> None:
         self._replica = replica
         self._store = replica._engine.store
-        self._clients = Clients(entrances, clients_max)
-        self._running = Running(replica, COMMANDS, self._go_on, self._wait_for_gate)
+        self.shared = Shared(replica, COMMANDS, access, stop)
+        self._clients = Clients(self.shared, entrances, clients_max)
+        self._following = Following(self.shared)
+        self._running = Running(self.shared, self._go_on, self._wait_for_gate)
         self._threads = trio.CapacityLimiter(RESP_THREADS_MAX)
         self._nursery: trio.Nursery
         self._wants_drain = False
@@ -100,12 +129,14 @@ class Server:
                 self._nursery = nursery
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._keep_promises)
+                nursery.start_soon(self._following.keep)
                 task_status.started()
                 with suppress(ClosedError):
                     while True:
                         await self._step()
                 nursery.cancel_scope.cancel()
         finally:
+            self._following.close()
             self._clients.close()
 
     async def drain(self, seconds: float = RESP_DRAIN_SECONDS) -> None:
@@ -123,11 +154,12 @@ class Server:
 
     def status(self) -> ServerStatus:
         """What was counted so far."""
-        clients, counts = self._clients, self._running.counts
+        clients, counts, hub = self._clients, self._running.counts, self.shared.hub
         return ServerStatus(
             clients=len(clients),
             accepted=clients.accepted,
             refused=clients.refused,
+            auth_failures=self.shared.logins.failures,
             commands={name.decode(): count for name, count in counts.commands.items()},
             reads=counts.reads,
             writes=counts.writes,
@@ -136,12 +168,17 @@ class Server:
             bytes_in=clients.bytes_in,
             bytes_out=clients.bytes_out,
             waiting_bytes=clients.waiting_bytes,
+            subscriptions=sum(1 for _ in hub.channels()) + hub.pattern_count,
+            messages=hub.delivered,
+            notifications_dropped=self.shared.notifications.dropped,
         )
 
     async def _step(self) -> None:
         """One turn, and some of what takes long; or wait until there is something to do."""
-        clients = self._clients
-        if not clients.look() and not clients.ready and not clients.sliced:
+        clients, hub = self._clients, self.shared.hub
+        notifications = self.shared.notifications
+        is_due = clients.ready or clients.sliced or hub.touched or notifications.waits
+        if not clients.look() and not is_due:
             await trio.lowlevel.wait_readable(clients.descriptor)
             clients.look()
         if self._wants_drain:
@@ -150,6 +187,8 @@ class Server:
             self._turn()
         if clients.sliced:
             self._slices()
+        if hub.touched or notifications.waits:
+            self._push()
         await trio.lowlevel.checkpoint()
 
     def _turn(self) -> None:
@@ -161,6 +200,18 @@ class Server:
         running.go_on()
         for client in served:
             clients.flush(client)
+
+    def _push(self) -> None:
+        """Publish notifications, and send messages to some of those for whom there are any."""
+        until = perf_counter() + RESP_PUSH_SECONDS
+        touched = self.shared.hub.touched
+        self.shared.notifications.publish_some(until)
+        while touched:
+            client = touched.popleft()
+            client.is_touched = False
+            self._clients.flush(client)
+            if perf_counter() > until:
+                break
 
     async def _keep_promises(self) -> None:
         """Send the replies that wait for the disk: one sync for all that came before it began."""
@@ -214,18 +265,21 @@ class Server:
         self._resume(client)
 
     async def _wait(self, client: Client, command: Command, request: Request) -> None:
-        parts = await trio.to_thread.run_sync(
-            partial(waited_for, self._replica, client, command, request),
+        are_noted = self.shared.notifications.are_on
+        reply, events = await trio.to_thread.run_sync(
+            partial(waited_for, self._replica, client, command, request, are_noted),
             limiter=self._threads,
             abandon_on_cancel=True,
         )
-        client.parts.append(parts)
+        self._following.add(events)
+        client.answer(reply)
         self._resume(client)
 
     async def _await(self, client: Client, awaited: Awaited) -> None:
         reply: Reply = Failure("CLOSING", "this node is being closed: ask another one")
         with trio.CancelScope() as scope:
             client.scope = scope
+            self._clients.settle(client)
             if self._clients.is_draining:
                 scope.cancel()
             try:
@@ -233,12 +287,12 @@ class Server:
             except Exception as error:
                 reply = failure(error)
         client.scope = None
-        client.parts.append(encoded(reply, client.protocol))
+        client.answer(encoded(reply, client.protocol))
         self._resume(client)
 
     def _resume(self, client: Client) -> None:
         """A client's command has ended: the next one may begin."""
-        client.is_busy = False
+        client.resume()
         self._clients.flush(client)
         self._clients.ring()
 
@@ -266,7 +320,7 @@ class Server:
         try:
             for piece in client.slices:
                 if piece:
-                    client.parts.append(piece)
+                    client.answer(piece)
                     client.has_begun = True
                 if perf_counter() > until:
                     return True
@@ -276,16 +330,33 @@ class Server:
                 client.closing = True
                 client.requests.clear()
             else:
-                client.parts.append(encode(failure(error), client.protocol))
+                client.answer(encode(failure(error), client.protocol))
         client.has_begun = False
         return False
 
 
-def waited_for(replica: TrioReplica, client: Client, command: Command, request: Request) -> bytes:
-    """Run a command that waits; its encoded reply. In a worker thread."""
+def waited_for(
+    replica: TrioReplica, client: Client, command: Command, request: Request, are_noted: bool
+) -> tuple[bytes, list[Event]]:
+    """Run a command that waits. In a worker thread.
+
+    Args:
+        are_noted: whether there are notifications.
+
+    Returns:
+        Its encoded reply, and what there is to tell of it.
+    """
     assert command.wait is not None
+    written: list[Written] = []
     try:
+        if are_noted:
+            written = written_before(replica, request)
         reply: Reply = command.wait(replica, client, request[1:])
-    except Exception as error:
+        if are_noted:
+            written += written_after(replica, request)
+    except NotReplicated as error:  # the write is in, and stays
         reply = failure(error)
-    return encoded(reply, client.protocol)
+    except Exception as error:
+        reply, written = failure(error), []
+    events = list(events_of(request[0].upper(), request, written))
+    return encoded(reply, client.protocol), events

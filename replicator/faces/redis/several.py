@@ -80,11 +80,11 @@ def _existing(replica: Replica, request: Request) -> Slices:
 def _del(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
     if len(request) <= RESP_KEYS_AT_ONCE:
         return _delete(turn, islice(request, 1, None))
-    return Work(_deleted(turn.replica, request))
+    return Work(_deleted(turn, request))
 
 
-def _deleted(replica: Replica, request: Request) -> Slices:
-    commits = Commits(replica)
+def _deleted(first: Turn, request: Request) -> Slices:
+    commits = Commits(first, request)
     count = 0
     for keys in _taken(request, RESP_WRITES_KEYS):
         with commits.turn() as turn:
@@ -106,16 +106,16 @@ def _delete(turn: Turn, keys: Iterable[bytes]) -> int:
 def _mset(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
     _refuse_odd(request)
     if _is_much(request):
-        return Work(_written(turn.replica, request))
+        return Work(_written(turn, request))
     turn.put_all(_pairs(islice(request, 1, None)))
     return OK
 
 
-def _written(replica: Replica, request: Request) -> Slices:
+def _written(first: Turn, request: Request) -> Slices:
     for place in range(1, len(request), 2 * RESP_SCAN_KEYS):
         check_all(_pairs(islice(request, place, place + 2 * RESP_SCAN_KEYS)))
         yield b""
-    commits = Commits(replica)
+    commits = Commits(first, request)
     for words in _taken(request, 2 * RESP_WRITES_KEYS):
         left = list(_pairs(words).items())
         while left:

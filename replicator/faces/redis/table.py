@@ -54,6 +54,7 @@ class Command:
         writes: whether it writes: then it waits for the write gate.
         first, last, step: which words are keys, as ``COMMAND INFO`` has it; 0, 0, 0 for none.
         at_once: whether it is run at once where the client gathers a transaction.
+        alone: whether a transaction may not contain it. None that waits may be in one.
     """
 
     needs: Role | None
@@ -66,6 +67,7 @@ class Command:
     last: int = 0
     step: int = 0
     at_once: bool = False
+    alone: bool = False
 
 
 Table = Mapping[bytes, Command]

@@ -14,8 +14,12 @@ from replicator.config import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from replicator.core.known import KnownSet
 from replicator.faces.handle import Replica
 from replicator.faces.lease import Lease
+from replicator.faces.resp import Request
 from replicator.store.keyspace import RESERVED
 from replicator.store.local import check_key, check_value
+
+Written = tuple[bytes, bytes | None, int | None]
+"""A key, its new value or None for a delete, and when that expires."""
 
 
 class Turn:
@@ -140,6 +144,10 @@ class Turn:
         self.writes[key] = None
         self.expiries.pop(key, None)
 
+    def another(self) -> "Turn":
+        """A turn of the same kind, behind this one: for a command that goes on."""
+        return type(self)(self.replica)
+
     # The end
 
     def commit(self) -> KnownSet:
@@ -171,6 +179,39 @@ class Turn:
     def _is_over(self, key: bytes) -> bool:
         expiry_ms = self.expiries.get(key)
         return expiry_ms is not None and expiry_ms <= self.store.wall_ms()
+
+
+class NotingTurn(Turn):
+    """A turn that keeps account of what is written, for notifications.
+
+    Args:
+        tell: called with a request and what a commit of it has written, where it goes on in
+            several.
+
+    Attributes:
+        written: keys with their new values and expiries, in order. The caller empties it.
+    """
+
+    __slots__ = ("tell", "written")
+
+    def __init__(self, replica: Replica, tell: Callable[[Request, list[Written]], None]) -> None:
+        super().__init__(replica)
+        self.tell = tell
+        self.written: list[Written] = []
+
+    def another(self) -> Turn:
+        """As that of any turn."""
+        return NotingTurn(self.replica, self.tell)
+
+    def put(self, key: bytes, value: bytes, expiry_ms: int | None = None) -> None:
+        """As that of any turn."""
+        super().put(key, value, expiry_ms)
+        self.written.append((key, value, expiry_ms))
+
+    def delete(self, key: bytes) -> None:
+        """As that of any turn."""
+        super().delete(key)
+        self.written.append((key, None, None))
 
 
 def check_all(values: dict[bytes, bytes]) -> None:

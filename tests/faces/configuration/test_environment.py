@@ -43,6 +43,7 @@ def sample(key: Key) -> tuple[str, object]:
         "resolver.mode": "equal-clock",
         "resp.listen": "1",
         "resp.socket_mode": "0600",
+        "resp.notify_keyspace_events": "KEA",
         "http.listen": "1",
         "log.level": "error",
         "log.format": "json",

@@ -223,6 +223,10 @@ timeout = 0
         (f"[resp]\nsocket = '{'x' * 102}'", "line 2: resp.socket: '/base/xxx"),
         ("[resp]\nsocket_group = ''", "line 2: resp.socket_group: '': write the name of a group"),
         ("[resp]\nclients_max = 0", "line 2: resp.clients_max: 0: write a whole number from 1 to"),
+        (
+            "[resp]\nnotify_keyspace_events = 'Km'",
+            "line 2: resp.notify_keyspace_events: 'Km': unknown letters 'm': write some of",
+        ),
         ("[resp]\nkey = 'k'", "line 2: resp.key: needs certificate beside it: name both"),
         ("[resp]\nclient_ca = 'k'", "line 2: resp.client_ca: needs certificate beside it"),
         ("[http]\ncertificate = 'k'", "line 2: http.certificate: needs key beside it: name both"),
@@ -288,6 +292,7 @@ def test_sections_of_what_the_daemon_serves() -> None:
         socket_mode = "660"
         socket_group = "www-data"
         clients_max = 5
+        notify_keyspace_events = "KEx"
         certificate = "a.crt"
         key = "/etc/a.key"
         client_ca = "ca.crt"
@@ -307,6 +312,7 @@ def test_sections_of_what_the_daemon_serves() -> None:
         socket_mode=0o660,
         socket_group="www-data",
         clients_max=5,
+        notify_keyspace_events="KEx",
         tls=TlsServerFiles(Path("/base/a.crt"), Path("/etc/a.key"), Path("/base/ca.crt")),
         insecure=False,
     )
