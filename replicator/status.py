@@ -159,6 +159,7 @@ class Status:
             own (`docs/UPGRADE.md`).
         running: whether the node runs; without it the store works, alone.
         write_gate: how the attempt to replicate before the first own write ended (R13).
+        failed: why LevelDB takes no more writes until it is opened anew (R12); None where it does.
         address: ``host:port`` it listens on, None where it does not.
         peers: in the order of their addresses.
         members: how many nodes the cluster has, this one included.
@@ -183,6 +184,7 @@ class Status:
     format: int = field(default=FORMAT_VERSION, kw_only=True)
     running: bool
     write_gate: GateOutcome
+    failed: str | None
     address: str | None
     peers: tuple[PeerStatus, ...]
     members: int

@@ -53,6 +53,7 @@ class Reporting:
             format=FORMAT_VERSION,
             running=is_running,
             write_gate=store.gate.outcome,
+            failed=store.level.failed,
             address=None if address is None else str(address),
             peers=self._contacts.status(known, time.monotonic()),
             members=max(1, len(self._membership.roster.members())),

@@ -1,11 +1,14 @@
 """The client on real daemons, beside the library's handle where both do the same."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,14 @@ import replicator
 from replicator import (
     NotLiveError,
     NotReplicated,
+    OutcomeUnknown,
     ReservedKeyError,
     StaleError,
     UnreachableError,
     UsageError,
 )
 from replicator.core.record import Version
+from replicator.faces.unixsocket import DIRECTORY_NAME, SOCKET_NAME
 from tests.cli.daemons import Daemon, serving, until
 
 pytestmark = pytest.mark.processes
@@ -351,6 +356,76 @@ def test_what_never_left_a_killed_daemon_is_missed_not_hidden(tmp_path: Path) ->
                 until(lambda: reads(db, b"k") == b"v")
             finally:
                 again.clean_up()
+
+
+def swallow(ours: socket.socket, theirs: socket.socket, command: bytes) -> bool:
+    """Carry what comes from either side to the other; whether an answer was swallowed."""
+    for ready in select.select([ours, theirs], [], [])[0]:
+        data = ready.recv(1 << 16)
+        if ready is theirs:
+            ours.sendall(data)
+        else:
+            theirs.sendall(data)
+            if command in data:
+                return bool(theirs.recv(1 << 16))
+    return False
+
+
+@contextmanager
+def swallowing(daemon: Daemon, path: Path, command: bytes) -> Iterator[str]:
+    """A way to a daemon that ends when this command was answered, and keeps the answer."""
+    there = daemon.data / DIRECTORY_NAME / SOCKET_NAME
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def forward() -> None:
+            ours, _ = listener.accept()
+            with ours, socket.socket(socket.AF_UNIX) as theirs:
+                theirs.connect(str(there))
+                while not swallow(ours, theirs, command):
+                    pass
+                path.unlink()
+
+        thread = threading.Thread(target=forward)
+        thread.start()
+        yield f"unix:{path}"
+        thread.join()
+
+
+def test_a_put_that_is_tried_again_at_another_node_is_no_conflict(
+    pair: list[Daemon], tmp_path: Path
+) -> None:
+    key = os.urandom(8)
+    with (
+        swallowing(pair[0], tmp_path / "way", b"SET") as way,
+        replicator.connect([way, url(pair[1])]) as db,
+        replicator.connect(url(pair[0])) as at_a,
+        replicator.connect(url(pair[1])) as at_b,
+    ):
+        db.put(key, b"v")
+        assert db.endpoint == url(pair[1])
+        until(lambda: at_a.digest() == at_b.digest())
+        for handle in (at_a, at_b):
+            found = handle.versions(key)
+            assert [version.value for version in found] == [b"v", b"v"]  # it happened at both
+            assert [conflict for conflict, _ in handle.conflicts() if conflict == key] == []
+        db.put(key, b"w")
+        assert [version.value for version in at_b.versions(key)] == [b"w"]
+
+
+def test_a_sum_whose_answer_was_swallowed_has_happened_once(
+    pair: list[Daemon], tmp_path: Path
+) -> None:
+    key = os.urandom(8)
+    with (
+        swallowing(pair[0], tmp_path / "way", b"INCRBY") as way,
+        replicator.connect([way, url(pair[1])]) as db,
+        replicator.connect(url(pair[0])) as at_a,
+    ):
+        with pytest.raises(OutcomeUnknown):
+            db.incr(key)
+        assert at_a.get(key) == b"1"
 
 
 def reads(db: replicator.Client, key: bytes) -> bytes | None:

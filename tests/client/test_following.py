@@ -19,7 +19,8 @@ def token(seq: int) -> str:
 
 def item(seq: int) -> list[object]:
     dot = f"{1:016x}:{seq}"
-    return ["change", b"k%d" % seq, b"v", dot, True, token(seq)]
+    more = [7000] if seq % 2 else []  # a daemon of version 0.2.0 says less
+    return ["change", b"k%d" % seq, b"v", dot, True, token(seq), *more]
 
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def test_tokens_are_those_of_what_was_given(pair: list[FakeDaemon]) -> None:
         seen = []
         for change in feed:
             assert feed.token == change.token
-            seen.append(change.key)
-        assert seen == [b"k%d" % seq for seq in range(1, 7)]
+            seen.append((change.key, change.expiry_ms))
+        assert seen == [(b"k%d" % seq, 7000 if seq % 2 else None) for seq in range(1, 7)]
         assert feed.token == token(6)
         assert [change.key for change in db.changes(token(4), follow=False)] == [b"k5", b"k6"]
 

@@ -124,13 +124,13 @@ CASES = {
         {"forks_total": "0x5 1x10"},
         {"forks_total": "0x15"},
         10,
-        "a has met another life of its own directory",
+        "a has had to take a new origin",
     ),
     "ReplicatorClockSkewed": Case(
         {"clock_skewed_total": "0x5 1x10"},
         {"clock_skewed_total": "6x15"},
         10,
-        "a has met a clock that is far wrong",
+        "a was sent writes that are dated far ahead",
     ),
     "ReplicatorCommitsSlow": Case(
         {

@@ -130,8 +130,7 @@ def test_prometheus_scrapes_them_and_evaluates_all(nodes: list[Daemon], tmp_path
         until(lambda: server.values('sum(up{job="replicator"})') == [2])
         until(lambda: bool(server.values("rate(replicator_writes_total[1m])")))
         assert server.values("sum(replicator_writes_total)") == [1]
-        for expr in plotted():
-            server.ask("query", query=expr)
+        until(lambda: all(server.values(expr) for expr in plotted()))
 
         def rules() -> list[Any]:
             (group,) = server.ask("rules")["groups"]

@@ -15,7 +15,7 @@ import trustme
 from replicator.faces.http import listening, pulse
 from replicator.faces.http.limits import HTTP_HEAD_BYTES_MAX
 
-from .serving import Events, Served, alone, until
+from .serving import TOKEN, Events, Served, alone, until
 
 OK = b"HTTP/1.1 200"
 
@@ -154,6 +154,7 @@ async def test_who_leaves_makes_room_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening, "HTTP_CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(listening, "HTTP_CLOSE_SECONDS", 1000)
     async with alone(tmp_path) as served:
         for _ in range(20):
             assert await until(partial(is_served, served))
@@ -166,12 +167,20 @@ async def test_who_leaves_makes_room_at_once(
             assert await until(are_gone)
 
 
-async def test_who_says_no_more_is_still_answered(tmp_path: Path) -> None:
+async def test_who_says_no_more_is_still_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with alone(tmp_path) as served:
         stream = await served.raw()
         await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await stream.send_eof()
         assert b"replicator_writes_total" in await all_of(stream)
+        monkeypatch.setattr(listening, "HTTP_CLOSE_SECONDS", 1000)
+        stream = await served.raw()
+        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await stream.send_eof()
+        with trio.fail_after(listening.HTTP_IDLE_SECONDS / 2):
+            await all_of(stream)
 
 
 async def test_a_client_that_does_not_read_is_given_up(
@@ -198,11 +207,14 @@ async def test_requests_under_way_end_within_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening, "HTTP_CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(listening, "HTTP_SEND_SECONDS", 60)
     with trio.fail_after(30):
         async with alone(tmp_path) as served:
             half = await served.raw()  # a request that never ends
             await half.send_all(
-                b"POST /conflicts/resolve HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+                b"POST /conflicts/resolve HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+                b"Content-Type: application/json\r\nAuthorization: Bearer %s\r\n\r\n"
+                % TOKEN.encode()
             )
             deaf = await served.raw()
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -213,8 +225,14 @@ async def test_requests_under_way_end_within_a_bound(
                     )
             events = await Events.open(served)
             assert await events.next("state") is not None
+            lines = served.server._listening._open
+            assert len(lines) == 3
             served.scope.cancel()
-            assert await events.next("never") is None
+            with trio.move_on_after(30, shield=True):
+                assert await events.next("never") is None
+                while lines:
+                    await trio.sleep(0.01)
+            assert not lines
 
 
 async def test_tls(tmp_path: Path) -> None:

@@ -220,8 +220,7 @@ async def test_sync_while_who_has_dialled_leaves(
         in_step, left = Session.in_step, list[bool]()
 
         async def late(session: Session, *, fresh: bool) -> bool:
-            while session.over is None:
-                await trio.sleep(0.01)
+            await session._until(lambda: False)  # as soon as it is over, and not yet put away
             left.append(await in_step(session, fresh=fresh))
             return left[-1]
 

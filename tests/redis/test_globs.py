@@ -76,6 +76,9 @@ def matches(pattern: bytes, key: bytes) -> bool:
 def test_matches_as_redis(pattern: bytes, key: bytes) -> None:
     if pattern != b"*":  # which Redis does not match at all
         assert matches(pattern, key) == redis_matches(pattern, key)
+    found = glob(pattern)
+    if key and found.expression is not None and key.startswith(found.prefix):
+        assert found.matches_long(key) == redis_matches(pattern, key)
 
 
 def test_matches_as_redis_a_key_made_for_it() -> None:
@@ -118,8 +121,10 @@ def test_a_prefix_alone_needs_no_look() -> None:
     "pattern",
     [b"*a" * 30 + b"*b", b"a*" * 60 + b"b", b"*[ab]" * 30 + b"c*", b"*?" * 50 + b"b", b"*" * 900],
 )
-def test_patterns_that_ruin_others(pattern: bytes) -> None:
-    assert matches(pattern, b"a" * 20_000) == (pattern == b"*" * 900)  # it would be for ever
+@pytest.mark.parametrize("size", [1000, 20_000])
+def test_patterns_that_ruin_others(pattern: bytes, size: int) -> None:
+    assert matches(pattern, b"a" * size) == (pattern == b"*" * 900)  # it would be for ever
+    assert matches(pattern, b"a" * size + b"cb")
 
 
 def test_a_long_pattern_is_refused() -> None:

@@ -18,8 +18,8 @@ def health(where: Where, as_json: bool) -> int:
     """Say whether the daemon on a directory answers and takes writes.
 
     For a container's health check. The directory is never opened, so this cannot be in the way of
-    a daemon that is just starting. Exits with 1 where writes still wait for news of the peers, and
-    with 4 where no daemon answers.
+    a daemon that is just starting. Exits with 1 where writes still wait for news of the peers or
+    LevelDB takes none any more, and with 4 where no daemon answers.
     """
     door = daemon_door(where.directory)
     if door is None:
@@ -28,11 +28,12 @@ def health(where: Where, as_json: bool) -> int:
         found: Any = jsonable(door.call(b"REPL.STATUS"))
     finally:
         door.close()
-    waits = found["write_gate"] == "waiting"
+    told = {name: found.get(name) for name in ("name", "write_gate", "failed")}
+    fault = told["failed"]
+    if fault is None and told["write_gate"] == "waiting":
+        fault = "writes wait for news of the peers"
     if as_json:
-        print_json({"healthy": not waits, "name": found["name"], "write_gate": found["write_gate"]})
-    elif waits:
-        click.echo(f"{escaped(found['name'])}: writes wait for news of the peers")
+        print_json({"healthy": fault is None, **told})
     else:
-        click.echo(f"{escaped(found['name'])}: well")
-    return Exit.NO if waits else Exit.OK
+        click.echo(f"{escaped(told['name'])}: {'well' if fault is None else escaped(fault)}")
+    return Exit.OK if fault is None else Exit.NO

@@ -128,6 +128,8 @@ def _status_lines(found: dict[str, Any], running: bool) -> Iterator[str]:
     if is_of_now:
         facts["format"] = str(found["format"])
     counters = {name: count for name, count in found["counters"].items() if count}
+    if found.get("failed") is not None:
+        facts["no writes"] = escaped(found["failed"])
     facts["counters"] = (
         ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counters.items())
         or "nothing yet"

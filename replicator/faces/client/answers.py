@@ -85,7 +85,8 @@ def without_expired(key: bytes, reply: list[dict[bytes, Any]]) -> list[Version]:
 
 def change_of(item: list[Any]) -> Change:
     """One item of a feed."""
-    kind, key, value, dot, is_local, token, expiry_ms = item
+    kind, key, value, dot, is_local, token, *more = item
+    expiry_ms = more[0] if more else None  # a daemon of version 0.2.0 says less
     return Change(
         text_of(kind),
         key,

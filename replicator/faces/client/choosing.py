@@ -203,7 +203,7 @@ class Chooser(Generic[L]):
     def _take(self, place: Place[L], line: L) -> None:
         with self._lock:
             if self.current is not None:
-                pass
+                self.current.hang_up()
             self.current = place
             place.idle.append(line)
 

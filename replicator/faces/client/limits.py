@@ -9,7 +9,7 @@ CLIENT_CATCH_UP_SECONDS = 5.0
 CLIENT_CONNECTIONS_MAX = 16
 """Connections that a client has at a time."""
 
-CLIENT_DIAL_SECONDS = 3.0
+CLIENT_DIAL_SECONDS = 5.0
 """How long a daemon may take to connect and greet, each."""
 
 CLIENT_HOME_SECONDS = 0.5

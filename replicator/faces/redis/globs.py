@@ -1,9 +1,11 @@
-"""Redis's glob patterns, matched as its ``stringmatchlen`` does, in linear time for a pattern.
+"""Redis's glob patterns, matched as its ``stringmatchlen`` does, in linear time.
 
 ``*`` stands for any bytes, ``?`` for one, ``[abc]``, ``[^abc]`` and ``[a-z]`` for one of, or none
 of, a set; a backslash takes the next byte's meaning away, also in a set. What stands between two
 stars has a fixed length, so it may be taken at the first place where it fits, for good: each is an
-atomic group of a regular expression, and nothing is ever tried twice.
+atomic group of a regular expression, and no star is gone back over. What is left is the product of
+both lengths; for a long key that is too much for one step of an expression, which holds every other
+thread up, and all places of the pattern are followed at once, as bits of a number.
 
 Oddities of Redis that are kept: a set that does not end holds all the rest of the pattern; in
 ``[a-]`` the range ends at the bracket; no pattern but ``*`` and the empty one matches an empty key.
@@ -21,6 +23,8 @@ from replicator.faces.stepwise import CommandError
 
 ANY: Final = b"*"
 
+_LONG: Final = 1024
+
 _STAR, _QUESTION, _OPEN, _CLOSE, _BACKSLASH, _CARET, _DASH = b"*?[]\\^-"
 _ANY_BYTE: Final = frozenset(range(256))
 
@@ -33,18 +37,37 @@ class Glob:
         prefix: what every key begins with that it matches.
         stop: all keys that it matches lie before this one; None where there is no such key.
         expression: matches those keys between the two; None where nothing else lies there.
+        segments: what stands between the stars, each byte as the set of those that fit.
     """
 
     prefix: bytes
     stop: bytes | None
-    expression: "re.Pattern[bytes] | None"
+    expression: "re.Pattern[bytes] | None" = None
+    segments: "tuple[tuple[frozenset[int], ...], ...]" = ()
 
     def matching(self, keys: list[bytes]) -> list[bytes]:
         """Those of some keys that match; all of them lie in its range."""
         if self.expression is None:
             return keys
         match = self.expression.match
-        return [key for key in keys if match(key)]
+        return [
+            key for key in keys if (match(key) if len(key) <= _LONG else self.matches_long(key))
+        ]
+
+    def matches_long(self, key: bytes) -> bool:
+        """Whether it matches a key that is not empty, byte by byte, other threads in between."""
+        steps, stars = [0] * 256, 0
+        place = 1
+        for number, segment in enumerate(self.segments):
+            stars |= place if number else 0
+            for fitting in segment:
+                place <<= 1
+                for byte in fitting:
+                    steps[byte] |= place
+        reached = 1
+        for byte in key:
+            reached = (reached << 1 & steps[byte]) | (reached & stars)
+        return bool(reached & place)
 
     def is_matched(self, text: bytes) -> bool:
         """Whether a text matches."""
@@ -53,7 +76,7 @@ class Glob:
         return self.expression is None or self.expression.match(text) is not None
 
 
-EVERYTHING: Final = Glob(b"", None, None)
+EVERYTHING: Final = Glob(b"", None)
 
 
 def glob(pattern: bytes) -> Glob:
@@ -74,9 +97,9 @@ def glob(pattern: bytes) -> Glob:
         prefix += bytes(one)
     start, is_literal = bytes(prefix), len(prefix) == len(segments[0])
     if is_literal and len(segments) == 1:
-        return Glob(start, start + b"\0", None)
+        return Glob(start, start + b"\0")
     if is_literal and prefix and segments[1:] == [[]]:
-        return Glob(start, successor(start), None)
+        return Glob(start, successor(start))
     first, *others = (b"".join(map(_one_of, segment)) for segment in segments)
     if not others:
         text = first
@@ -84,7 +107,8 @@ def glob(pattern: bytes) -> Glob:
         *between, last = others
         text = first + b"".join(b"(?>.*?%b)" % part for part in between) + b".*" + last
         text = text if first else b"(?=.)" + text
-    return Glob(start, successor(start), re.compile(b"(?s:%b)\\Z" % text))
+    expression = re.compile(b"(?s:%b)\\Z" % text)
+    return Glob(start, successor(start), expression, tuple(map(tuple, segments)))
 
 
 def _segments(pattern: bytes) -> list[list[frozenset[int]]]:

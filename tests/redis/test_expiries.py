@@ -1,24 +1,13 @@
-"""The commands of the socket that are about expiries, with Redis's answers."""
+"""Commands on times to live, with Redis's answers."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import plyvel
 import pytest
 
 from replicator.faces.control import execute
 from replicator.faces.handle import Replica
-from replicator.faces.library import replicate
 from replicator.faces.resp import Failure, Status
 from replicator.faces.stepwise import Session
-
-
-@pytest.fixture
-def replica(tmp_path: Path) -> Iterator[Replica]:
-    db = plyvel.DB(str(tmp_path / "store"), create_if_missing=True)
-    with replicate(db, port=None, name="alone", join_timeout=0) as replica:
-        yield replica
 
 
 def run(replica: Replica, *request: bytes) -> Any:
@@ -83,3 +72,63 @@ def test_refused(replica: Replica, request_: tuple[bytes, ...], text: str) -> No
     assert isinstance(reply, Failure)
     assert text in f"{reply.code} {reply.text}"
     assert replica.versions(b"k") == []
+
+
+def test_moments(replica: Replica) -> None:
+    run(replica, b"SET", b"k", b"v")
+    assert run(replica, b"EXPIRETIME", b"k") == run(replica, b"PEXPIRETIME", b"k") == -1
+    assert run(replica, b"EXPIRETIME", b"none") == run(replica, b"PEXPIRETIME", b"none") == -2
+    assert run(replica, b"PEXPIREAT", b"k", b"4000000000501") == 1
+    assert run(replica, b"PEXPIRETIME", b"k") == 4_000_000_000_501
+    assert run(replica, b"EXPIRETIME", b"k") == 4_000_000_001
+    assert run(replica, b"EXPIREAT", b"k", b"4000000000") == 1
+    assert run(replica, b"PEXPIRETIME", b"k") == 4_000_000_000_000
+    assert run(replica, b"EXPIREAT", b"k", b"1") == 1
+    assert run(replica, b"EXISTS", b"k") == 0
+
+
+@pytest.mark.parametrize(
+    ("conditions", "without", "earlier", "later"),
+    [
+        ((), 1, 1, 1),
+        ((b"NX",), 1, 0, 0),
+        ((b"xx",), 0, 1, 1),
+        ((b"GT",), 0, 0, 1),
+        ((b"lt",), 1, 1, 0),
+        ((b"XX", b"LT"), 0, 1, 0),
+    ],
+)
+def test_conditions(
+    replica: Replica, conditions: tuple[bytes, ...], without: int, earlier: int, later: int
+) -> None:
+    """Without an expiry before, with a later one, with an earlier one than the new."""
+    for before, expected in ((None, without), (b"5000000000", earlier), (b"3000000000", later)):
+        run(replica, b"SET", b"k", b"v")
+        if before is not None:
+            run(replica, b"EXPIREAT", b"k", before)
+        writes = replica._engine.store.writes
+        assert run(replica, b"EXPIREAT", b"k", b"4000000000", *conditions) == expected
+        assert run(replica, b"EXPIREAT", b"none", b"4000000000", *conditions) == 0
+        assert replica._engine.store.writes == writes + expected
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        ((b"NX", b"XX"), "NX and XX, GT or LT options at the same time are not compatible"),
+        ((b"GT", b"LT"), "GT and LT options at the same time are not compatible"),
+        ((b"what",), "Unsupported option what"),
+    ],
+)
+def test_conditions_that_are_none(
+    replica: Replica, conditions: tuple[bytes, ...], words: str
+) -> None:
+    assert words in run(replica, b"EXPIRE", b"k", b"5", *conditions).text
+
+
+def test_the_longest_life(replica: Replica) -> None:
+    run(replica, b"SET", b"k", b"v")
+    assert run(replica, b"EXPIRE", b"k", b"1" + b"0" * 11) == 1
+    for time in (b"1" + b"0" * 11 + b"0", b"-9223372036854775808"):
+        refused = run(replica, b"EXPIRE", b"k", time)
+        assert refused == Failure("ERR", "invalid expire time in 'expire' command")
