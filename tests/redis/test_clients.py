@@ -302,6 +302,17 @@ def test_a_stranger_may_begin_nothing_large(make: Callable[..., Echo], begun: by
     assert echo.clients._input_bytes == 0
 
 
+def test_little_is_read_from_a_stranger_at_once(make: Callable[..., Echo]) -> None:
+    echo = make(role=None)
+    with echo.connect() as client:
+        client.sendall(b"a\n" * 20_000)
+        while not echo.clients.ready:
+            echo.clients.look()
+        assert len(echo.only().requests) <= 512
+        answered = Beside(echo, lambda: received(client, 20_000 * len(reply(b"a")))).result
+        assert answered == reply(b"a") * 20_000
+
+
 def test_a_stranger_has_half_a_minute(
     make: Callable[..., Echo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
