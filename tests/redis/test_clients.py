@@ -286,6 +286,25 @@ def test_what_waits_is_counted_rightly_where_a_client_leaves_in_the_middle(echo:
     assert echo.clients._input_bytes == 0
 
 
+def test_what_waits_is_counted_rightly_where_sending_breaks_in_the_middle(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = iter([3])
+
+    def send(_data: object) -> int:
+        for size in taken:
+            return size
+        raise BrokenPipeError
+
+    with echo.connect() as client:
+        echo.settled()
+        ours = echo.only()
+        monkeypatch.setattr(ours, "_sent", send)
+        client.sendall(request(b"one"))
+        echo.until(lambda: ours.is_gone)
+    assert echo.clients.waiting_bytes == 0
+
+
 @pytest.mark.parametrize(
     "begun",
     [
