@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from replicator.faces.redis import clients, pubsub
+from replicator.faces.redis import clients, hub, pubsub
 from tests.redis.serving import Served, served
 from tests.redis.talking import Connection, text
 
@@ -175,3 +175,29 @@ def test_hundreds_of_subscribers(it: Served, writer: Connection) -> None:
         for number in range(100):
             assert text(one.get()) == ["pmessage", "a*", f"a{number}", str(number)]
         one.close()
+
+
+def test_thousands_of_channels_in_one_request(it: Served, writer: Connection) -> None:
+    names = [f"c{number}" for number in range(3000)]
+    with Connection(it.place) as client:
+        client.send("SUBSCRIBE " + " ".join(names))
+        assert [text(client.get())[1:] for _ in names] == [
+            [name, count] for count, name in enumerate(names, 1)
+        ]
+        counted = say(writer, "PUBSUB NUMSUB " + " ".join(names))
+        assert counted == [item for name in names for item in (name, 1)]
+        assert sorted(say(writer, "PUBSUB CHANNELS c*")) == sorted(names)
+        assert say(writer, "PUBLISH c2999 x") == 1
+        assert text(client.get()) == ["message", "c2999", "x"]
+        client.send("UNSUBSCRIBE")
+        assert [text(client.get())[2] for _ in names] == list(range(2999, -1, -1))
+        assert say(client, "PING") == "PONG"
+
+
+def test_patterns_of_all_have_an_end(it: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "RESP_PATTERNS_MAX", 2)
+    with subscribed(it, "PSUBSCRIBE a b") as one, subscribed(it, "PSUBSCRIBE b") as two:
+        assert say(two, "PSUBSCRIBE c").startswith("-ERR all clients together subscribe to 2")
+        say(one, "PUNSUBSCRIBE a")
+        assert say(two, f"PSUBSCRIBE {'x' * 2000}").startswith("-ERR a pattern has at most")
+        assert say(two, "PSUBSCRIBE c") == ["psubscribe", "c", 2]

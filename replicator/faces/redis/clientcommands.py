@@ -247,7 +247,7 @@ _CLIENT: Final = Subcommands(
         b"KILL": Subcommand(
             _kill,
             3,
-            None,
+            20,
             (
                 "<ip:port> | (ID <id> | TYPE (NORMAL|PUBSUB) | ADDR <ip:port> | LADDR <ip:port> | "
                 "USER <user> | SKIPME (YES|NO)) ...",
@@ -258,7 +258,7 @@ _CLIENT: Final = Subcommands(
         b"LIST": Subcommand(
             _list,
             2,
-            None,
+            1000,
             ("[TYPE (NORMAL|PUBSUB)] [ID <id> ...]", "All clients, a line for each."),
         ),
         b"NO-EVICT": Subcommand(_switch, 3, 3, ("(ON|OFF)", "No client is ever evicted.")),

@@ -50,15 +50,17 @@ def _options(request: Request) -> tuple[int | None, tuple[bytes, bytes] | None, 
     if request[1] not in (b"2", b"3"):
         raise CommandError("NOPROTO unsupported protocol version")
     login = name = None
-    words = request[2:]
-    while words:
-        option = words[0].upper()
-        if option == b"AUTH" and len(words) > 2:
-            login, words = (words[1], words[2]), words[3:]
-        elif option == b"SETNAME" and len(words) > 1:
-            name, words = words[1], words[2:]
+    place = 2
+    while place < len(request):
+        option = request[place].upper()
+        if option == b"AUTH" and place + 2 < len(request):
+            login = request[place + 1], request[place + 2]
+            place += 3
+        elif option == b"SETNAME" and place + 1 < len(request):
+            name = request[place + 1]
+            place += 2
         else:
-            shown = words[0][:128].decode(errors="backslashreplace")
+            shown = request[place][:128].decode(errors="backslashreplace")
             raise CommandError(f"ERR Syntax error in HELLO option '{shown}'")
     return int(request[1]), login, name
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from replicator.faces.redis.client import LISTENS, Client
 from replicator.faces.redis.globs import Glob, glob
-from replicator.faces.redis.limits import RESP_DELIVERIES_AT_ONCE
+from replicator.faces.redis.limits import RESP_DELIVERIES_AT_ONCE, RESP_PATTERNS_MAX
 from replicator.faces.resp import Push, encode
+from replicator.faces.stepwise import CommandError
 
 Subscribers = dict[Client, None]
 """A set that keeps the order."""
@@ -62,9 +63,13 @@ class Hub:
         """The same for all channels whose names match.
 
         Raises:
-            CommandError: the pattern is too long.
+            CommandError: the pattern is too long, or there are too many of them.
         """
         if pattern not in self._patterns:
+            if len(self._patterns) >= RESP_PATTERNS_MAX:
+                raise CommandError(
+                    f"ERR all clients together subscribe to {RESP_PATTERNS_MAX} patterns at most"
+                )
             self._patterns[pattern] = glob(pattern), {}
         client.patterns[pattern] = None
         self._patterns[pattern][1][client] = None

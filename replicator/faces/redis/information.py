@@ -153,4 +153,4 @@ def _section(shared: Shared, name: str) -> str:
     return f"# {name.capitalize()}\r\n{lines}"
 
 
-INFORMATION: Final[Table] = {b"INFO": Command(Role.READONLY, 1, None, _info, alone=True)}
+INFORMATION: Final[Table] = {b"INFO": Command(Role.READONLY, 1, 100, _info, alone=True)}

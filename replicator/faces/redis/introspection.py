@@ -11,6 +11,9 @@ from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import NullArray, Reply, Request, Status
 from replicator.faces.stepwise import CommandError, Session
 
+_WORDS_MAX: Final = 1000
+"""Of one request: nobody needs more, and others wait."""
+
 
 def _command(turn: Turn, session: Session, request: Request) -> "Reply | Work | Awaited | Command":
     if len(request) > 1:
@@ -123,10 +126,13 @@ _COMMAND: Final = Subcommands(
     {
         b"COUNT": Subcommand(_count, 2, 2, ("", "How many commands there are.")),
         b"DOCS": Subcommand(
-            _docs, 2, None, ("[<command-name> ...]", "In short what commands are, all by default.")
+            _docs,
+            2,
+            _WORDS_MAX,
+            ("[<command-name> ...]", "What commands are, all by default."),
         ),
         b"INFO": Subcommand(
-            _infos, 2, None, ("[<command-name> ...]", "What routes commands, all by default.")
+            _infos, 2, _WORDS_MAX, ("[<command-name> ...]", "What routes commands, all by default.")
         ),
         b"LIST": Subcommand(
             _list,

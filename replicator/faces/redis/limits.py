@@ -80,11 +80,15 @@ one go, while other clients wait."""
 RESP_TRANSACTION_BYTES_MAX = 64 << 20
 """The same in bytes."""
 
-RESP_WATCHED_MAX = 10_000
+RESP_WATCHED_MAX = 1000
 """Keys that one client may watch."""
 
 RESP_SUBSCRIPTIONS_MAX = 10_000
 """Channels and patterns that one client may subscribe to."""
+
+RESP_PATTERNS_MAX = 10_000
+"""Different patterns that all clients together may subscribe to: each message is held against all
+of them."""
 
 RESP_DELIVERIES_AT_ONCE = 1000
 """Messages given to subscribers, each counted for each of them, beyond which a turn ends."""

@@ -34,8 +34,6 @@ Event = tuple[str, bytes, bytes]
 """A class of events, the event, the key."""
 
 _DEL: Final = b"del"
-_LOOKED_AT_ONCE = 32
-
 _STRINGS: Final = {
     b"INCR": b"incrby",
     b"DECR": b"incrby",
@@ -105,8 +103,7 @@ class Notifications:
         """Publish what waits, in its order, until then (`perf_counter`)."""
         queue = self._queue
         while queue:
-            for _ in range(min(_LOOKED_AT_ONCE, len(queue))):
-                self._publish(queue.popleft())
+            self._publish(queue.popleft())
             if perf_counter() > until:
                 return
 

@@ -25,6 +25,9 @@ from replicator.faces.stepwise import CommandError, Session
 
 _IDLE_SECONDS_MAX = 2**31 - 1
 
+_WORDS_MAX: Final = 100
+"""Of one request: nobody needs more, and others wait."""
+
 _LEVELS: Final = {
     "debug": logging.DEBUG,
     "verbose": logging.INFO,
@@ -161,7 +164,7 @@ def _reset_statistics(_turn: Turn, session: Session, _request: Request) -> Reply
 _CONFIG: Final = Subcommands(
     "CONFIG",
     {
-        b"GET": Subcommand(_get, 3, None, ("<pattern> ...", "Settings whose names match.")),
+        b"GET": Subcommand(_get, 3, _WORDS_MAX, ("<pattern> ...", "Settings whose names match.")),
         b"RESETSTAT": Subcommand(
             _reset_statistics,
             2,
@@ -172,7 +175,7 @@ _CONFIG: Final = Subcommands(
         b"SET": Subcommand(
             _set,
             4,
-            None,
+            _WORDS_MAX,
             ("<name> <value> ...", "Set them until the daemon ends."),
             needs=Role.ADMIN,
         ),

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from replicator.faces.access import Role
+from replicator.faces.failures import failure
 from replicator.faces.redis.client import Client
 from replicator.faces.redis.globs import glob
+from replicator.faces.redis.hub import Hub
 from replicator.faces.redis.limits import RESP_SUBSCRIPTIONS_MAX, RESP_WORK_AT_ONCE
 from replicator.faces.redis.shared import client_of
 from replicator.faces.redis.subcommands import Subcommand, Subcommands
@@ -14,39 +16,32 @@ from replicator.faces.redis.turn import Turn
 from replicator.faces.resp import Push, Reply, Request, Several, encode
 from replicator.faces.stepwise import CommandError, Session
 
+Change = Callable[[Client, bytes], None]
+"""Subscribes a client to a channel or pattern, or ends that."""
 
-def _subscribe(_turn: Turn, session: Session, request: Request) -> Reply:
+
+def _subscribe(_turn: Turn, session: Session, request: Request) -> "Reply | Work":
     client = client_of(session)
+    _check_room(client, request)
     return _told(client, request, client.shared.hub.subscribe)
 
 
-def _psubscribe(_turn: Turn, session: Session, request: Request) -> Reply:
+def _psubscribe(_turn: Turn, session: Session, request: Request) -> "Reply | Work":
     client = client_of(session)
+    _check_room(client, request)
     return _told(client, request, client.shared.hub.subscribe_pattern)
 
 
-def _unsubscribe(_turn: Turn, session: Session, request: Request) -> Reply:
+def _unsubscribe(_turn: Turn, session: Session, request: Request) -> "Reply | Work":
     client = client_of(session)
     names = request[1:] or list(client.channels)
     return _told(client, [request[0], *names], client.shared.hub.unsubscribe)
 
 
-def _punsubscribe(_turn: Turn, session: Session, request: Request) -> Reply:
+def _punsubscribe(_turn: Turn, session: Session, request: Request) -> "Reply | Work":
     client = client_of(session)
     names = request[1:] or list(client.patterns)
     return _told(client, [request[0], *names], client.shared.hub.unsubscribe_pattern)
-
-
-def _told(client: Client, request: Request, change: Callable[[Client, bytes], None]) -> Reply:
-    """Do it for each name, and tell of each with the number of subscriptions then."""
-    word = request[0].lower()
-    if not word.startswith((b"un", b"pun")):
-        _check_room(client, request)
-    replies = []
-    for name in request[1:]:
-        change(client, name)
-        replies.append(Push([word, name, _count(client)]))
-    return Several(replies or [Push([word, None, _count(client)])])
 
 
 def _check_room(client: Client, request: Request) -> None:
@@ -55,6 +50,30 @@ def _check_room(client: Client, request: Request) -> None:
             f"ERR one client subscribes to {RESP_SUBSCRIPTIONS_MAX} channels and patterns at most: "
             "take a pattern for many of them"
         )
+
+
+def _told(client: Client, request: Request, change: Change) -> "Reply | Work":
+    """Do it for each name, and tell of each with the number of subscriptions then."""
+    if len(request) == 1:
+        return Push([request[0].lower(), None, _count(client)])
+    if len(request) > RESP_WORK_AT_ONCE:
+        return Work(_told_by_and_by(client, request, change))
+    return Several([_one(client, request[0], name, change) for name in request[1:]])
+
+
+def _told_by_and_by(client: Client, request: Request, change: Change) -> Slices:
+    for place in range(1, len(request), RESP_WORK_AT_ONCE):
+        some = request[place : place + RESP_WORK_AT_ONCE]
+        told = [_one(client, request[0], name, change) for name in some]
+        yield encode(Several(told), client.protocol)
+
+
+def _one(client: Client, word: bytes, name: bytes, change: Change) -> Reply:
+    try:
+        change(client, name)
+    except CommandError as error:
+        return failure(error)
+    return Push([word.lower(), name, _count(client)])
 
 
 def _count(client: Client) -> int:
@@ -72,9 +91,17 @@ def _pubsub_channels(_turn: Turn, session: Session, request: Request) -> Work:
     return Work(_channels(list(client_of(session).shared.hub.channels()), *request[2:]))
 
 
-def _numsub(_turn: Turn, session: Session, request: Request) -> Reply:
-    hub = client_of(session).shared.hub
-    return [item for name in request[2:] for item in (name, hub.count(name))]
+def _numsub(_turn: Turn, session: Session, request: Request) -> Work:
+    client = client_of(session)
+    return Work(_counted(client.shared.hub, request))
+
+
+def _counted(hub: Hub, request: Request) -> Slices:
+    yield b"*%d\r\n" % (2 * (len(request) - 2))
+    for place in range(2, len(request), RESP_WORK_AT_ONCE):
+        some = request[place : place + RESP_WORK_AT_ONCE]
+        told = [item for name in some for item in (name, hub.count(name))]
+        yield encode(Several(told), 2)
 
 
 def _numpat(_turn: Turn, session: Session, _request: Request) -> Reply:

@@ -90,9 +90,10 @@ def gather(client: Client, request: Request) -> None:
         CommandError: there is no more room.
     """
     assert client.queue is not None
-    size = client.queue_bytes + sum(map(len, request))
     words = client.queue_words + len(request)
-    if size > RESP_TRANSACTION_BYTES_MAX or words > RESP_TRANSACTION_WORDS_MAX:
+    is_full = words > RESP_TRANSACTION_WORDS_MAX
+    size = client.queue_bytes + (0 if is_full else sum(map(len, request)))
+    if is_full or size > RESP_TRANSACTION_BYTES_MAX:
         client.queue.clear()  # it will not be run
         raise CommandError(
             f"ERR a transaction has {RESP_TRANSACTION_WORDS_MAX} words and "
