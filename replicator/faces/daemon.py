@@ -112,27 +112,28 @@ class _Daemon:
     async def serve(self, keep_reloading: Callable[[], Awaitable[None]], on_ready: OnReady) -> None:
         """Serve until told to end, and let what runs then come to an end."""
         self._doors.open()
+        told = ending.Ending()
         server = Server(
             self._replica,
             self._entrances(),
             self._config.resp.clients_max,
             access=lambda: self._doors.keys.access,
-            stop=lambda: signal.raise_signal(signal.SIGTERM),
+            stop=lambda: told.ask("SHUTDOWN"),
         )
         server.shared.notifications.set_flags(self._config.resp.notify_keyspace_events)
         try:
             async with trio.open_nursery() as nursery:
-                with ending.told_to_end() as first_signal:
-                    await nursery.start(server.run)
-                    http = await self._begin_http(nursery, server)
-                    nursery.start_soon(keep_reloading)
-                    keep_collections_short()
-                    on_ready(self._replica, self._doors)
-                    self._notifier.tell(READY)
-                    number = await first_signal()
+                await nursery.start(server.run)
+                http = await self._begin_http(nursery, server)
+                nursery.start_soon(keep_reloading)
+                await nursery.start(told.listen)
+                keep_collections_short()
+                on_ready(self._replica, self._doors)
+                self._notifier.tell(READY)
+                why = await told.asked()
                 ending.end_hard_after(CLOSE_SECONDS_MAX)
                 self._notifier.tell(STOPPING)
-                logger.info("closing: %s", number.name)
+                logger.info("closing: %s", why)
                 if http is not None:
                     http.drain()
                 await server.drain()

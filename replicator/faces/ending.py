@@ -8,8 +8,6 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -26,7 +24,7 @@ HARD_EXIT_CODE = 3
 
 
 def end_at_once_when_told() -> None:
-    """Obey a signal to end at once, outside of `told_to_end`. Said explicitly, because the first
+    """Obey a signal to end at once, where no `Ending` listens. Said explicitly, because the first
     process of a container ignores signals that it does not handle."""
     for number in ENDING:
         signal.signal(number, _end_at_once)
@@ -34,16 +32,36 @@ def end_at_once_when_told() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-@contextmanager
-def told_to_end() -> Iterator[Callable[[], Awaitable[signal.Signals]]]:
-    """Take signals to end: what is given waits for the first. When the context is left, a further
-    one is obeyed at once again."""
-    with trio.open_signal_receiver(*ENDING) as signals:
+class Ending:
+    """Whether the daemon is told to end. For its trio thread."""
 
-        async def first() -> signal.Signals:
-            return signal.Signals(await anext(aiter(signals)))
+    def __init__(self) -> None:
+        self._asked = trio.Event()
+        self._why = ""
+        self._listening = trio.CancelScope()
 
-        yield first
+    def ask(self, why: str) -> None:
+        """Tell it, for a reason that the log names; only the first one counts. A signal that comes
+        after that is obeyed at once again."""
+        if not self._asked.is_set():
+            self._why = why
+            self._asked.set()
+            self._listening.cancel()
+
+    async def asked(self) -> str:
+        """Wait until it is told; why."""
+        await self._asked.wait()
+        return self._why
+
+    async def listen(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Take signals to end, until the first one, or until it is told otherwise."""
+        with self._listening, trio.open_signal_receiver(*ENDING) as signals:
+            task_status.started()
+            async for number in signals:
+                self.ask(signal.Signals(number).name)
+                return
 
 
 def end_hard_after(seconds: float) -> None:

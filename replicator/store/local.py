@@ -30,6 +30,7 @@ from replicator.store.state import State
 
 _pack_seq = SEQ.pack
 _pack_single = rows.SINGLE_ROW.pack
+_unpack_single = rows.SINGLE_ROW.unpack
 _SINGLE, _DELETE = rows.SINGLE, rows.DELETE
 _FILTER_MASK = (1 << 23) - 1
 
@@ -133,6 +134,7 @@ class LocalWrites(State):
         sync: bool | None = None,
         expiries: Mapping[bytes, int] = NO_EXPIRIES,
         is_held: bool = False,
+        is_checked: bool = False,
     ) -> KnownSet:
         """Write several keys in one commit: all of it or nothing, here and at every reader.
 
@@ -143,16 +145,15 @@ class LocalWrites(State):
             expiries: of keys whose last operation is a put, when its value expires: wall clock in
                 milliseconds since the epoch, within `check_expiry`.
             is_held: whether the caller has called `hold`.
+            is_checked: whether `operations` is a mapping whose keys and values were checked.
 
         Returns:
             The dots.
         """
-        folded = dict(operations)
-        for key, value in folded.items():
-            if type(key) is not bytes or key >= RESERVED or len(key) > KEY_BYTES_MAX:
-                check_key(key)
-            if value is not None and len(value) > VALUE_BYTES_MAX:
-                check_value(key, value)
+        if is_checked and isinstance(operations, Mapping):
+            folded = operations
+        else:
+            folded = checked(dict(operations))
         if not folded:
             return KnownSet()
         if not is_held:
@@ -220,11 +221,14 @@ class LocalWrites(State):
         folded: Mapping[bytes, bytes | None],
         expiries: Mapping[bytes, int],
     ) -> None:
-        """Put the writes of several keys into `batch`; the seqs follow `self.seq` in order."""
+        """Put the writes of several keys into `batch`; the seqs follow `self.seq` in order.
+
+        What `_stage` does for a record that only this store wrote is written out here once more.
+        """
         absent = self.absent
         bits, ready = absent.bits, absent.ready
         clock = self.clock
-        put = batch.put
+        get, put = self.db.get, batch.put
         log_prefix, number, seq = self.log_prefix, self.number, self.seq
         now = time.time_ns() // 1_000_000 << 16
         if now <= clock.last:
@@ -234,13 +238,26 @@ class LocalWrites(State):
             place = hash(key)
             octet = place >> 3 & _FILTER_MASK
             bit = 1 << (place & 7)
-            if value is None or bits[octet] & bit or not ready or key in expiries:
+            key_clock = 0
+            if value is None or key in expiries:
                 self._stage(batch, key, value, seq, now, expiries.get(key))
-            else:
-                bits[octet] |= bit
-                put(key, value)
-                put(log_prefix + _pack_seq(seq), key)
-                put(INDEX + key, _pack_single(_SINGLE, 0, number, seq, 0, now, crc32(value)))
+                now += 1
+                continue
+            if bits[octet] & bit or not ready:
+                row = get(INDEX + key)
+                if row is not None:
+                    if row[0] == _SINGLE:
+                        _, _, writer, old_seq, key_clock, _, _ = _unpack_single(row)
+                        key_clock += 1
+                    if row[0] != _SINGLE or writer != number:
+                        self._stage(batch, key, value, seq, now)
+                        now += 1
+                        continue
+                    batch.delete(log_prefix + _pack_seq(old_seq))
+            bits[octet] |= bit
+            put(key, value)
+            put(log_prefix + _pack_seq(seq), key)
+            put(INDEX + key, _pack_single(_SINGLE, 0, number, seq, key_clock, now, crc32(value)))
             now += 1
         clock.last = now - 1
 
@@ -330,6 +347,16 @@ class LocalWrites(State):
                 self.set_origin(self.origin)
             if self.cluster_id is None:
                 self.found_cluster()
+
+
+def checked(operations: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+    """The same, where all of it can be written. Raises as `check_key` and `check_value`."""
+    for key, value in operations.items():
+        if type(key) is not bytes or key >= RESERVED or len(key) > KEY_BYTES_MAX:
+            check_key(key)
+        if value is not None and len(value) > VALUE_BYTES_MAX:
+            check_value(key, value)
+    return operations
 
 
 def check_key(key: object) -> None:

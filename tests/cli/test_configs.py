@@ -265,8 +265,13 @@ def test_docker(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         nodes.append(site.start(name, config, *here, *peers, within=within))
     become_equal(*nodes)
     host, _, port = doors[0].partition(":")
-    (refused,) = says((host, int(port)), "SET k v")
+    password = "secret-of-application-password"
+    refused, *answers = says(
+        (host, int(port)), "SET k v", f"AUTH {password}", "SET k v", "FLUSHALL"
+    )
     assert refused.startswith("-NOAUTH ")
+    assert answers[:2] == ["+OK", "+OK"]
+    assert answers[2].startswith("-NOPERM ")
 
 
 def test_systemd(site: Site, tmp_path: Path) -> None:

@@ -59,6 +59,20 @@ def answer(address: str, *request: bytes) -> bytes:
         return client.recv(4096)
 
 
+def role_of(address: str, *credentials: bytes) -> bytes:
+    """What a client is that has shown these."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), WAIT_SECONDS) as client:
+        client.sendall(encode_request(b"AUTH", *credentials))
+        if (reply := client.recv(4096)) != b"+OK\r\n":
+            return reply
+        client.sendall(encode_request(b"GET", b"k") + encode_request(b"DEL", b"k"))
+        client.sendall(encode_request(b"REPL.FORGET", b"nobody"))
+        client.shutdown(socket.SHUT_WR)
+        replies = b"".join(iter(lambda: client.recv(4096), b""))
+        return b"%d refused" % replies.count(b"-NOPERM")
+
+
 # The service manager
 
 
@@ -93,8 +107,8 @@ def test_a_daemon_whose_store_has_failed_gives_no_more_signs_of_life(tmp_path: P
     data = tmp_path / "store"
     with manager.socket, serving(data, environ=environ) as daemon:
         until(lambda: "WATCHDOG=1" in manager.heard())
-        assert replicator("put", "before", "v", "--data", str(data)).exit_code == 0
-        # No file takes another byte: neither LevelDB's log nor one that would replace it.
+        # No file takes another byte: neither LevelDB's log nor one that would replace it. So the
+        # very first write fails, which waits for the gate.
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (0, 0))
         assert replicator("put", "k", "v", "--data", str(data)).exit_code == 3
         told: list[str] = []
@@ -125,6 +139,19 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) ->
         daemon.process.send_signal(number)
         until(lambda: f"closing: {number.name}" in daemon.log)
         assert daemon.end(number) == 128 + number
+
+
+def test_several_clients_may_ask_for_the_end(tmp_path: Path) -> None:
+    with serving(tmp_path / "store", "--resp", "0") as daemon:
+        host, _, port = daemon.ready["resp"].rpartition(":")
+        clients = [socket.create_connection((host, int(port)), WAIT_SECONDS) for _ in range(5)]
+        for client in clients:
+            with suppress(OSError):
+                client.sendall(encode_request(b"SHUTDOWN"))
+        assert daemon.process.wait(WAIT_SECONDS) == 0
+        assert messages(daemon, "info")[-1] == "closing: SHUTDOWN"
+        for client in clients:
+            client.close()
 
 
 def test_a_hangup_while_it_closes_changes_nothing(tmp_path: Path) -> None:
@@ -259,6 +286,30 @@ def test_a_reload_takes_certificates_and_passwords(tmp_path: Path) -> None:
         assert name_shown(address, ca) == "new.example"
         assert daemon.end() == 0
         assert "old\n" not in daemon.log
+
+
+def test_passwords_are_those_of_the_last_reload(tmp_path: Path) -> None:
+    files = {}
+    for name in ("readonly", "application", "admin"):
+        files[name] = tmp_path / name
+        files[name].write_text(f"old {name}\n")
+        files[name].chmod(0o600)
+    config = tmp_path / "node.toml"
+    keys = [f'{name}_password_file = "{name}"' for name in files]
+    config.write_text("\n".join(['[resp]\nlisten = "0"\n[access]', *keys]))
+    with serving(tmp_path / "store", "--config", str(config)) as daemon:
+        address = daemon.ready["resp"]
+        assert role_of(address, b"readonly", b"old readonly") == b"2 refused"
+        assert role_of(address, b"application", b"old application") == b"1 refused"
+        assert role_of(address, b"old admin") == b"0 refused"
+        assert role_of(address, b"admin", b"old application").startswith(b"-WRONGPASS")
+        files["admin"].write_text("new admin")
+        assert role_of(address, b"new admin").startswith(b"-WRONGPASS")
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: role_of(address, b"admin", b"new admin") == b"0 refused")
+        assert role_of(address, b"admin", b"old admin").startswith(b"-WRONGPASS")
+        assert role_of(address, b"readonly", b"old readonly") == b"2 refused"
+        assert "new admin" not in daemon.log and "old admin" not in daemon.log
 
 
 # Who may connect

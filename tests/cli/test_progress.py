@@ -23,9 +23,10 @@ KEYS = 3000
 IMPATIENT = (
     sys.executable,
     "-c",
+    "from replicator.faces import daemon; daemon.ADOPTION_LOG_KEYS = 1000; "
     "from replicator.faces.cli import main, progress; progress.PATIENCE_SECONDS = 0; main()",
 )
-"""The command line, which shows its bars at once."""
+"""The command line, which shows its bars at once, and logs where it shows none."""
 
 
 class Screen(io.StringIO):
@@ -159,7 +160,7 @@ def test_lines_of_output_are_not_torn_by_a_bar(store: Path) -> None:
 def test_a_daemon_that_takes_data_over_shows_one_and_logs_none(tmp_path: Path) -> None:
     data = tmp_path / "plain"
     with plyvel.DB(str(data), create_if_missing=True) as db, db.write_batch() as batch:
-        for number in range(110_000):
+        for number in range(5000):
             batch.put(b"key%06d" % number, b"v")
     serve = ("serve", "--data", str(data), "--listen", "127.0.0.1:0", "--no-multicast")
     with Terminal(*serve, program=IMPATIENT, width=120) as command:

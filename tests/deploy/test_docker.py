@@ -59,6 +59,8 @@ def test_the_image_is_closed_and_says_how_it_is() -> None:
 
 def context(directory: Path) -> Path:
     """What a builder sees of the source tree."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("an image is built from a checkout")
     nothing, *lines = re.findall(r"^[^#\n].*", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert nothing == "*"
     admitted = {line[1:] for line in lines if line.startswith("!")}

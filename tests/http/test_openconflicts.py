@@ -1,6 +1,7 @@
 """Open conflicts: counted in steps, listed within bounds."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -70,6 +71,40 @@ async def test_one_that_an_event_names_is_listed_before_the_next_count(tmp_path:
         conflicts.add([b"a", b"not in conflict"])
         listed = await conflicts.told()
         assert [one["key"] for one in listed] == ["a"]
+
+
+async def test_one_that_is_added_while_others_are_looked_at_is_looked_at_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with conflicting(tmp_path, b"a", b"b") as (served, _):
+        conflicts = conflicts_of(served.replica)
+        conflicts.add([b"a"])
+        real = conflicts._look_at
+
+        def look_at(keys: Any) -> Any:
+            trio.from_thread.run_sync(conflicts.add, [b"b"])
+            return real(keys)
+
+        monkeypatch.setattr(conflicts, "_look_at", look_at)
+        assert [one["key"] for one in await conflicts.told()] == ["a"]
+        assert [one["key"] for one in await conflicts.told()] == ["a", "b"]
+
+
+async def test_a_look_that_fails_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with conflicting(tmp_path, b"a") as (served, _):
+        conflicts = conflicts_of(served.replica)
+        conflicts.add([b"a"])
+
+        def fail(_: object) -> None:
+            raise RuntimeError("once")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(conflicts, "_look_at", fail)
+            with pytest.raises(RuntimeError):
+                await conflicts.told()
+        assert [one["key"] for one in await conflicts.told()] == ["a"]
 
 
 async def test_small_steps_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from replicator.faces.redis.aside import Commits, begun, ended
 from replicator.faces.redis.globs import EVERYTHING
 from replicator.faces.redis.turn import Turn
 from replicator.faces.redis.view import View
+from replicator.faces.stepwise import Session
 from replicator.store.pace import Pace
 from tests.cli.daemons import until
 
@@ -51,7 +52,7 @@ def commits_on(replica: Replica) -> Commits:
     """As a command that goes on has them, whose turn is over."""
     turn = Turn(replica)
     turn.abandon()
-    return Commits(turn)
+    return Commits(turn, Session())
 
 
 def test_commits_give_way_where_much_was_written(

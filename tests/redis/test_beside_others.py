@@ -87,6 +87,18 @@ def test_others_are_served_while_one_asks_for_much(tmp_path: Path, join: Joins) 
                 ours = expected if isinstance(expected, int) else set(expected)
                 assert found in (ours, ours | {b"other"} if isinstance(ours, set) else ours + 1)
         assert other.ask(b"DBSIZE") == 0
+        counted = dict(
+            line.split(b":") for line in one.ask(b"INFO", b"stats").split() if b":" in line
+        )
+        assert int(counted[b"keys_written"]) > 2 * len(KEYS)
+
+
+def test_what_was_written_in_slices_is_waited_for(tmp_path: Path, join: Joins) -> None:
+    with serving(tmp_path / "a") as a, serving(tmp_path / "b", "--peer", a.address):
+        one, other = join(tmp_path / "a"), join(tmp_path / "b")
+        assert one.ask(b"MSET", *pairs(KEYS[:3000])) == b"OK"
+        assert one.ask(b"WAIT", b"1", b"20000") == 1
+        assert other.ask(b"DBSIZE") == 3000
 
 
 def test_who_leaves_in_the_middle_leaves_nothing(tmp_path: Path, join: Joins) -> None:

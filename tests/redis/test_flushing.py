@@ -69,17 +69,26 @@ def test_conflicts_are_settled_by_it(replica: Replica, ours: Ours) -> None:
     assert [version.is_delete for version in replica.versions(b"k")] == [True]
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        (b"FLUSHALL",),
+        (b"DEL", *(b"%d" % number for number in range(1500))),
+        (b"MSET", *(b"%d" % (number // 2) for number in range(3000))),
+    ],
+)
 def test_it_waits_for_the_disk_where_every_write_does(
-    replica: Replica, ours: Ours, monkeypatch: pytest.MonkeyPatch
+    replica: Replica, ours: Ours, monkeypatch: pytest.MonkeyPatch, request_: tuple[bytes, ...]
 ) -> None:
+    """Like all that goes on in slices."""
     synced: list[str] = []
     monkeypatch.setattr(
         Level, "sync", lambda _: synced.append(threading.current_thread().name.split("_")[0])
     )
     ours.ask(b"SET", b"k", b"v")
-    ours.ask(b"FLUSHALL")
+    ours.ask(*request_)
     assert "replicator-aside" not in synced
     store = replica._engine.store
     monkeypatch.setattr(store, "settings", replace(store.settings, sync=True))
-    ours.ask(b"FLUSHALL")
+    ours.ask(*request_)
     assert synced.count("replicator-aside") == 1

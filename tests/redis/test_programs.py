@@ -16,7 +16,6 @@ import redis.asyncio
 from dogpile.cache import make_region
 from dogpile.cache.api import NO_VALUE
 
-from replicator.faces.commands import COMMANDS
 from replicator.faces.unixsocket import DIRECTORY_NAME, SOCKET_NAME
 from tests.cli.daemons import WAIT_SECONDS, serving
 
@@ -135,7 +134,6 @@ def test_redis_cli(path: str) -> None:
     assert cli("LPUSH", "list", "v").startswith("ERR unknown command 'LPUSH'")
 
 
-@pytest.mark.skipif(b"MULTI" not in COMMANDS, reason="transactions")
 def test_djangos_cache(path: str) -> None:
     from django.conf import settings
     from django.core.cache.backends.redis import RedisCache
@@ -169,7 +167,6 @@ def test_djangos_cache(path: str) -> None:
     cache.close()
 
 
-@pytest.mark.skipif(b"MULTI" not in COMMANDS, reason="transactions")
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 def test_dogpiles_cache(path: str) -> None:
     region = make_region().configure(
@@ -218,7 +215,6 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.skipif(b"MULTI" not in COMMANDS, reason="transactions")
 def test_ioredis(path: str, node_modules: Path) -> None:
     ran = subprocess.run(
         ["node", "ioredis.js", path],

@@ -70,6 +70,7 @@ def test_a_cursor_may_be_used_again_and_by_another_client(replica: Replica, fill
     again = scan(filled, cursor)[1]
     assert scan(Ours(replica), cursor)[1] == again == KEYS[10:20]
     assert scan(filled, cursor, b"COUNT", b"3", b"MATCH", b"*5")[1] == []  # other options
+    assert scan(filled, cursor, b"COUNT", b"5", b"MATCH", b"key:15*")[1] == KEYS[1500:1505]
 
 
 def test_cursors_of_a_scan_that_went_on_are_forgotten(replica: Replica, filled: Ours) -> None:

@@ -435,6 +435,32 @@ async def test_the_first_writes_wait_for_the_gate_and_reads_do_not(
         assert await writer.reply(b"v\r\n") == b"+OK\r\n$1\r\n"
 
 
+async def test_a_first_write_that_the_store_refuses_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as served:
+        store = served.replica._engine.store
+
+        def refuse() -> None:
+            raise StoreFailedError("the disk is gone: mend it")
+
+        monkeypatch.setattr(store, "admit", refuse)
+        store._slow = True
+        client = await served.connect()
+        assert await client.ask("SET k v") == b"-STORAGE the disk is gone: mend it"
+        assert await client.ask("GET k") == b"$-1"
+        await client.send("WATCH k", "MULTI", "SET k v", "EXEC", "SET k v", "PING")
+        replies = await client.reply(b"+PONG")
+        assert replies.split(b"\r\n") == [
+            b"+OK",
+            b"+OK",
+            b"+QUEUED",
+            b"-STORAGE the disk is gone: mend it",
+            b"-STORAGE the disk is gone: mend it",
+            b"",
+        ]
+
+
 async def test_a_blocked_loop_of_the_node_does_not_lose_wakeups(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         client = await served.connect()

@@ -239,7 +239,7 @@ def test_a_daemon_shuts_down(tmp_path: Path) -> None:
             client.send("SHUTDOWN")
             assert client.is_closed()
         assert daemon.process.wait(30) == 0
-        assert "closing: SIGTERM" in daemon.log
+        assert "closing: SHUTDOWN" in daemon.log
     with serving(tmp_path / "a") as daemon, Connection(socket_of(daemon)) as client:
         assert say(client, "GET k") == "v"
 

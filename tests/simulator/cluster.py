@@ -23,6 +23,7 @@ from .network import Link, topology
 from .node import Node
 from .oracle import Masks, Oracle, Violation
 from .plan import Plan
+from .resolving import Resolving
 from .transcript import Transcript
 from .versions import Versions
 
@@ -80,6 +81,7 @@ class Cluster:
         self._values = 0
         self._random = plan.random
         self.versions = Versions(self)
+        self.resolving = Resolving(self)
         self.desk = Desk(self)
         self.oracle.versions_differ = self.versions.is_on
         self.expiring = Expiring(self)
@@ -109,6 +111,7 @@ class Cluster:
         """
         self.transcript.say(0, "", str(self.plan))
         self.expiring.begin()
+        self.resolving.begin()
         self._schedule()
         self.loop.run(self.plan.profile.seconds, lambda: False)
         self._heal()
@@ -120,6 +123,7 @@ class Cluster:
             raise Violation("an idle conversation does not end")
         self._judge_members()
         self.expiring.judge(self._staying())
+        self.resolving.judge(self._staying())
         self.oracle.judge([node.store for node in self._staying()])
         self.desk.judge(self._staying())
 
@@ -170,6 +174,7 @@ class Cluster:
         self._healed = True
         self.transcript.say(self.loop.now, "", "all faults end")
         self.expiring.healed()
+        self.resolving.healed()
         for link in self.links.values():
             self._link_up(link)
         for node in self.nodes.values():

@@ -63,6 +63,8 @@ class Desk:
             cluster.parts.reader(cluster, dice, dice.choice(plan.names))
             for _ in range(dice.choice((1, 1, 2)))
         ]
+        if cluster.resolving.is_on:
+            self.readers.clear()
 
     def plan(self) -> None:
         """Let the readers read."""

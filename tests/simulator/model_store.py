@@ -110,6 +110,8 @@ class Habits:
         wall_ms: this node's wall clock.
         resolver, mode: how siblings are settled.
         chunk_records: the most records of one chunk.
+        resolver_name: by which a store remembers the resolver, where that changes; empty where it
+            does not.
     """
 
     node: str
@@ -118,6 +120,7 @@ class Habits:
     resolver: Resolver
     mode: ResolverMode
     chunk_records: int
+    resolver_name: str = ""
 
 
 class Source:
@@ -205,9 +208,28 @@ class ModelStore:
         if lost_power or copied or "origin" not in disk.rows:
             store.take_new_origin()
         store.catch_up_clock()
-        store.sweep()
+        store.meet_resolver(lost_power)
+        if not habits.resolver_name:
+            store.sweep()
         disk.sync()
         return store
+
+    def meet_resolver(self, lost_power: bool) -> None:
+        """Look at everything again where the resolver is another one; from the beginning where a
+        power cut may have taken some of that (R6)."""
+        name = self.habits.resolver_name
+        if name and (lost_power or self.disk.rows.get("resolver") != name):
+            self.disk.commit({"resolver": name, "revisit": b""})
+
+    def revisit(self, keys_max: int) -> int:
+        """Let some keys show what the resolver makes of them. Returns how many; 0 at the end."""
+        after = self.disk.rows.get("revisit")
+        if after is None:
+            return 0
+        keys = sorted(key for key in self.records() if key > after)[:keys_max]
+        batch: Batch = {key: self.entry(self.record(key)) for key in keys}
+        self.commit({**batch, "revisit": keys[-1] if keys else None})
+        return len(keys)
 
     def recover(self) -> None:
         """After a power cut, know what the durable row says and what is live (R11).

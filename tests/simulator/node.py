@@ -65,13 +65,14 @@ class Node:
         self._instance = b""
         self._announced: object = None
         self._slowness = 1.0
-        self._habits = Habits(
+        self.habits = Habits(
             node=name,
             random=plan.random,
             wall_ms=self.wall_ms,
             resolver=plan.resolver,
             mode=plan.mode,
             chunk_records=plan.chunk_records,
+            resolver_name=plan.resolver_name if "resolver" in plan.faults else "",
         )
         self.guarantees = cluster.parts.guarantees(self)
         self.store: ModelStore
@@ -103,7 +104,7 @@ class Node:
         """Open what is on the disk, as a new process does first."""
         self.cluster.clocks.opened(self.name)
         self.store = self.cluster.parts.store.open(
-            self.disk, self._habits, self.cluster.oracle, lost_power=lost_power, copied=copied
+            self.disk, self.habits, self.cluster.oracle, lost_power=lost_power, copied=copied
         )
         self.membership = self.cluster.parts.membership(self)
         self._named()
@@ -133,6 +134,7 @@ class Node:
         self._slowness = 40.0 if is_slow else 1.0
         self._every(0.2, plan.sync_interval, self.sync)
         self.cluster.expiring.started(self)
+        self.cluster.resolving.started(self)
         if self.name in plan.collect_intervals and self.cluster.versions.collects(self):
             self._every(0.1, plan.collect_intervals[self.name], self._collect)
 

@@ -176,6 +176,20 @@ PROFILES = {
         sync=(0.3,),
         deletes=(0.1, 0.3),
     ),
+    "resolvers": Profile(
+        "nodes that are given another resolver, and die while they look at everything again",
+        (2, 3),
+        (3, 6),
+        (20, 40),
+        6.0,
+        12,
+        20,
+        ("resolver", "kill", "power", "partition"),
+        0.0,
+        atomic=(0, 100),
+        sync=(4.0,),
+        deletes=(0.1, 0.2),
+    ),
     "damage": Profile(
         "records that can be read no more, and their repair",
         (2, 4),
@@ -283,7 +297,7 @@ class Plan:
         writes: how many.
         faults: which kinds are on.
         skew_ms: per node, how far its wall clock is off.
-        resolver, mode: as users configure them, the same everywhere.
+        resolver, mode: as users configure them, the same everywhere in the end.
         chunk_records: the most records of a chunk.
         deletes: chance of a write to be a delete.
         sync_interval: longest pause between two sync points of a node, in seconds.
@@ -332,7 +346,7 @@ def make(seed: int, profile_name: str = "default") -> Plan:
     )
     if Random(f"{profile_name} {seed} clock jump").random() < CLOCK_JUMP_CHANCE:
         faults |= {"clock jump"}
-    faults |= {"damage", "expiry"} & set(profile.always)
+    faults |= {"damage", "expiry", "resolver"} & set(profile.always)
     if "damage" in faults:
         # What a repair forgot, and nobody but a forgotten member holds, is closed (R10): that one
         # brings back what was deleted since.

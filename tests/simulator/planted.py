@@ -423,6 +423,34 @@ class StaysThoughForgotten(Membership):
         pass
 
 
+class KeepsItsPlace(ModelStore):
+    """R6: another change of the resolver amid the look at everything goes on at the place kept"""
+
+    def meet_resolver(self, lost_power: bool) -> None:
+        before = self.disk.rows.get("revisit")
+        super().meet_resolver(lost_power)
+        if before and not lost_power:
+            self.disk.commit({"revisit": before})
+
+
+class RevisitsInMemoryAlone(ModelStore):
+    """R6: a process that is killed amid the look at everything has forgotten that"""
+
+    def meet_resolver(self, lost_power: bool) -> None:
+        super().meet_resolver(lost_power)
+        self._place = self.disk.rows.get("revisit")
+        self.disk.commit({"revisit": None})
+
+    def revisit(self, keys_max: int) -> int:
+        if self._place is None:
+            return 0
+        self.commit({"revisit": self._place})
+        count = super().revisit(keys_max)
+        self._place = self.disk.rows.get("revisit")
+        self.commit({"revisit": None})
+        return count
+
+
 class IncrementWithoutAbsence(Backups):
     """R9: an increment says nothing of what was deleted and collected since its base."""
 
@@ -587,6 +615,8 @@ BUGS: Mapping[str, Bug] = {
     ),
     "speaks-newest": _conversation(SpeaksNewest),
     "hears-nobody-out": _conversation(HearsNobodyOut),
+    "revisit-keeps-its-place": _store(KeepsItsPlace),
+    "revisit-in-memory": _store(RevisitsInMemoryAlone),
     "increment-without-absence": _backups(IncrementWithoutAbsence),
     "increment-of-own-writes": _backups(IncrementOfOwnWrites),
     **{name: Bug(_rule(kind), parts) for name, (kind, parts) in PROMISES.items()},

@@ -27,6 +27,7 @@ CLEAN = {
     "rot": 40,
     "amid": 20,
     "outsiders": 20,
+    "resolvers": 40,
 }
 """Seeds run of each profile, from 0."""
 
@@ -69,6 +70,8 @@ PLANTED = {
     "last-account-wins": ("default", 43),
     "forgotten-comes-back": ("default", 93),
     "speaks-newest": ("versions", 0),
+    "revisit-keeps-its-place": ("resolvers", 16),
+    "revisit-in-memory": ("resolvers", 38),
     "increment-without-absence": ("returns", 72),
     "increment-of-own-writes": ("returns", 0),
     "contexts-not-raised": ("returns", 9),

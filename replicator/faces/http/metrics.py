@@ -236,7 +236,7 @@ def _resp(resp: RespCounts) -> Iterator[Metric]:
     yield CounterMetricFamily(
         f"{_PREFIX}resp_auth_failures",
         "Wrong passwords shown to it.",
-        value=getattr(resp, "auth_failures", 0),
+        value=resp.auth_failures,
     )
     commands = CounterMetricFamily(
         f"{_PREFIX}resp_commands", "Commands it has run.", labels=["command"]

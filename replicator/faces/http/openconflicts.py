@@ -140,11 +140,16 @@ class OpenConflicts:
             now = self._changes()
             if self._looked_at == now:
                 return self._as_told()
-            before = dict(self._keys)
-            found = await trio.to_thread.run_sync(
-                self._look_at, before, limiter=self._threads, abandon_on_cancel=True
-            )
+            # Before: a key that is added meanwhile takes this back.
             self._looked_at = now
+            before = dict(self._keys)
+            try:
+                found = await trio.to_thread.run_sync(
+                    self._look_at, before, limiter=self._threads, abandon_on_cancel=True
+                )
+            except BaseException:
+                self._looked_at = None
+                raise
             for key, listed in found.items():
                 if listed is None:
                     self._keys.pop(key, None)

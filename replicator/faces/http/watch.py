@@ -36,6 +36,10 @@ class RespCounts(Protocol):
         """Keys that clients have read."""
 
     @property
+    def auth_failures(self) -> int:
+        """Wrong passwords shown."""
+
+    @property
     def commands(self) -> Mapping[str, int]:
         """How often each command ran."""
 

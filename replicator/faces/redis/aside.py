@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, ParamSpec, TypeVar
 
+from replicator.faces.redis.client import Client
 from replicator.faces.redis.limits import (
     RESP_ASIDE_SECONDS,
     RESP_ASIDE_THREADS_MAX,
@@ -19,6 +20,7 @@ from replicator.faces.redis.limits import (
 )
 from replicator.faces.redis.turn import NotingTurn, Turn
 from replicator.faces.resp import Request
+from replicator.faces.stepwise import Session
 from replicator.store.pace import Pace
 
 P = ParamSpec("P")
@@ -56,11 +58,13 @@ class Commits:
 
     Args:
         first: the turn in which it began.
+        session: who has sent it.
         request: where its writes are to be notified of.
     """
 
-    def __init__(self, first: Turn, request: Request | None = None) -> None:
+    def __init__(self, first: Turn, session: Session, request: Request | None = None) -> None:
         self._first = first
+        self._session = session
         self._request = request
         self._pace = Pace(first.store.level)
         self._bytes = 0
@@ -75,9 +79,16 @@ class Commits:
         turn = self._first.another()
         try:
             yield turn
-            turn.commit()
+            dots = turn.commit()
         finally:
             turn.abandon()
+        if not turn.writes:
+            return
+        client = self._session
+        if isinstance(client, Client):
+            client.note_commit(dots, turn.store.origin)
+            client.shared.counts.commits += 1
+            client.shared.counts.writes += len(turn.writes)
         if isinstance(turn, NotingTurn) and self._request is not None:
             turn.tell(self._request, turn.written)
         for key, value in turn.writes.items():
@@ -89,3 +100,13 @@ class Commits:
         if self._bytes >= RESP_WRITES_PAUSE_BYTES:
             written, self._bytes = self._bytes, 0
             yield from ended(begun(self._pace.give_way, written))
+
+    def end(self) -> Generator[bytes]:
+        """Before the reply: wait for the disk, where every write does.
+
+        Raises:
+            StorageError: the disk failed to sync.
+        """
+        store = self._first.store
+        if store.settings.sync:
+            yield from ended(begun(store.level.sync))

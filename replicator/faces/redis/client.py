@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from replicator.core.known import KnownSet
 from replicator.faces.access import Role
 from replicator.faces.redis.limits import RESP_READ_BYTES, RESP_SENT_BYTES_MAX
 from replicator.faces.redis.table import Slices
@@ -238,3 +239,14 @@ class Client(Session):
     def set_mode(self, mode: int, is_on: bool) -> None:
         """Enter or leave one of the modes."""
         self.mode = self.mode | mode if is_on else self.mode & ~mode
+
+    def note_commit(self, dots: KnownSet, origin: int) -> None:
+        """A reply of it stands on a commit.
+
+        Args:
+            dots: what was committed.
+            origin: this node's.
+        """
+        first, stop = dots.bounds(origin)
+        self.last_dots = origin, first, stop - 1
+        self.first_dots = self.first_dots or self.last_dots

@@ -23,22 +23,21 @@ _OPTIONS: Final = (b"SYNC", b"ASYNC")
 """Alike: other clients are served meanwhile in any case."""
 
 
-def _flush(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
+def _flush(turn: Turn, session: Session, request: Request) -> "Reply | Work":
     if len(request) > 2 or (len(request) == 2 and request[1].upper() not in _OPTIONS):
         raise CommandError("ERR syntax error")
-    return Work(_flushed(turn))
+    return Work(_flushed(turn, session))
 
 
-def _flushed(first: Turn) -> Slices:
-    view, commits = View(first.replica), Commits(first)
+def _flushed(first: Turn, session: Session) -> Slices:
+    view, commits = View(first.replica), Commits(first, session)
     try:
         found = view.rows()
         while batch := (yield from view.aside(view.read_rows, found, RESP_WRITES_KEYS)):
             with commits.turn() as turn:
                 _delete_unchanged(turn, batch)
             yield from commits.step()
-        if view.store.settings.sync:
-            yield from view.aside(view.store.level.sync)
+        yield from commits.end()
         yield b"+OK\r\n"
     finally:
         view.close()

@@ -172,11 +172,8 @@ class Running:
             return
         counts.commits += 1
         counts.writes += len(turn.writes)
-        origin = self._store.origin
-        first, stop = dots.bounds(origin)
         for client in self._promises:
-            client.last_dots = origin, first, stop - 1
-            client.first_dots = client.first_dots or client.last_dots
+            client.note_commit(dots, self._store.origin)
 
     def _fail(self, error: Exception) -> None:
         for promise in self._promises.values():

@@ -40,6 +40,7 @@ from replicator.faces.redis.promise import Promise, encoded
 from replicator.faces.redis.running import Running
 from replicator.faces.redis.shared import Shared
 from replicator.faces.redis.table import Awaited, Command, Work
+from replicator.faces.redis.transactions import end
 from replicator.faces.redis.turn import Written
 from replicator.faces.resp import Failure, Reply, Request, encode
 
@@ -258,10 +259,18 @@ class Server:
         self._nursery.start_soon(self._admit, client)
 
     async def _admit(self, client: Client) -> None:
-        with suppress(Exception):  # the command itself finds out what is wrong
+        """Let the request that waits for the gate be run; or answer it, where the store takes no
+        writes at all."""
+        try:
             await trio.to_thread.run_sync(
                 self._store.admit, limiter=self._threads, abandon_on_cancel=True
             )
+        except Exception as error:
+            if client.requests:  # none where the client went away meanwhile
+                client.requests.popleft()
+                if client.queue is not None:  # it was an EXEC
+                    end(client)
+                client.answer(encoded(failure(error), client.protocol))
         self._resume(client)
 
     async def _wait(self, client: Client, command: Command, request: Request) -> None:

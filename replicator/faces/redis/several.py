@@ -77,19 +77,20 @@ def _existing(replica: Replica, request: Request) -> Slices:
         view.close()
 
 
-def _del(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
+def _del(turn: Turn, session: Session, request: Request) -> "Reply | Work":
     if len(request) <= RESP_KEYS_AT_ONCE or turn.is_whole:
         return _delete(turn, islice(request, 1, None))
-    return Work(_deleted(turn, request))
+    return Work(_deleted(turn, session, request))
 
 
-def _deleted(first: Turn, request: Request) -> Slices:
-    commits = Commits(first, request)
+def _deleted(first: Turn, session: Session, request: Request) -> Slices:
+    commits = Commits(first, session, request)
     count = 0
     for keys in _taken(request, RESP_WRITES_KEYS):
         with commits.turn() as turn:
             count += _delete(turn, keys)
         yield from commits.step()
+    yield from commits.end()
     yield b":%d\r\n" % count
 
 
@@ -103,19 +104,19 @@ def _delete(turn: Turn, keys: Iterable[bytes]) -> int:
     return count
 
 
-def _mset(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
+def _mset(turn: Turn, session: Session, request: Request) -> "Reply | Work":
     _refuse_odd(request)
     if _is_much(request) and not turn.is_whole:
-        return Work(_written(turn, request))
+        return Work(_written(turn, session, request))
     turn.put_all(_pairs(islice(request, 1, None)))
     return OK
 
 
-def _written(first: Turn, request: Request) -> Slices:
+def _written(first: Turn, session: Session, request: Request) -> Slices:
     for place in range(1, len(request), 2 * RESP_SCAN_KEYS):
         check_all(_pairs(islice(request, place, place + 2 * RESP_SCAN_KEYS)))
         yield b""
-    commits = Commits(first, request)
+    commits = Commits(first, session, request)
     for words in _taken(request, 2 * RESP_WRITES_KEYS):
         left = list(_pairs(words).items())
         while left:
@@ -124,6 +125,7 @@ def _written(first: Turn, request: Request) -> Slices:
                 turn.put_all(dict(left[:count]))
             del left[:count]
             yield from commits.step()
+    yield from commits.end()
     yield b"+OK\r\n"
 
 

@@ -167,7 +167,11 @@ class Turn:
             if not self.writes:
                 return KnownSet()
             return self.store.write(
-                self.writes, sync=False, expiries=self.expiries, is_held=self._held
+                self.writes,
+                sync=False,
+                expiries=self.expiries,
+                is_held=self._held,
+                is_checked=True,
             )
         finally:
             self.abandon()

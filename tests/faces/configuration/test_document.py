@@ -79,6 +79,7 @@ def test_what_is_reloaded() -> None:
             assert f"`[{key.section}] {key.name}`" in text
         else:
             assert key.section in ("resp", "http", "access")
-    assert f"at most {CLOSE_SECONDS_MAX:g} s" in DOCS
-    assert f"with exit code {HARD_EXIT_CODE}" in DOCS
+    words = " ".join(DOCS.split())
+    assert f"at most {CLOSE_SECONDS_MAX:g} s" in words
+    assert f"with exit code {HARD_EXIT_CODE}" in words
     assert BEATS == 3, "told in words"

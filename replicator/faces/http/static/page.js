@@ -59,7 +59,7 @@ function drawHead(node) {
   if (faults.dataset.told !== node.faults.join("\n")) {
     faults.dataset.told = node.faults.join("\n");
     arrange(faults, node.faults.map((fault) => el("li", {}, fault)));
-    if (!isReady) say(`Not ready: ${node.faults.join("; ")}`);
+    if (!isReady) say("This node is not ready: see above", true);
   }
   token.isSet(node.has_token);
   if (conflicts.canSettle !== node.has_token) {
