@@ -7,8 +7,13 @@ Clients read replies with `hiredis.Reader`; requests are not read with it. It ac
 type where a request may only have strings, and makes room for what a header announces: the 13
 bytes ``>1000000000\\r\\n`` occupied version 3.5.0 for 12 seconds and 7.6 GB before it returned.
 Telling such a header from the same bytes inside of a value takes exactly the scan below, and
-after that nothing is left to parse: 1.7 µs a request of three arguments, beside 0.7 µs for
-hiredis with its results measured and typed. Every size is checked before anything is kept.
+after that nothing is left to parse. A guard in front of it that looks for such bytes anywhere
+would refuse good values, and a request that hiredis has begun nobody else can end.
+
+It would win little. Nearly all requests hold no line's end in an argument: those are cut by
+`bytes.split` and compared with the lengths that they told (`_whole`): 0.9 µs a request of three
+arguments, beside 0.7 µs for hiredis with its results measured and typed, and 3.1 µs for the scan,
+which takes all others. Every size is checked before anything is kept.
 
 Reference: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """

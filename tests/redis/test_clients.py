@@ -286,6 +286,25 @@ def test_what_waits_is_counted_rightly_where_a_client_leaves_in_the_middle(echo:
     assert echo.clients._input_bytes == 0
 
 
+def test_what_waits_is_counted_rightly_where_sending_breaks_in_the_middle(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = iter([3])
+
+    def send(_data: object) -> int:
+        for size in taken:
+            return size
+        raise BrokenPipeError
+
+    with echo.connect() as client:
+        echo.settled()
+        ours = echo.only()
+        monkeypatch.setattr(ours, "_sent", send)
+        client.sendall(request(b"one"))
+        echo.until(lambda: ours.is_gone)
+    assert echo.clients.waiting_bytes == 0
+
+
 @pytest.mark.parametrize(
     "begun",
     [
@@ -300,6 +319,17 @@ def test_a_stranger_may_begin_nothing_large(make: Callable[..., Echo], begun: by
         echo.until(lambda: echo.clients.accepted and not len(echo.clients))
         assert closed(client) == b"-NOAUTH Authentication required.\r\n"
     assert echo.clients._input_bytes == 0
+
+
+def test_little_is_read_from_a_stranger_at_once(make: Callable[..., Echo]) -> None:
+    echo = make(role=None)
+    with echo.connect() as client:
+        client.sendall(b"a\n" * 20_000)
+        while not echo.clients.ready:
+            echo.clients.look()
+        assert len(echo.only().requests) <= 512
+        answered = Beside(echo, lambda: received(client, 20_000 * len(reply(b"a")))).result
+        assert answered == reply(b"a") * 20_000
 
 
 def test_a_stranger_has_half_a_minute(

@@ -14,6 +14,7 @@ from replicator.faces.handle import Replica
 from replicator.faces.library import replicate
 from replicator.faces.redis.turn import Turn
 from replicator.store.keyspace import RESERVED
+from tests.faces.waiting import until
 
 
 @pytest.fixture
@@ -193,3 +194,26 @@ def test_closing_waits_for_a_turn_and_a_closed_handle_gives_none(replica: Replic
     closing.join()
     with pytest.raises(ClosedError):
         Turn(replica)
+
+
+def test_a_turn_over_what_peers_wrote(tmp_path: Path) -> None:
+    """Such a row looks like an own one, but the log entry to be removed is another's."""
+    first, second = [plyvel.DB(str(tmp_path / name), create_if_missing=True) for name in ("a", "b")]
+    with (
+        replicate(first, port=0, discovery=[]) as a,
+        replicate(second, port=None, discovery=[], peers=[str(a.address)]) as b,
+    ):
+        b.put(b"own", b"1")
+        for number in range(20):
+            a.put(b"k%d" % number, b"from a")
+        until(lambda: b.get(b"k19"))
+        turn = Turn(b)
+        for number in range(20):
+            turn.put(b"k%d" % number, b"from b")
+        turn.put(b"own", b"2")
+        turn.commit()
+        assert [version.clock for version in b.versions(b"k0")] == [1]
+        until(lambda: a.get(b"own") == b"2" and a.get(b"k19") == b"from b")
+        assert a.digest() == b.digest()
+        for one in (a, b):
+            assert not list(one.verify())

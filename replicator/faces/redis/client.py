@@ -12,7 +12,11 @@ import trio
 
 from replicator.core.known import KnownSet
 from replicator.faces.access import Role
-from replicator.faces.redis.limits import RESP_READ_BYTES, RESP_SENT_BYTES_MAX
+from replicator.faces.redis.limits import (
+    RESP_READ_BYTES,
+    RESP_SENT_BYTES_MAX,
+    RESP_STRANGER_READ_BYTES,
+)
 from replicator.faces.redis.table import Slices
 from replicator.faces.resp import Request, RequestReader
 from replicator.faces.stepwise import Session
@@ -127,8 +131,9 @@ class Client(Session):
         Raises:
             OSError: the connection broke.
         """
+        most = RESP_STRANGER_READ_BYTES if self.mode & STRANGER else RESP_READ_BYTES
         try:
-            return self.connection.recv(RESP_READ_BYTES)
+            return self.connection.recv(most)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
 

@@ -61,6 +61,9 @@ than its share is disconnected."""
 RESP_STRANGER_BYTES_MAX = 16 << 10
 """The same for a client that has not logged in."""
 
+RESP_STRANGER_READ_BYTES = 1 << 10
+"""What is read at once from such a client: two bytes can be a request, which takes a hundred."""
+
 RESP_STRANGER_SECONDS = 30.0
 """How long a client may take to log in, or to complete the TLS handshake."""
 
