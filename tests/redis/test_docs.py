@@ -24,6 +24,7 @@ from replicator.faces.redis.limits import (
     RESP_REQUEST_BYTES_MAX,
     RESP_SUBSCRIPTIONS_MAX,
     RESP_TRANSACTION_BYTES_MAX,
+    RESP_TRANSACTION_RESULTS_BYTES_MAX,
     RESP_TRANSACTION_WORDS_MAX,
     RESP_VALUES_AT_ONCE_BYTES,
     RESP_WATCHED_MAX,
@@ -84,6 +85,7 @@ def test_limits() -> None:
     assert f"{RESP_CURSORS_MAX:,} that were used last" in TEXT
     assert f"at most {RESP_TRANSACTION_WORDS_MAX:,} words" in TEXT
     assert f"and {RESP_TRANSACTION_BYTES_MAX >> 20} MiB; beyond that" in TEXT
+    assert f"values have {RESP_TRANSACTION_RESULTS_BYTES_MAX >> 20} MiB" in TEXT
     assert f"watches up to {RESP_WATCHED_MAX:,} keys" in TEXT
     assert f"{RESP_SUBSCRIPTIONS_MAX:,} channels and patterns" in TEXT
     assert f"when {RESP_PUSHED_BYTES_MAX >> 20} MiB of messages" in TEXT

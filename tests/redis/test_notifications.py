@@ -150,6 +150,19 @@ def test_none_by_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
+def test_the_configuration_turns_them_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICATOR_RESP_NOTIFY_KEYSPACE_EVENTS", "E$")
+    with serving(tmp_path / "told") as daemon:
+        place = socket_of(daemon)
+        with Connection(place) as listener, Connection(place) as writer:
+            listener.ask("PSUBSCRIBE", "*")
+            writer.say("SET k v")
+            writer.ask("PUBLISH", END, "")
+            assert heard(listener) == [("__keyevent@0__:set", "k")]
+            assert text(writer.say("CONFIG GET notify*"))[1] == "$E"
+
+
+@pytest.mark.processes
 def test_writes_of_commands_in_threads(ours: Daemon) -> None:
     place = socket_of(ours)
     with listening(place, "KA") as listener, Connection(place) as writer:

@@ -193,6 +193,18 @@ def test_a_command_on_thousands_of_keys_is_part_of_it(it: Served, client: Connec
     assert all_at_once(client, f"DEL {keys}", "GET k0") == [0, None]
 
 
+def test_what_small_requests_make_large_has_an_end(
+    client: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "RESP_TRANSACTION_RESULTS_BYTES_MAX", 5_000_000)
+    bombs = [f"SETRANGE k{number} 2000000 x" for number in range(5)]
+    replies = all_at_once(client, "MULTI", *bombs, "EXEC")[-1]
+    assert replies[:3] == [2_000_001] * 3
+    assert all(reply.startswith("-ERR the replies and values") for reply in replies[3:])
+    replies = all_at_once(client, "MULTI", *["GET k0"] * 5, "EXEC")[-1]
+    assert [len(reply) > 1000 for reply in replies] == [True] * 3 + [False] * 2
+
+
 def test_watched_keys_have_an_end(client: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "RESP_WATCHED_MAX", 3)
     assert say(client, "WATCH a b") == "OK"

@@ -83,6 +83,10 @@ one go, while other clients wait."""
 RESP_TRANSACTION_BYTES_MAX = 64 << 20
 """The same in bytes."""
 
+RESP_TRANSACTION_RESULTS_BYTES_MAX = 64 << 20
+"""Replies of one transaction, and the values that it writes, give or take one of them. Requests
+behind that answer with an error."""
+
 RESP_WATCHED_MAX = 1000
 """Keys that one client may watch."""
 

@@ -18,17 +18,24 @@ from replicator.faces.access import Role
 from replicator.faces.redis.client import GATHERS, Client
 from replicator.faces.redis.limits import (
     RESP_TRANSACTION_BYTES_MAX,
+    RESP_TRANSACTION_RESULTS_BYTES_MAX,
     RESP_TRANSACTION_WORDS_MAX,
     RESP_WATCHED_MAX,
 )
 from replicator.faces.redis.shared import client_of
 from replicator.faces.redis.table import OK, Awaited, Command, Table
 from replicator.faces.redis.turn import Turn
-from replicator.faces.resp import NullArray, Reply, Request
+from replicator.faces.resp import Failure, NullArray, Reply, Request
 from replicator.faces.stepwise import CommandError, Session
 from replicator.store.store import Store
 
 ABORTED: Final = NullArray()
+
+_TOO_LARGE: Final = Failure(
+    "ERR",
+    f"the replies and values of a transaction have {RESP_TRANSACTION_RESULTS_BYTES_MAX} bytes at "
+    "most",
+)
 
 
 def _multi(_turn: Turn, session: Session, _request: Request) -> Reply:
@@ -58,13 +65,35 @@ def _exec(turn: Turn, session: Session, request: Request) -> Reply:
     turn.hold()
     if any(_has_changed(turn, key, *before) for key, before in watched.items()):
         return ABORTED
-    shared = client.shared
     client.is_executing = turn.is_whole = True
     try:
-        replies = [shared.run(client, request) for request in queue]
+        return _run(turn, client, queue)
     finally:
         client.is_executing = turn.is_whole = False
+
+
+def _run(turn: Turn, client: Client, queue: list[Request]) -> list[Reply]:
+    """Run the requests; what would need more memory than there is room for fails by itself."""
+    replies: list[Reply] = []
+    room = RESP_TRANSACTION_RESULTS_BYTES_MAX
+    for request in queue:
+        if room < 0:
+            replies.append(_TOO_LARGE)
+            continue
+        reply = client.shared.run(client, request)
+        replies.append(reply)
+        room -= _size(reply)
+        if len(request) > 1:
+            room -= len(turn.writes.get(request[1]) or b"")
     return replies
+
+
+def _size(reply: Reply) -> int:
+    if isinstance(reply, bytes):
+        return len(reply)
+    if isinstance(reply, list):
+        return sum(map(_size, reply))
+    return 0
 
 
 def _discard(_turn: Turn, session: Session, _request: Request) -> Reply:
