@@ -29,10 +29,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import hiredis
 import plyvel
 
 import replicator
 from benchmarks.cluster import print_load
+from replicator.faces.leveldb import open_leveldb
+from replicator.faces.resp import encode_request
 from replicator.store.keyspace import INDEX, LOG, RESERVED, after
 
 KEY_BYTES = 16
@@ -148,9 +151,23 @@ def set_keys(running: Daemon, keys: list[bytes]) -> float:
     return time.monotonic() - begin
 
 
+def scan(running: Daemon) -> None:
+    """Read all keys and values, a thousand at a time."""
+    with running.connect() as client:
+        request, reader = b"REPL.SCAN\r\n", hiredis.Reader()
+        while True:
+            client.sendall(request)
+            while (reply := reader.gets()) is False:
+                reader.feed(client.recv(1 << 16))
+            last = reply[0]
+            if last is None:
+                return
+            request = encode_request(b"REPL.SCAN", b"AFTER", last)
+
+
 def load(data: Path, keys: list[bytes]) -> None:
     """Write keys into a directory without a daemon, and compact it."""
-    raw = plyvel.DB(os.fspath(data), create_if_missing=True)
+    raw = open_leveldb(data, create=True)
     with replicator.replicate(raw, port=None, discovery=()) as db:
         for start in range(0, len(keys), BATCH):
             with db.write_batch() as batch:
@@ -271,6 +288,9 @@ def measure(directory: Path, count: int, clients: int, peers: int, repeats: int)
         row("memory after that, for a million keys", mega((running.memory() - base) / millions))
         row("its mapped tables", mega(running.memory("RssFile")))
         row("file descriptors", str(running.descriptors()))
+    with daemon(full) as running:
+        scan(running)
+        row("memory after all of it was read", mega(running.memory()))
     killed = starts(full, repeats, lambda: leave_a_full_log(full))
     row(f"start with {count:,} keys, killed before", killed)
 

@@ -32,7 +32,10 @@ class Filling:
 
     def begin(self) -> None:
         """Tell the filter all keys there are; a small index is read at once."""
-        index = self._state.db.iterator(start=INDEX, stop=after(INDEX), include_value=False)
+        # Read once: LevelDB's cache is for what is read again.
+        index = self._state.db.iterator(
+            start=INDEX, stop=after(INDEX), include_value=False, fill_cache=False
+        )
         if self._fill(index, FILTER_KEYS_AT_OPEN):
             index.close()
             return

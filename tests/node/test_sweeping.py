@@ -13,7 +13,8 @@ from replicator.store.store import Store
 
 from .peers import converged, running, until
 
-START_MS = 1_800_000_000_000
+START_MS = 4_000_000_000_000
+"""Ahead of every clock that nodes tell their peers: else what expires here would be collected."""
 
 
 @pytest.fixture

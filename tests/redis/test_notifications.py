@@ -163,6 +163,9 @@ def test_writes_of_commands_in_threads(ours: Daemon) -> None:
             "REPL.PUT b 1 REPLICAS 1 TIMEOUT 0",
             "REPL.DELETE b",
             "REPL.PUT b",
+            "REPL.BATCH SYNC 1 PUT c 1 PUT c 2 PUTPX d 1 100000 DELETE e",
+            "REPL.LOADPXAT f 1 9000000000000",
+            "REPL.LOADPXAT f 1 9000000000000",
         ):
             writer.say(request)
         writer.ask("PUBLISH", END, "")
@@ -179,6 +182,12 @@ def test_writes_of_commands_in_threads(ours: Daemon) -> None:
             ("a", "del"),
             ("b", "set"),
             ("b", "del"),
+            ("c", "set"),
+            ("d", "set"),
+            ("d", "expire"),
+            ("e", "del"),
+            ("f", "set"),
+            ("f", "expire"),
         ]
 
 

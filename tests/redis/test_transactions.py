@@ -156,7 +156,10 @@ def test_a_context_that_shrinks_is_no_change(it: Served, client: Connection) -> 
 
 @pytest.mark.parametrize(
     "request_",
-    ["REPL.SYNC", "REPL.DIGEST", "WAIT 1 0", "SUBSCRIBE a", "CLIENT REPLY OFF", "INFO", "SHUTDOWN"],
+    [
+        *("REPL.SYNC", "REPL.DIGEST", "REPL.TOKEN", "REPL.CHANGES", "WAIT 1 0", "SUBSCRIBE a"),
+        *("CLIENT REPLY OFF", "INFO", "SHUTDOWN", "KEYS *", "SCAN 0", "DBSIZE", "FLUSHALL"),
+    ],
 )
 def test_what_goes_on_for_a_while_is_refused(client: Connection, request_: str) -> None:
     say(client, "MULTI")
@@ -175,6 +178,19 @@ def test_a_queue_has_an_end(client: Connection, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(transactions, "RESP_TRANSACTION_BYTES_MAX", 100)
     replies = all_at_once(client, "MULTI", f"SET k {'x' * 100}", "EXEC")
     assert replies[1].startswith("-ERR a transaction has")
+
+
+def test_a_command_on_thousands_of_keys_is_part_of_it(it: Served, client: Connection) -> None:
+    """Alone it would go on in slices, and be several commits."""
+    keys = " ".join(f"k{number}" for number in range(3000))
+    pairs = " ".join(f"k{number} v" for number in range(3000))
+    commits = it.server.status().commits
+    replies = all_at_once(
+        client, "MULTI", f"MSET {pairs}", f"EXISTS {keys}", f"MGET {keys}", f"DEL {keys}", "EXEC"
+    )
+    assert replies[-1] == ["OK", 3000, ["v"] * 3000, 3000]
+    assert it.server.status().commits == commits + 1
+    assert all_at_once(client, f"DEL {keys}", "GET k0") == [0, None]
 
 
 def test_watched_keys_have_an_end(client: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def _delete_unchanged(turn: Turn, batch: list[tuple[bytes, bytes]]) -> None:
 
 
 def _flushing() -> Command:
-    return Command(Role.ADMIN, 1, None, _flush, writes=True)
+    return Command(Role.ADMIN, 1, None, _flush, writes=True, alone=True)
 
 
 FLUSHING: Final[Table] = {b"FLUSHALL": _flushing(), b"FLUSHDB": _flushing()}

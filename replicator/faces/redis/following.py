@@ -119,10 +119,31 @@ def written_before(replica: Replica, request: Request) -> list[Written]:
         return [(request[1], request[2], EXPIRY_MS_MAX if expires else None)]
     if name == b"REPL.DELETE":
         return [(request[1], None, None)]
+    if name == b"REPL.BATCH":
+        return _written_by_batch(request)
     if name == b"REPL.LOAD":
         last = dict(zip(request[1::2], request[2::2], strict=False))
         return [(key, value, None) for key, value in last.items() if replica.get(key) != value]
+    if name == b"REPL.LOADPXAT":
+        last = dict(zip(request[1::3], request[2::3], strict=False))
+        return [
+            (key, value, EXPIRY_MS_MAX) for key, value in last.items() if replica.get(key) != value
+        ]
     return []
+
+
+def _written_by_batch(request: Request) -> list[Written]:
+    """What ``REPL.BATCH`` writes of each key in the end."""
+    last: dict[bytes, Written] = {}
+    place = 1
+    while place + 1 < len(request):
+        word, key = request[place].upper(), request[place + 1]
+        if word == b"DELETE":
+            last[key] = key, None, None
+        elif word in (b"PUT", b"PUTPX"):
+            last[key] = key, b"", EXPIRY_MS_MAX if word == b"PUTPX" else None
+        place += {b"PUT": 3, b"PUTPX": 4}.get(word, 2)
+    return list(last.values())
 
 
 def written_after(replica: Replica, request: Request) -> list[Written]:

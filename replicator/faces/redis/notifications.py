@@ -151,6 +151,6 @@ def _events_of(
 
 def _gives_lifetime(name: bytes, request: Request) -> bool:
     """Whether a write of a value that expires has set that, rather than kept it."""
-    if name in (b"SETEX", b"PSETEX"):
+    if name in (b"SETEX", b"PSETEX") or name.startswith(b"REPL."):
         return True
     return any(word.upper() in _LIFETIMES for word in request[3:])

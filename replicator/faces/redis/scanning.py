@@ -10,7 +10,7 @@ from replicator.faces.redis.cursors import cursors_of
 from replicator.faces.redis.globs import EVERYTHING, Glob, glob
 from replicator.faces.redis.limits import RESP_SCAN_HELD_BYTES, RESP_SCAN_KEYS
 from replicator.faces.redis.numbers import integer
-from replicator.faces.redis.table import Slices, Table, Work, reading
+from replicator.faces.redis.table import Slices, Table, Work, walking
 from replicator.faces.redis.turn import Turn
 from replicator.faces.redis.view import View
 from replicator.faces.resp import Reply, Request, encode
@@ -202,8 +202,8 @@ def _common(first: bytes, last: bytes) -> int:
 
 
 SCANNING: Final[Table] = {
-    b"KEYS": reading(_keys, 2, 2, first=0, last=0, step=0),
-    b"SCAN": reading(_scan, 2, first=0, last=0, step=0),
-    b"DBSIZE": reading(_dbsize, 1, 1, first=0, last=0, step=0),
-    b"RANDOMKEY": reading(_randomkey, 1, 1, first=0, last=0, step=0),
+    b"KEYS": walking(_keys, 2, 2),
+    b"SCAN": walking(_scan, 2),
+    b"DBSIZE": walking(_dbsize, 1, 1),
+    b"RANDOMKEY": walking(_randomkey, 1, 1),
 }

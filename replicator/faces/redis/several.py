@@ -27,7 +27,7 @@ from replicator.faces.stepwise import CommandError, Session
 
 
 def _mget(turn: Turn, session: Session, request: Request) -> "Reply | Work":
-    if len(request) <= RESP_KEYS_AT_ONCE:
+    if len(request) <= RESP_KEYS_AT_ONCE or turn.is_whole:
         size = 0
         values = []
         for key in islice(request, 1, None):
@@ -56,7 +56,7 @@ def _values(replica: Replica, protocol: int, request: Request) -> Slices:
 
 
 def _exists(turn: Turn, _session: Session, request: Request) -> "Reply | Work":
-    if len(request) <= RESP_KEYS_AT_ONCE:
+    if len(request) <= RESP_KEYS_AT_ONCE or turn.is_whole:
         get = turn.get
         return sum(get(key) is not None for key in islice(request, 1, None))
     return Work(_existing(turn.replica, request))
@@ -78,7 +78,7 @@ def _existing(replica: Replica, request: Request) -> Slices:
 
 
 def _del(turn: Turn, session: Session, request: Request) -> "Reply | Work":
-    if len(request) <= RESP_KEYS_AT_ONCE:
+    if len(request) <= RESP_KEYS_AT_ONCE or turn.is_whole:
         return _delete(turn, islice(request, 1, None))
     return Work(_deleted(turn, session, request))
 
@@ -106,7 +106,7 @@ def _delete(turn: Turn, keys: Iterable[bytes]) -> int:
 
 def _mset(turn: Turn, session: Session, request: Request) -> "Reply | Work":
     _refuse_odd(request)
-    if _is_much(request):
+    if _is_much(request) and not turn.is_whole:
         return Work(_written(turn, session, request))
     turn.put_all(_pairs(islice(request, 1, None)))
     return OK
@@ -141,7 +141,7 @@ def _fitting(pairs: list[tuple[bytes, bytes]]) -> int:
 
 def _msetnx(turn: Turn, _session: Session, request: Request) -> Reply:
     _refuse_odd(request)
-    if _is_much(request):
+    if _is_much(request) and not turn.is_whole:
         raise CommandError(
             f"ERR MSETNX is one commit: at most {RESP_KEYS_AT_ONCE} keys, and "
             f"{RESP_VALUES_AT_ONCE_BYTES} bytes"

@@ -80,6 +80,11 @@ def reading(
     return Command(Role.READONLY, least, most, run, first=first, last=last, step=step)
 
 
+def walking(run: Run, least: int, most: int | None = None) -> Command:
+    """A command that goes through all keys, in slices."""
+    return Command(Role.READONLY, least, most, run, alone=True)
+
+
 def writing(
     run: Run, least: int, most: int | None = None, *, first: int = 1, last: int = 1, step: int = 1
 ) -> Command:

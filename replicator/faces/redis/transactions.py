@@ -59,11 +59,11 @@ def _exec(turn: Turn, session: Session, request: Request) -> Reply:
     if any(_has_changed(turn, key, *before) for key, before in watched.items()):
         return ABORTED
     shared = client.shared
-    client.is_executing = True
+    client.is_executing = turn.is_whole = True
     try:
         replies = [shared.run(client, request) for request in queue]
     finally:
-        client.is_executing = False
+        client.is_executing = turn.is_whole = False
     return replies
 
 

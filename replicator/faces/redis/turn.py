@@ -35,6 +35,8 @@ class Turn:
         expiries: which of the new values expire, wall clock in milliseconds since the epoch.
         is_touched: whether a command has written, or has seen what another one wrote: then its
             reply stands only if the commit succeeds. The caller resets it.
+        is_whole: whether a command must be run to its end within the turn, as one of a transaction
+            must, however many keys it has.
         reads: how many keys were read.
     """
 
@@ -44,6 +46,7 @@ class Turn:
         "_lease",
         "expiries",
         "is_touched",
+        "is_whole",
         "reads",
         "replica",
         "store",
@@ -58,7 +61,7 @@ class Turn:
         self._held = False
         self.writes: dict[bytes, bytes | None] = {}
         self.expiries: dict[bytes, int] = {}
-        self.is_touched = False
+        self.is_touched = self.is_whole = False
         self.reads = 0
 
     # Reads
