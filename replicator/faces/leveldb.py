@@ -16,8 +16,8 @@ LEVELDB_CACHE_BYTES = 64 << 20
 takes half of the time, and so does a write over another one, which reads what it supersedes."""
 
 LEVELDB_BUFFER_BYTES = 16 << 20
-"""The memtable; there may be two. With LevelDB's own 4 MiB random writes take half as much time again,
-for compactions; a larger one makes a start after a kill, which reads the log, longer."""
+"""The memtable; there may be two. With LevelDB's own 4 MiB random writes take half as much time
+again, for compactions; a larger one makes a start after a kill, which reads the log, longer."""
 
 
 def open_leveldb(directory: Path, *, create: bool) -> plyvel.DB:
