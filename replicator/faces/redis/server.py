@@ -188,8 +188,9 @@ class Server:
         while clients.ready:
             self._turn()
             # Short turns follow one another: a way round through the loop costs as much as
-            # several small commands.
-            if perf_counter() > until or not clients.look():
+            # several small commands. Messages of a turn go out before the next one's replies.
+            is_due = hub.touched or notifications.waits or perf_counter() > until
+            if is_due or not clients.look():
                 break
         if clients.sliced:
             self._slices()
