@@ -6,6 +6,7 @@ three rows, no look-up, no objects. Everything else goes through `_stage`.
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 from zlib import crc32
 
@@ -39,6 +40,9 @@ Operation = tuple[bytes, "bytes | None"]
 
 NO_EXPIRIES: Mapping[bytes, int] = {}
 """Nothing in a batch expires."""
+
+_HELD = nullcontext()
+"""Instead of the lock, where the caller holds it."""
 
 
 class LocalWrites(State):
@@ -157,8 +161,9 @@ class LocalWrites(State):
         if not folded:
             return KnownSet()
         if not is_held:
-            self.hold()
-        try:
+            self.admit()
+        # `with` alone lets no interrupt (Ctrl-C) come between the lock and its release.
+        with _HELD if is_held else self._lock:
             self.refuse_closed()
             batch = self._batch
             try:
@@ -170,9 +175,6 @@ class LocalWrites(State):
                 batch.clear()
             stop = self.seq + 1
             dots = KnownSet({self.origin: [stop - len(folded), stop]})
-        finally:
-            if not is_held:
-                self.let_go()
         if sync or (sync is None and self._sync_default):
             self.level.sync()
         return dots

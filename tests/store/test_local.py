@@ -1,6 +1,8 @@
 """Local writes (R1): what one leaves behind, what is refused, and writers in many threads."""
 
+import linecache
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -514,3 +516,32 @@ class TestClusters:
         store.put(b"k", b"v")
         assert store.cluster_id == b"c" * 16
         assert place.reopen().cluster_id == b"c" * 16
+
+
+@pytest.mark.parametrize("after", range(1, 40))
+def test_wherever_an_interrupt_comes_the_lock_is_free_behind_it(store: Store, after: int) -> None:
+    """Ctrl-C between any two lines of a batch: who closes the store must not wait for ever."""
+    store.put(b"first", b"")
+    left = after
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != local.__file__:
+            return None
+        # Python looks for signals behind calls, not where a block begins or ends.
+        line = linecache.getline(local.__file__, frame.f_lineno).lstrip()
+        left -= event == "return" or not line.startswith(("with ", "try:"))
+        if left == 0:
+            left = -1
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        store.write(((b"a", b"1"), (b"b", None)))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    assert not store.level.lock.locked()
